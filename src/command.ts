@@ -1,0 +1,1055 @@
+import { writeFileSync } from 'node:fs';
+import { inspect } from 'node:util';
+import { type Argument, describeKind, joinText, toBytes } from './bytes.js';
+import { argumentOf, callsOf } from './calls.js';
+import { type CapabilityName, capabilityNames } from './capabilities.js';
+import type { Child, WaitOptions } from './child.js';
+import { combinationMistakes } from './combinations.js';
+import { startDaemon } from './daemonize.js';
+import { givingAway, goneDescriptors } from './descriptors.js';
+import { type Call, Draft, type Flag } from './draft.js';
+import { engineInfo, selectEngine } from './engine/select.js';
+import { hidden, type Mistake, subjectOf, UnsupportedError, UsageError } from './errors.js';
+import { explainPlan } from './explain.js';
+import { OutputBuffer } from './output.js';
+import type { LaunchPlan } from './plan.js';
+import { argLog, printCommand, type PrintOptions } from './quote.js';
+import type { Captured, DaemonResult, RunResult } from './result.js';
+import type { SignalName } from './signals.js';
+import { type CommandSpec, freezeSpec, type LaunchMode, type LimitResource, type OutputEncoding, type OutputLimitPolicy, printable, type StopSequence } from './spec.js';
+import { type Attachments, planFor, spawn } from './spawner.js';
+
+/** How a descriptor is passed. */
+export interface PassOptions {
+  /** Its number in the program. Default: the same as here. */
+  readonly as?: number;
+  /** Whether this process's copy is closed after the launch, failed launches included. Default: false. */
+  readonly closeInParent?: boolean;
+}
+
+/** Where captured output goes, or how it is handed back in the result. */
+export interface CaptureOptions {
+  /** The encoding of the text, or `'buffer'` for bytes. Default: `'utf8'`. */
+  readonly encoding?: OutputEncoding;
+}
+
+/** A value of a resource limit, in the resource's own unit. `Infinity` and `'unlimited'` are the same. */
+export type Limit = number | bigint | 'unlimited';
+
+/** A hook's answer: nothing, or 0, to go on. */
+export type HookAnswer = number | undefined;
+
+/** A hook that runs in the child before the program: self-contained, since it runs in a process of its own. */
+export type PreExecHook = URL | ((opaque: never) => HookAnswer | Promise<HookAnswer>);
+
+// What a chain of calls has said about the result, for the type checker only: nothing of it exists at run time.
+declare const stdoutType: unique symbol;
+declare const stderrType: unique symbol;
+declare const daemonType: unique symbol;
+/** A command whose `result.stdout` has that type. */
+export interface HasStdout<T> {
+  readonly [stdoutType]: T;
+}
+/** A command whose `result.stderr` has that type. */
+export interface HasStderr<T> {
+  readonly [stderrType]: T;
+}
+/** A command whose `run()` gives a {@link DaemonResult}. */
+export interface IsDaemon {
+  readonly [daemonType]: true;
+}
+type StdoutOf<C> = C extends HasStdout<infer T> ? T : Captured;
+type StderrOf<C> = C extends HasStderr<infer T> ? T : Captured;
+/** What `run()` gives for a command: as exact as the chain of calls that made it. */
+export type ResultOf<C> = C extends IsDaemon ? DaemonResult : RunResult<StdoutOf<C>, StderrOf<C>>;
+
+/** The variables that `virCommandAddEnvPassCommon` passes, in its order. */
+const COMMON_VARIABLES = [
+  'LD_PRELOAD',
+  'LD_LIBRARY_PATH',
+  'DYLD_INSERT_LIBRARIES',
+  'DYLD_FORCE_FLAT_NAMESPACE',
+  'PATH',
+  'HOME',
+  'USER',
+  'LOGNAME',
+  'TMPDIR',
+] as const;
+
+/** The ids that can be given; the highest number of all means "unchanged" to the kernel. */
+const ids = { min: 0, max: 0xffff_fffe };
+
+/** The longest time that a timer of Node can take, in milliseconds. */
+const LONGEST_TIMER = 0x7fff_ffff;
+
+const outputLimitPolicies: readonly OutputLimitPolicy[] = ['truncate', 'kill', 'headAndTail'];
+
+/**
+ * A program to run: its arguments, environment, descriptors, privileges and limits, put together call by call.
+ *
+ * Nothing happens until {@link Command.run} or {@link Command.runAsync}. Unless told otherwise the program reads
+ * `/dev/null`, inherits this process's environment, directory and ids, and has no descriptors but 0, 1 and 2.
+ *
+ * No call throws for a bad value. Mistakes are recorded, and running the command rejects with one {@link UsageError} that
+ * lists them all. A command can be run again and again, and at the same time. Answers to `virCommandPtr`.
+ *
+ * @example
+ * const { stdout } = await new Command('git', 'rev-parse', 'HEAD').outputBuffer().run();
+ * const version = stdout.trim();
+ */
+export class Command {
+  #draft = new Draft();
+  #stdoutBuffer: OutputBuffer | undefined;
+  #stderrBuffer: OutputBuffer | undefined;
+  #abortSignal: AbortSignal | undefined;
+  #opaque: unknown;
+
+  /**
+   * Names the program and its first arguments. Answers to `virCommandNew` and `virCommandNewArgList`.
+   *
+   * A bare name is looked for in this process's PATH, when the command runs; empty and relative entries of PATH are
+   * skipped. A name with a slash is a path, from this process's directory if it is relative.
+   *
+   * @example
+   * const list = new Command('ls', '-l', '/var/log');
+   */
+  constructor(program: Argument, ...args: Argument[]) {
+    const call = { method: 'new Command', values: [program, ...args] };
+    if (program === '') this.#draft.mistake(call, 'the program has no name; give a name to look for in PATH, or a path');
+    // A program that is wrong keeps its place, so that no argument takes it in a message.
+    this.#draft.argv.push(this.#draft.text(program, call, 'the program') ?? '');
+    for (const arg of args) this.#draft.add(arg, call);
+  }
+
+  /**
+   * Takes a whole argument vector, the program first. Answers to `virCommandNewArgs`.
+   *
+   * @example
+   * const list = Command.fromArgv(['ls', '-l', '/var/log']);
+   */
+  static fromArgv(argv: readonly Argument[]): Command {
+    const [program = '', ...args] = argv;
+    return new Command(program, ...args);
+  }
+
+  /**
+   * Brings a command back from its spec, as {@link Command.spec} gave it or as it came out of JSON.
+   *
+   * Everything in it is checked as if it were said anew. What the spec names as `attached` is not in it: say it again.
+   *
+   * @example
+   * const again = Command.fromSpec(JSON.parse(JSON.stringify(new Command('true').spec())) as CommandSpec);
+   */
+  static fromSpec(spec: CommandSpec): Command {
+    const command = new Command(argumentOf(spec.argv[0] ?? ''));
+    for (const { method, values } of callsOf(spec)) (command[method] as (...values: readonly unknown[]) => Command).apply(command, [...values]);
+    const { preExecHook } = spec;
+    if (preExecHook !== undefined) command.#say('preExecHook', [preExecHook], (draft, call) => draft.set('preExecHook', preExecHook, call));
+    return command;
+  }
+
+  /** A copy that can be changed on its own. It shares what was attached: buffers, the abort signal. */
+  clone(): this {
+    const copy = new Command('') as this;
+    copy.#draft = this.#draft.copy();
+    copy.#stdoutBuffer = this.#stdoutBuffer;
+    copy.#stderrBuffer = this.#stderrBuffer;
+    copy.#abortSignal = this.#abortSignal;
+    copy.#opaque = this.#opaque;
+    return copy;
+  }
+
+  // ---------------------------------------------------------------- arguments
+
+  /**
+   * Adds one argument. Numbers are written in decimal; bytes are taken as they are. Answers to `virCommandAddArg`.
+   *
+   * @example
+   * new Command('head').arg('-n').arg(3).arg('/etc/passwd');
+   */
+  arg(value: Argument): this {
+    return this.#say('arg', [value], (draft, call) => draft.add(value, call));
+  }
+
+  /**
+   * Adds arguments: values, or arrays of values. Answers to `virCommandAddArgSet` and `virCommandAddArgList`.
+   *
+   * @example
+   * new Command('tar').args('-c', ['-f', 'all.tar'], 'src', 'test');
+   */
+  args(...values: (Argument | readonly Argument[])[]): this {
+    return this.#say('args', values, (draft, call) => {
+      for (const value of values) {
+        if (Array.isArray(value)) for (const part of value as readonly unknown[]) draft.add(part, call);
+        else draft.add(value, call);
+      }
+    });
+  }
+
+  /**
+   * Adds one argument of the form `name=value`. Answers to `virCommandAddArgPair`.
+   *
+   * @example
+   * new Command('dnsmasq').argPair('--conf-file', '/etc/dnsmasq.conf');
+   */
+  argPair(name: Argument, value: Argument): this {
+    return this.#say('argPair', [name, value], (draft, call) => {
+      const first = draft.text(name, call, 'the name');
+      const second = draft.text(value, call);
+      if (first !== undefined && second !== undefined) draft.argv.push(joinText(first, '=', second));
+    });
+  }
+
+  /**
+   * Adds one argument, formatted as by C's `printf`. Answers to `virCommandAddArgFormat`.
+   *
+   * @example
+   * new Command('seq').argFormat('%03d', 7);
+   */
+  argFormat(format: string, ...values: unknown[]): this {
+    return this.#say('argFormat', [format, ...values], (draft, call) => {
+      const text = draft.format(format, values, call);
+      if (text !== undefined) draft.add(text, call);
+    });
+  }
+
+  /**
+   * Adds one argument that is never printed: `toString()`, errors, events and `console.log` show `***` in its place.
+   *
+   * Other users can still read it in the process list while the program runs.
+   *
+   * @example
+   * new Command('mount').args('-o').secretArg('password=hunter2');
+   */
+  secretArg(value: Argument): this {
+    return this.#say('secretArg', [hidden], (draft, call) => {
+      const text = draft.text(value, call);
+      if (text !== undefined) draft.secretArgs.push(draft.argv.push(text) - 1);
+    });
+  }
+
+  // ---------------------------------------------------------------- environment
+
+  /**
+   * Sets a variable. From the first call about the environment on, the program inherits nothing: it gets exactly what is
+   * said. The same name again replaces the value and keeps its place. Answers to `virCommandAddEnvPair`.
+   *
+   * @example
+   * new Command('date').env('TZ', 'UTC');
+   */
+  env(name: string, value: Argument): this {
+    return this.#say('env', [name, hidden], (draft, call) => draft.variable(name, value, call));
+  }
+
+  /**
+   * Sets a variable from text of the form `NAME=value`. Answers to `virCommandAddEnvString`.
+   *
+   * @example
+   * new Command('vi').envString('TERM=xterm');
+   */
+  envString(entry: string): this {
+    return this.#say('envString', [hidden], (draft, call) => {
+      draft.isolate();
+      const end = typeof entry === 'string' ? entry.indexOf('=') : -1;
+      if (end < 1) draft.mistake(call, "the text is not of the form 'NAME=value'");
+      else draft.variable(entry.slice(0, end), entry.slice(end + 1), call);
+    });
+  }
+
+  /**
+   * Sets a variable, formatted as by C's `printf`. Answers to `virCommandAddEnvFormat`.
+   *
+   * @example
+   * new Command('qemu-system-x86_64').envFormat('QEMU_AUDIO_DRV', '%s', 'none');
+   */
+  envFormat(name: string, format: string, ...values: unknown[]): this {
+    return this.#say('envFormat', [name, format, ...values.map(() => hidden)], (draft, call) => {
+      draft.isolate();
+      const text = draft.format(format, values, call);
+      if (text !== undefined) draft.variable(name, text, call);
+    });
+  }
+
+  /**
+   * Passes variables on with the values that they have in this process now. One that is not set is not passed, and
+   * the environment is closed all the same. Answers to `virCommandAddEnvPass`.
+   *
+   * @example
+   * new Command('xterm').envPass('DISPLAY', 'XAUTHORITY');
+   */
+  envPass(...names: string[]): this {
+    return this.#say('envPass', names, (draft, call) => {
+      draft.isolate();
+      for (const name of names) {
+        if (!draft.variableName(name, call)) continue;
+        const value = process.env[name];
+        if (value !== undefined) draft.variable(name, value, call);
+      }
+    });
+  }
+
+  /**
+   * Makes a small, dependable environment: `LC_ALL=C`, and of this process's variables `LD_PRELOAD`, `LD_LIBRARY_PATH`,
+   * `PATH`, `HOME`, `USER`, `LOGNAME` and `TMPDIR`, as far as they are set. Answers to `virCommandAddEnvPassCommon`.
+   *
+   * @example
+   * new Command('lvs').envPassCommon();
+   */
+  envPassCommon(): this {
+    return this.env('LC_ALL', 'C').envPass(...COMMON_VARIABLES);
+  }
+
+  /**
+   * Sets `XDG_DATA_HOME`, `XDG_CACHE_HOME` and `XDG_CONFIG_HOME` to their usual places below a directory. Answers to
+   * `virCommandAddEnvXDG`.
+   *
+   * @example
+   * new Command('swtpm').envXdg('/var/lib/libvirt/swtpm');
+   */
+  envXdg(baseDir: string): this {
+    return this.env('XDG_DATA_HOME', `${baseDir}/.local/share`).env('XDG_CACHE_HOME', `${baseDir}/.cache`).env('XDG_CONFIG_HOME', `${baseDir}/.config`);
+  }
+
+  /**
+   * Empties the environment, and forgets what was set before. libvirt has no such call.
+   *
+   * @example
+   * new Command('/usr/bin/env').envClear().env('ONLY', 'this');
+   */
+  envClear(): this {
+    return this.#say('envClear', [], (draft) => {
+      draft.env = new Map();
+    });
+  }
+
+  // ---------------------------------------------------------------- descriptors
+
+  /**
+   * Keeps a descriptor open in the program, at the same number and here too. Answers to `virCommandPreserveFD`.
+   *
+   * @example
+   * const log = openSync('/dev/null', 'a');
+   * new Command('sh', '-c', `echo hello >&${log}`).preserveFd(log);
+   */
+  preserveFd(fd: number): this {
+    return this.#say('preserveFd', [fd], (draft, call) => draft.pass(fd, { as: fd }, call));
+  }
+
+  /**
+   * Gives a descriptor away: it is open in the program, at the same number, and closed here as soon as the command has
+   * been started, or could not be. Answers to `virCommandTransferFD`.
+   *
+   * To run the command a second time is a mistake then: the descriptor is gone.
+   *
+   * @example
+   * const config = openSync('/etc/hosts', 'r');
+   * new Command('sh', '-c', `cat <&${config}`).transferFd(config);
+   */
+  transferFd(fd: number): this {
+    return this.#say('transferFd', [fd], (draft, call) => draft.pass(fd, { as: fd, closeInParent: true }, call));
+  }
+
+  /**
+   * Passes a descriptor, at another number if `as` says so. Every assignment works, such as 3 to 4 with 4 to 3.
+   * Answers to `virCommandPassFD`.
+   *
+   * @example
+   * const log = openSync('/dev/null', 'a');
+   * new Command('sh', '-c', 'echo hello >&9').passFd(log, { as: 9, closeInParent: true });
+   */
+  passFd(fd: number, { as = fd, closeInParent = false }: PassOptions = {}): this {
+    return this.#say('passFd', [fd, { as, closeInParent }], (draft, call) => draft.pass(fd, { as, closeInParent }, call));
+  }
+
+  /**
+   * Passes listening sockets by systemd's protocol: they become 3, 4 …, and `LISTEN_FDS` and `LISTEN_PID` are set.
+   * Answers to `virCommandPassListenFDs`.
+   *
+   * @example
+   * new Command('virtlogd').listenFds(0);
+   */
+  listenFds(...fds: number[]): this {
+    return this.#say('listenFds', fds, (draft, call) => {
+      if (fds.length === 0) draft.mistake(call, 'it names no descriptor');
+      else draft.set('listenFds', fds.map((fd) => draft.openFd(fd, call)).filter((fd) => fd !== undefined), call);
+    });
+  }
+
+  /**
+   * Makes a descriptor of this process the program's standard input. It stays open here. Answers to `virCommandSetInputFD`.
+   *
+   * @example
+   * new Command('wc', '-l').inputFd(openSync('/etc/passwd', 'r'));
+   */
+  inputFd(fd: number): this {
+    return this.#say('inputFd', [fd], (draft, call) => {
+      const open = draft.openFd(fd, call);
+      if (open !== undefined) draft.set('stdin', { from: 'fd', fd: open }, call);
+    });
+  }
+
+  /**
+   * Makes a descriptor of this process the program's standard output. It stays open here. Answers to `virCommandSetOutputFD`.
+   *
+   * @example
+   * new Command('ls').outputFd(openSync('/dev/null', 'a'));
+   */
+  outputFd(fd: number): this {
+    return this.#say('outputFd', [fd], (draft, call) => draft.outputFd('stdout', fd, call));
+  }
+
+  /**
+   * Makes a descriptor of this process the program's standard error. It stays open here. Answers to `virCommandSetErrorFD`.
+   *
+   * @example
+   * const log = openSync('/dev/null', 'a');
+   * new Command('ls').outputFd(log).errorFd(log);
+   */
+  errorFd(fd: number): this {
+    return this.#say('errorFd', [fd], (draft, call) => draft.outputFd('stderr', fd, call));
+  }
+
+  /**
+   * Makes a pipe whose writing end is `child.stdin`. Answers to `virCommandSetInputFD` with -1.
+   *
+   * For `runAsync()` and daemons; with `run()` nobody could write to it.
+   */
+  inputPipe(): this {
+    return this.#say('inputPipe', [], (draft, call) => draft.set('stdin', { from: 'pipe' }, call));
+  }
+
+  /**
+   * Makes a pipe whose reading end is `child.stdout`. Answers to `virCommandSetOutputFD` with -1.
+   *
+   * For `runAsync()` and daemons; with `run()` nobody could read it.
+   */
+  outputPipe(): this {
+    return this.#say('outputPipe', [], (draft, call) => draft.set('stdout', { to: 'pipe' }, call));
+  }
+
+  /** Makes a pipe whose reading end is `child.stderr`. Answers to `virCommandSetErrorFD` with -1. */
+  errorPipe(): this {
+    return this.#say('errorPipe', [], (draft, call) => draft.set('stderr', { to: 'pipe' }, call));
+  }
+
+  /**
+   * Makes standard error the same open file as standard output, as `2>&1` does: what is written keeps its order.
+   * Answers to `virCommandSetErrorFD` with the address that `virCommandSetOutputFD` was given.
+   *
+   * @example
+   * new Command('make').outputFile('/tmp/make.log').errorToOutput();
+   */
+  errorToOutput(): this {
+    return this.#say('errorToOutput', [], (draft, call) => draft.set('stderr', { to: 'stdout' }, call));
+  }
+
+  /**
+   * Opens a file as the program's standard input. The descriptor is the program's own: no byte goes through this process.
+   *
+   * @example
+   * new Command('wc', '-l').inputFile('/etc/passwd');
+   */
+  inputFile(path: string | URL): this {
+    return this.#say('inputFile', [path], (draft, call) => {
+      const text = draft.path(path, call);
+      if (text !== undefined) draft.set('stdin', { from: 'file', path: text }, call);
+    });
+  }
+
+  /**
+   * Opens a file as the program's standard output, new or emptied, or at its end with `append`. The program writes
+   * to it by itself, so a daemon's log goes on when this process has ended.
+   *
+   * @example
+   * new Command('dnsmasq').outputFile('/var/log/dnsmasq.log', { append: true }).errorToOutput();
+   */
+  outputFile(path: string | URL, { append = false }: { readonly append?: boolean } = {}): this {
+    return this.#say('outputFile', [path], (draft, call) => draft.outputFile('stdout', path, append, call));
+  }
+
+  /** Opens a file as the program's standard error. The same file as standard output's is opened once, and both share it. */
+  errorFile(path: string | URL, { append = false }: { readonly append?: boolean } = {}): this {
+    return this.#say('errorFile', [path], (draft, call) => draft.outputFile('stderr', path, append, call));
+  }
+
+  /** Gives the program this process's own standard input, output and error. */
+  inheritStdio(): this {
+    return this.#say('inheritStdio', [], (draft, call) => {
+      draft.set('stdin', { from: 'fd', fd: 0 }, call);
+      draft.set('stdout', { to: 'fd', fd: 1 }, call);
+      draft.set('stderr', { to: 'fd', fd: 2 }, call);
+    });
+  }
+
+  /** Makes this process's ends of the pipes non-blocking, which streams are in Node anyway. Answers to `virCommandNonblockingFDs`. */
+  nonblockingFds(): this {
+    return this.#flag('nonblockingFds');
+  }
+
+  // ---------------------------------------------------------------- buffers
+
+  /**
+   * Feeds text or bytes to the program's standard input, and then its end. A program that does not read it all is no
+   * error: `result.inputWritten` tells how much it took. Answers to `virCommandSetInputBuffer`.
+   *
+   * @example
+   * const { stdout } = await new Command('sort').inputBuffer('b\na\n').outputBuffer().run();
+   */
+  inputBuffer(data: string | Uint8Array): this {
+    return this.#say('inputBuffer', [hidden], (draft, call) => {
+      if (typeof data === 'string') draft.set('stdin', { from: 'buffer', data }, call);
+      else if (data instanceof Uint8Array) draft.set('stdin', { from: 'buffer', data: { base64: bufferOf(data).toString('base64') } }, call);
+      else draft.mistake(call, `the data is ${describeKind(data)}; give text or bytes`);
+    });
+  }
+
+  /**
+   * Captures what the program writes to its standard output: as `result.stdout`, and in an {@link OutputBuffer} if one
+   * is given. The same buffer here and in `errorBuffer()` takes both streams in the order in which they were written.
+   *
+   * There is no limit unless {@link Command.outputLimit} sets one. Answers to `virCommandSetOutputBuffer`.
+   *
+   * @example
+   * const { stdout } = await new Command('head', '-c', '16', '/dev/urandom').outputBuffer({ encoding: 'buffer' }).run();
+   */
+  outputBuffer(target: { readonly encoding: 'buffer' }): this & HasStdout<Buffer>;
+  outputBuffer(target?: OutputBuffer | { readonly encoding?: BufferEncoding }): this & HasStdout<string>;
+  outputBuffer(target?: OutputBuffer | CaptureOptions): this {
+    if (target instanceof OutputBuffer) this.#stdoutBuffer ??= target;
+    return this.#capture('stdout', 'outputBuffer', target);
+  }
+
+  /**
+   * Captures what the program writes to its standard error, as {@link Command.outputBuffer} does for standard output.
+   * Answers to `virCommandSetErrorBuffer`.
+   *
+   * @example
+   * const both = new OutputBuffer();
+   * await new Command('ls', '/nowhere').outputBuffer(both).errorBuffer(both).run({ check: false });
+   */
+  errorBuffer(target: { readonly encoding: 'buffer' }): this & HasStderr<Buffer>;
+  errorBuffer(target?: OutputBuffer | { readonly encoding?: BufferEncoding }): this & HasStderr<string>;
+  errorBuffer(target?: OutputBuffer | CaptureOptions): this {
+    if (target instanceof OutputBuffer) this.#stderrBuffer ??= target;
+    return this.#capture('stderr', 'errorBuffer', target);
+  }
+
+  /**
+   * Keeps at most so many bytes of each captured stream. `truncate` (the default) keeps the head, `headAndTail` the first
+   * and the last half, `kill` keeps the head and stops the program, which is an {@link ExitError} then.
+   *
+   * @example
+   * const { stdout, outputTruncated } = await new Command('seq', '100000').outputBuffer().outputLimit(1000, 'headAndTail').run();
+   */
+  outputLimit(bytes: number, policy: OutputLimitPolicy = 'truncate'): this {
+    return this.#say('outputLimit', [bytes, policy], (draft, call) => {
+      const limit = draft.integer(bytes, call, { what: 'the limit', min: 0, max: Number.MAX_SAFE_INTEGER });
+      if (!outputLimitPolicies.includes(policy)) draft.mistake(call, `the policies are ${outputLimitPolicies.map((name) => `'${name}'`).join(', ')}`);
+      else if (limit !== undefined) draft.set('outputLimit', { bytes: limit, policy }, call);
+    });
+  }
+
+  /**
+   * Waits for the end of the output instead of the end of the program, as libvirt does: a process that the program left
+   * behind, and that holds an output pipe, keeps `run()` waiting.
+   */
+  waitForOutputEnd(): this {
+    return this.#flag('waitForOutputEnd');
+  }
+
+  // ---------------------------------------------------------------- attributes of the process
+
+  /**
+   * Starts the program in a directory; a relative one is meant from this process's. A daemon's is always `/`.
+   * Answers to `virCommandSetWorkingDirectory`.
+   *
+   * @example
+   * new Command('git', 'status').workingDirectory('/srv/app');
+   */
+  workingDirectory(dir: string | URL): this {
+    return this.#say('workingDirectory', [dir], (draft, call) => {
+      const path = draft.path(dir, call);
+      if (path !== undefined) draft.set('workingDirectory', path, call);
+    });
+  }
+
+  /** Sets the file mode creation mask, 0 to 0o777; 0 is a value like any other. Answers to `virCommandSetUmask`. */
+  umask(mask: number): this {
+    return this.#say('umask', [mask], (draft, call) => draft.setInteger('umask', mask, { what: 'the mask', min: 0, max: 0o777 }, call));
+  }
+
+  /**
+   * Sets a resource limit, soft and hard; without `hard`, both are the same. Values are in the resource's own unit and exact.
+   * Answers to `setrlimit()`.
+   *
+   * @example
+   * new Command('qemu-system-x86_64').limit('memlock', 'unlimited').limit('core', 0);
+   */
+  limit(resource: LimitResource, soft: Limit, hard: Limit = soft): this {
+    const values = hard === soft ? [resource, soft] : [resource, soft, hard];
+    return this.#say('limit', values, (draft, call) => draft.limit(resource, soft, hard, call));
+  }
+
+  /** Limits the memory that the program may lock, in bytes. Answers to `virCommandSetMaxMemLock`. */
+  maxMemLock(bytes: Limit): this {
+    return this.#say('maxMemLock', [bytes], (draft, call) => draft.limit('memlock', bytes, bytes, call));
+  }
+
+  /** Limits the processes of the program's user. Answers to `virCommandSetMaxProcesses`. */
+  maxProcesses(count: Limit): this {
+    return this.#say('maxProcesses', [count], (draft, call) => draft.limit('nproc', count, count, call));
+  }
+
+  /** Limits the open files: the number is the limit itself, where libvirt adds one. Answers to `virCommandSetMaxFiles`. */
+  maxFiles(count: Limit): this {
+    return this.#say('maxFiles', [count], (draft, call) => draft.limit('nofile', count, count, call));
+  }
+
+  /** Limits the size of a core file, in bytes; 0 for none. Answers to `virCommandSetMaxCoreSize`. */
+  maxCoreSize(bytes: Limit): this {
+    return this.#say('maxCoreSize', [bytes], (draft, call) => draft.limit('core', bytes, bytes, call));
+  }
+
+  /** Sets the nice value, -20 (first) to 19 (last). Answers to `setpriority()`. */
+  nice(value: number): this {
+    return this.#say('nice', [value], (draft, call) => draft.setInteger('nice', value, { what: 'the nice value', min: -20, max: 19 }, call));
+  }
+
+  /** Sets how readily the kernel ends the program when memory runs out, -1000 (never) to 1000 (first). */
+  oomScoreAdjust(score: number): this {
+    return this.#say('oomScoreAdjust', [score], (draft, call) => draft.setInteger('oomScoreAdjust', score, { what: 'the score', min: -1000, max: 1000 }, call));
+  }
+
+  /** Starts the program in a version 2 control group, named by its directory: `/sys/fs/cgroup/machine.slice/vm`. */
+  cgroup(dir: string): this {
+    return this.#say('cgroup', [dir], (draft, call) => {
+      const path = draft.string(dir, call, 'the directory');
+      if (path?.startsWith('/') === false) draft.mistake(call, 'the directory is relative; name it from /, such as /sys/fs/cgroup/…');
+      else if (path !== undefined) draft.set('cgroup', path, call);
+    });
+  }
+
+  /** Starts the program in a session, and so in a process group, of its own. Answers to `setsid()`. */
+  newSession(): this {
+    return this.#flag('newSession');
+  }
+
+  /** Starts the program in a process group of its own, in this session. Answers to `setpgid()`. */
+  processGroup(): this {
+    return this.#flag('processGroup');
+  }
+
+  /** Has the kernel send the program a signal when this process dies, even by SIGKILL. Default: SIGKILL. Answers to `PR_SET_PDEATHSIG`. */
+  dieWithParent(signal: SignalName = 'SIGKILL'): this {
+    return this.#say('dieWithParent', [signal], (draft, call) => {
+      if (draft.signal(signal, call)) draft.set('dieWithParent', signal, call);
+    });
+  }
+
+  // ---------------------------------------------------------------- privileges
+
+  /** Runs the program as a user, with that user's uid, gid and supplementary groups, by name or number. */
+  user(nameOrUid: string | number): this {
+    return this.#say('user', [nameOrUid], (draft, call) => {
+      const user = typeof nameOrUid === 'number' ? draft.integer(nameOrUid, call, { what: 'a uid', ...ids }) : draft.string(nameOrUid, call, 'the name');
+      if (user !== undefined) draft.set('user', user, call);
+    });
+  }
+
+  /** Sets the user id. It goes with {@link Command.gid}, or the program would keep this process's group. Answers to `virCommandSetUID`. */
+  uid(id: number): this {
+    return this.#say('uid', [id], (draft, call) => draft.setInteger('uid', id, { what: 'a uid', ...ids }, call));
+  }
+
+  /** Sets the group id. Answers to `virCommandSetGID`. */
+  gid(id: number): this {
+    return this.#say('gid', [id], (draft, call) => draft.setInteger('gid', id, { what: 'a gid', ...ids }, call));
+  }
+
+  /** Sets the supplementary groups, all of them. Default: those of the user. Answers to `setgroups()`. */
+  groups(list: readonly number[]): this {
+    return this.#say('groups', [list], (draft, call) => {
+      if (!Array.isArray(list)) {
+        draft.mistake(call, 'the groups are an array of numbers');
+        return;
+      }
+      const groups = list.map((id) => draft.integer(id, call, { what: 'a gid', ...ids })).filter((id) => id !== undefined);
+      if (groups.length === list.length) draft.set('groups', groups, call);
+    });
+  }
+
+  /** Takes all capabilities from the program, but those of {@link Command.allowCap}. Answers to `virCommandClearCaps`. */
+  clearCaps(): this {
+    return this.#flag('clearCaps');
+  }
+
+  /** Leaves or gives the program a capability: effective, permitted, inheritable, ambient and bounding. Answers to `virCommandAllowCap`. */
+  allowCap(name: CapabilityName): this {
+    return this.#say('allowCap', [name], (draft, call) => {
+      if (!(capabilityNames as readonly string[]).includes(name)) draft.mistake(call, "there is no such capability; capabilities(7) names them, as 'CAP_NET_ADMIN'");
+      else if (!draft.allowCaps.includes(name)) draft.allowCaps.push(name);
+    });
+  }
+
+  /** Makes sure that the program, and all that it starts, never gains privileges by executing a file. Answers to `PR_SET_NO_NEW_PRIVS`. */
+  noNewPrivileges(): this {
+    return this.#flag('noNewPrivileges');
+  }
+
+  /** Runs the program under a SELinux label. Answers to `virCommandSetSELinuxLabel`. */
+  selinuxLabel(label: string): this {
+    return this.#say('selinuxLabel', [label], (draft, call) => draft.setString('selinuxLabel', label, 'the label', call));
+  }
+
+  /** Runs the program under an AppArmor profile. Answers to `virCommandSetAppArmorProfile`. */
+  appArmorProfile(profile: string): this {
+    return this.#say('appArmorProfile', [profile], (draft, call) => draft.setString('appArmorProfile', profile, 'the profile', call));
+  }
+
+  /** Gives the program a core-scheduling group of its own: no other program shares a core with it. Answers to `virCommandSetRunAlone`. */
+  runAlone(): this {
+    return this.#say('runAlone', [], (draft, call) => draft.set('coreScheduling', 'alone', call));
+  }
+
+  /** Puts the program into the core-scheduling group of another process. Answers to `virCommandSetRunAmong`. */
+  runAmong(pid: number): this {
+    return this.#say('runAmong', [pid], (draft, call) => {
+      const among = draft.integer(pid, call, { what: 'a pid', min: 1, max: 0x7fff_ffff });
+      if (among !== undefined) draft.set('coreScheduling', { among }, call);
+    });
+  }
+
+  // ---------------------------------------------------------------- daemons, hooks, handshake
+
+  /**
+   * Starts the program as a daemon: a session of its own, `/` as its directory, `/dev/null` where no stream is set.
+   * It outlives this process. `run()` resolves when it is running. Answers to `virCommandDaemonize`.
+   *
+   * @example
+   * const { pid } = await new Command('sleep', '1').daemonize().run();
+   */
+  daemonize(): this & IsDaemon {
+    return this.#flag('daemonize') as this & IsDaemon;
+  }
+
+  /**
+   * Writes the daemon's pid to a file, before `run()` resolves. A file that a living process holds is a
+   * {@link PidFileError}; one that a crash left behind is taken over. Answers to `virCommandSetPidFile`.
+   *
+   * @example
+   * new Command('dnsmasq', '--keep-in-foreground').daemonize().pidFile('/run/dnsmasq.pid');
+   */
+  pidFile(path: string | URL): this {
+    return this.#say('pidFile', [path], (draft, call) => {
+      const text = draft.path(path, call);
+      if (text !== undefined) draft.set('pidFile', text, call);
+    });
+  }
+
+  /**
+   * Runs JavaScript in the child before the program: a module (its default export) or a self-contained function, given
+   * `opaque` as structured-clone data. Anything but 0 or nothing, and any throw, means that the program does not run.
+   * Answers to `virCommandSetPreExecHook`.
+   */
+  preExecHook<T>(hook: URL | ((opaque: T) => HookAnswer | Promise<HookAnswer>), opaque?: T): this {
+    this.#opaque = opaque;
+    return this.#say('preExecHook', [hook], (draft, call) => {
+      if (hook instanceof URL) draft.set('preExecHook', { module: hook.href }, call);
+      else if (typeof hook !== 'function') draft.mistake(call, 'a hook is a URL of a module, or a function');
+      else if (String(hook).includes('[native code]')) draft.mistake(call, 'the function has no source (it is bound, or built in); wrap it in one of its own');
+      else draft.set('preExecHook', { source: String(hook) }, call);
+    });
+  }
+
+  /** Holds the program before its first instruction until `child.handshakeNotify()`. Answers to `virCommandRequireHandshake`. */
+  requireHandshake(): this {
+    return this.#say('requireHandshake', [], (draft, call) => draft.set('handshake', true, call));
+  }
+
+  // ---------------------------------------------------------------- time
+
+  /**
+   * Stops the program if it runs longer, by {@link Command.stopSequence}. The promise rejects with an {@link ExitError} of the
+   * reason `timeout`, once the program is dead.
+   *
+   * @example
+   * await new Command('sleep', '0.1').timeout(5000).run();
+   */
+  timeout(ms: number): this {
+    return this.#say('timeout', [ms], (draft, call) => {
+      if (typeof ms !== 'number' || !(ms > 0 && ms <= LONGEST_TIMER)) draft.mistake(call, `a timeout is above 0 and at most ${LONGEST_TIMER} milliseconds`);
+      else draft.set('timeoutMs', ms, call);
+    });
+  }
+
+  /**
+   * Stops the program when the signal is aborted, by {@link Command.stopSequence}. A signal that is aborted before the
+   * start means that nothing is started.
+   *
+   * @example
+   * await new Command('sleep', '0.1').abortSignal(AbortSignal.timeout(5000)).run();
+   */
+  abortSignal(signal: AbortSignal): this {
+    return this.#say('abortSignal', [signal], (draft, call) => {
+      if (!(signal instanceof AbortSignal)) draft.mistake(call, 'give an AbortSignal, as a controller has in its property signal');
+      else if (this.#abortSignal !== undefined) draft.mistake(call, 'this was said before; AbortSignal.any([a, b]) makes one signal of two');
+      else this.#abortSignal = signal;
+    });
+  }
+
+  /**
+   * Says how to stop the program: signals, each with the milliseconds to wait for its effect. After the last, SIGKILL.
+   * Default: SIGTERM, 5 s, SIGKILL.
+   *
+   * @example
+   * new Command('postgres').timeout(60_000).stopSequence([['SIGINT', 2000], ['SIGQUIT', 500], ['SIGKILL', 0]]);
+   */
+  stopSequence(sequence: StopSequence): this {
+    return this.#say('stopSequence', [sequence], (draft, call) => {
+      if (!Array.isArray(sequence) || sequence.length === 0 || !sequence.every(isStopStep)) {
+        draft.mistake(call, "give pairs of a signal and milliseconds: [['SIGTERM', 5000], ['SIGKILL', 0]]");
+      } else if (sequence.every(([signal]) => draft.signal(signal, call))) {
+        draft.set('stopSequence', sequence.map(([signal, ms]) => [signal, ms] as const), call);
+      }
+    });
+  }
+
+  // ---------------------------------------------------------------- looking at it
+
+  /**
+   * Prints the command so that a shell would run the same: quoted, with its variables. Secret arguments are `***`.
+   * Answers to `virCommandToString` and `virCommandToStringFull`.
+   *
+   * @throws {UsageError} if mistakes were made: what would be printed is not what was said.
+   *
+   * @example
+   * new Command('true').env('A', 'B').arg('a b').toString(); // "A=B true 'a b'"
+   */
+  toString(options?: PrintOptions): string {
+    this.#assertNoMistakes();
+    return printCommand(printable(this.#data(), { env: true }), options);
+  }
+
+  /**
+   * Writes variables and arguments to a descriptor, unquoted, as one line. Answers to `virCommandWriteArgLog`.
+   *
+   * @throws {UsageError} if mistakes were made.
+   *
+   * @example
+   * new Command('true').arg('a b').writeArgLog(1); // true a b
+   */
+  writeArgLog(fd: number): void {
+    this.#assertNoMistakes();
+    writeFileSync(fd, argLog(printable(this.#data(), { env: true })));
+  }
+
+  /** The arguments, without the program: text, or bytes where they are no UTF-8. Answers to `virCommandGetArgList`. */
+  get argList(): readonly (string | Uint8Array)[] {
+    return this.#draft.argv.slice(1).map((word) => (typeof word === 'string' ? word : toBytes(word)));
+  }
+
+  /**
+   * The file that would be executed. Answers to `virCommandGetBinaryPath`.
+   *
+   * @throws {LaunchError} if PATH gives none.
+   *
+   * @example
+   * new Command('sh').binaryPath(); // '/bin/sh'
+   */
+  binaryPath(): string {
+    return this.plan().file;
+  }
+
+  /**
+   * Everything that was said, as frozen, plain data.
+   *
+   * @throws {UsageError} if mistakes were made.
+   *
+   * @example
+   * const text = JSON.stringify(new Command('true').spec());
+   */
+  spec(): CommandSpec {
+    this.#assertNoMistakes();
+    return freezeSpec(this.#data());
+  }
+
+  /**
+   * Answers every question about the launch and starts nothing: the file, the exact vectors, where each descriptor comes
+   * from, and the steps of the child in order.
+   *
+   * @throws {UsageError} if mistakes were made. {LaunchError} if PATH gives no such program.
+   *
+   * @example
+   * const { file, steps } = new Command('true').plan();
+   */
+  plan(): LaunchPlan {
+    const mode = this.#likelyMode();
+    return planFor(this.#specFor(mode), mode);
+  }
+
+  /**
+   * Prints the plan for a person, with the engine and the steps of the child, numbered.
+   *
+   * @throws {UsageError} if mistakes were made. {LaunchError} if PATH gives no such program.
+   *
+   * @example
+   * process.stdout.write(new Command('true').explain());
+   */
+  explain(): string {
+    const { engine, why } = engineInfo();
+    return explainPlan(this.plan(), `${engine}: ${why}`);
+  }
+
+  /** A line that shows the command without values of variables and secrets, and how many mistakes it has. */
+  [inspect.custom](): string {
+    const mistakes = this.#draft.mistakes.length;
+    return `Command { ${printCommand(printable(this.#data(), { env: false }))}${mistakes === 0 ? '' : `, ${mistakes} mistakes`} }`;
+  }
+
+  // ---------------------------------------------------------------- running it
+
+  /**
+   * Runs the program and resolves when it has ended with exit code 0, or, for a daemon, when it is running.
+   *
+   * Output that nobody claimed is kept in small, for the error's message and for `vircommand:exit`. Answers to `virCommandRun`.
+   *
+   * @throws {UsageError} if mistakes were made. {LaunchError} if it could not be started; {UnsupportedError} if the engine cannot do it;
+   * {PidFileError} if the pidfile is held. {ExitError} for every other end than exit code 0, unless `check` is false; always after
+   * a timeout, an abort or an overrun of the output limit.
+   *
+   * @example
+   * const { exitCode } = await new Command('grep', '-q', 'nobody', '/etc/passwd').run({ check: false });
+   */
+  async run<C extends Command>(this: C, options: WaitOptions = {}): Promise<ResultOf<C>> {
+    if (this.#draft.single.daemonize === true) return (await this.#start('daemon', startDaemon)) as ResultOf<C>;
+    const child = await this.#start('run', (spec, attachments) => spawn(spec, 'run', attachments));
+    // The chain of calls knows its result's type better than the draft behind it.
+    const result: unknown = await child.wait(options);
+    return result as ResultOf<C>;
+  }
+
+  /**
+   * Starts the program and resolves when it is running. Buffers, timeout and abort signal work as with `run()`.
+   *
+   * The child belongs to this process and ends with it, unless {@link Child.release} lets it go. Answers to `virCommandRunAsync`.
+   *
+   * @throws {UsageError} {LaunchError} {UnsupportedError} as `run()`.
+   *
+   * @example
+   * await using child = await new Command('cat').inputPipe().outputBuffer().runAsync();
+   * child.stdin?.end('hello');
+   * const { stdout } = await child.wait();
+   */
+  async runAsync(): Promise<Child> {
+    return this.#start('async', (spec, attachments) => spawn(spec, 'async', attachments));
+  }
+
+  /**
+   * Runs the program and holds this thread until it has ended.
+   *
+   * @throws {UnsupportedError} in the portable engine, which has no way to read, wait and obey a timeout at once without the event loop.
+   */
+  runSync(): RunResult {
+    throw this.#unsupported('runSync', 'child_process cannot read two streams, obey a limit and wait at once without the event loop');
+  }
+
+  /**
+   * Replaces this process by the program. Returns only by throwing. Answers to `virCommandExec`.
+   *
+   * @throws {UnsupportedError} in the portable engine.
+   */
+  exec(): never {
+    throw this.#unsupported('exec', 'Node has no dependable way to replace its own process');
+  }
+
+  async #start<T>(mode: LaunchMode, launch: (spec: CommandSpec, attachments: Attachments) => Promise<T>): Promise<T> {
+    return givingAway(this.#data(), async () => launch(this.#specFor(mode), this.#attachments()));
+  }
+
+  #attachments(): Attachments {
+    return {
+      ...(this.#stdoutBuffer === undefined ? {} : { stdoutBuffer: this.#stdoutBuffer }),
+      ...(this.#stderrBuffer === undefined ? {} : { stderrBuffer: this.#stderrBuffer }),
+      ...(this.#abortSignal === undefined ? {} : { abortSignal: this.#abortSignal }),
+    };
+  }
+
+  /** The run that a plan is made for, where nobody has said yet how the command will be run. */
+  #likelyMode(): LaunchMode {
+    const { daemonize, stdin, stdout, stderr, handshake } = this.#draft.single;
+    if (daemonize === true) return 'daemon';
+    return stdin?.from === 'pipe' || stdout?.to === 'pipe' || stderr?.to === 'pipe' || handshake === true ? 'async' : 'run';
+  }
+
+  /** The spec for a run of that kind, with the checks that only this kind needs. */
+  #specFor(mode: LaunchMode): CommandSpec {
+    const data = this.#data();
+    this.#assertNoMistakes([...combinationMistakes(data, mode), ...goneDescriptors(data)]);
+    return freezeSpec(data);
+  }
+
+  #assertNoMistakes(more: readonly Mistake[] = []): void {
+    const mistakes = [...this.#draft.mistakes, ...more];
+    if (mistakes.length > 0) throw new UsageError(subjectOf(this.#data()), mistakes);
+  }
+
+  /** What was said, as data. */
+  #data(): CommandSpec {
+    const draft = this.#draft;
+    const attached = this.#attached();
+    const sharesBuffer = this.#stdoutBuffer !== undefined && this.#stdoutBuffer === this.#stderrBuffer;
+    return {
+      version: 1,
+      argv: [...draft.argv],
+      ...(draft.secretArgs.length === 0 ? {} : { secretArgs: [...draft.secretArgs] }),
+      ...(draft.env === undefined ? {} : { env: Array.from(draft.env) }),
+      ...(draft.descriptors.length === 0 ? {} : { descriptors: [...draft.descriptors] }),
+      ...(draft.limits.length === 0 ? {} : { limits: [...draft.limits] }),
+      ...(draft.allowCaps.length === 0 ? {} : { allowCaps: [...draft.allowCaps] }),
+      ...draft.single,
+      stdin: draft.single.stdin ?? { from: 'null' },
+      stdout: draft.single.stdout ?? { to: 'unclaimed' },
+      stderr: sharesBuffer ? { to: 'stdout' } : (draft.single.stderr ?? { to: 'unclaimed' }),
+      ...(attached.length === 0 ? {} : { attached }),
+    };
+  }
+
+  #attached(): string[] {
+    const things: readonly (readonly [string, unknown])[] = [
+      ['outputBuffer', this.#stdoutBuffer],
+      ['errorBuffer', this.#stderrBuffer],
+      ['abortSignal', this.#abortSignal],
+      ['opaque', this.#opaque],
+    ];
+    return things.filter(([, thing]) => thing !== undefined).map(([name]) => name);
+  }
+
+  /** Records a call: what it says, or what is wrong with it. */
+  #say(method: string, values: readonly unknown[], record: (draft: Draft, call: Call) => void): this {
+    record(this.#draft, { method, values });
+    return this;
+  }
+
+  /** Records a call that says one thing and can be repeated without harm. */
+  #flag(name: Flag): this {
+    this.#draft.single[name] = true;
+    return this;
+  }
+
+  #capture(stream: 'stdout' | 'stderr', method: string, target: OutputBuffer | CaptureOptions | undefined): this {
+    return this.#say(method, target === undefined ? [] : [target], (draft, call) => {
+      const encoding = draft.encoding(target instanceof OutputBuffer ? undefined : target?.encoding, call);
+      if (encoding !== undefined) draft.set(stream, { to: 'buffer', encoding }, call);
+    });
+  }
+
+  #unsupported(feature: string, why: string): UnsupportedError {
+    return new UnsupportedError(subjectOf(this.#data()), { feature, engine: selectEngine().name, why });
+  }
+}
+
+const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+function isStopStep(step: unknown): step is StopSequence[number] {
+  return Array.isArray(step) && step.length === 2 && typeof step[1] === 'number' && step[1] >= 0 && step[1] <= LONGEST_TIMER;
+}

@@ -1,0 +1,64 @@
+import { currentDryRun } from './dry-run.js';
+import { portableEngine, portableLimits, portableRefusals } from './portable.js';
+import type { Engine, Refusal } from './types.js';
+
+/** Which engine launches commands here, and what to expect of it. */
+export interface EngineInfo {
+  readonly engine: Engine['name'];
+  /** Why it is this one. */
+  readonly why: string;
+  /** The steps of a plan that it refuses, each with the reason. */
+  readonly refuses: Readonly<Partial<Record<string, string>>>;
+  /** What it promises less of than libvirt does. */
+  readonly limits: readonly string[];
+}
+
+/** The variable that chooses an engine: `native` or `portable`. */
+const ENGINE_VARIABLE = 'VIRCOMMAND_ENGINE';
+
+interface Choice {
+  readonly engine: Engine;
+  readonly why: string;
+}
+
+function choose(): Choice {
+  const dryRun = currentDryRun();
+  if (dryRun !== undefined) return { engine: dryRun, why: 'the caller stands in the scope of a dryRun()' };
+  const wish = process.env[ENGINE_VARIABLE];
+  switch (wish) {
+    case undefined:
+    case '':
+      return { engine: portableEngine, why: 'this version has no native engine yet' };
+    case 'portable':
+      return { engine: portableEngine, why: `${ENGINE_VARIABLE} asks for it` };
+    case 'native':
+      return absent('native', 'this version has no native engine yet');
+    default:
+      return absent('portable', `${ENGINE_VARIABLE} is '${wish}'; the engines are 'native' and 'portable'`);
+  }
+}
+
+/** An engine that was asked for and is not there: it refuses everything, with the reason. */
+function absent(name: Engine['name'], why: string): Choice {
+  const refusal: Refusal = { feature: 'run', why };
+  return { engine: { name, pidFileWriter: 'nobody', refusal: () => refusal, launch: () => Promise.reject(new Error(why)) }, why };
+}
+
+/** The engine for a launch that starts here and now. */
+export function selectEngine(): Engine {
+  return choose().engine;
+}
+
+/**
+ * Tells which engine launches commands here, why, what it refuses and what it promises less of.
+ *
+ * The variable `VIRCOMMAND_ENGINE` chooses: `native` or `portable`. It is read at each launch.
+ *
+ * @example
+ * const { engine, why } = engineInfo(); // 'portable', 'VIRCOMMAND_ENGINE asks for it'
+ */
+export function engineInfo(): EngineInfo {
+  const { engine, why } = choose();
+  const portable = engine === portableEngine;
+  return { engine: engine.name, why, refuses: portable ? portableRefusals : {}, limits: portable ? portableLimits : [] };
+}

@@ -1,0 +1,41 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** Two connected stream sockets. */
+export interface SocketPair {
+  readonly ours: Socket;
+  readonly theirs: Socket;
+}
+
+/**
+ * Makes a pair of connected sockets, which `child_process` can hand to a child as several descriptors.
+ *
+ * Node has no `socketpair()`, and a `'pipe'` of `child_process` can be one descriptor of the child only. Two streams
+ * that must keep their order need one open file; hence a listening socket in a directory that only this user can
+ * enter, which is gone again before the pair is handed out.
+ */
+export async function socketPair(): Promise<SocketPair> {
+  const directory = await mkdtemp(join(tmpdir(), 'vircommand-'));
+  const server = createServer();
+  let theirs: Socket | undefined;
+  try {
+    const path = join(directory, 's');
+    server.listen(path);
+    await once(server, 'listening');
+    const accepted = once(server, 'connection');
+    theirs = connect(path);
+    // `once` also ends at an error: the server tells one of accepting (no descriptor left), the socket one of connecting.
+    const [[ours]] = (await Promise.all([accepted, once(theirs, 'connect')])) as [[Socket], unknown];
+    theirs.pause();
+    return { ours, theirs };
+  } catch (error) {
+    theirs?.destroy();
+    throw error;
+  } finally {
+    server.close();
+    await rm(directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,58 @@
+import type { Readable, Writable } from 'node:stream';
+import type { Capture } from '../output.js';
+import type { LaunchPlan } from '../plan.js';
+import type { ResourceUsage } from '../result.js';
+import type { ExitStatus, SignalName } from '../signals.js';
+
+/** What an engine cannot do, and why. */
+export interface Refusal {
+  /** The method that asked for it. */
+  readonly feature: string;
+  /** The end of a sentence that begins "because". */
+  readonly why: string;
+}
+
+/** What an engine needs beside the plan: where data comes from and goes to. */
+export interface LaunchResources {
+  /** What the child reads from its standard input. */
+  readonly input: Uint8Array | undefined;
+  /** Where output goes that is captured, by descriptor of the child. Streams that share a descriptor have one capture. */
+  readonly captures: ReadonlyMap<1 | 2, Capture>;
+  /** Wait for the end of the output, not only for the end of the child. */
+  readonly waitForOutputEnd: boolean;
+}
+
+/** A child's end, all of its output read. */
+export interface ProcessEnd extends ExitStatus {
+  readonly outputHeldOpen: boolean;
+  readonly inputWritten: number;
+  readonly resourceUsage: ResourceUsage | undefined;
+}
+
+/** A child that an engine started: its program is running. */
+export interface EngineProcess {
+  readonly pid: number;
+  /** The caller's ends of the pipes that the plan has for the caller. */
+  readonly stdin: Writable | null;
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+  /** Resolves once, when the child has ended and what it wrote has been read. Never rejects. */
+  readonly ended: Promise<ProcessEnd>;
+  /** Sends a signal. False: the child has ended, and nobody was signalled. */
+  signal(signal: SignalName): boolean;
+  /** Stops waiting for the end of the output, for a child that is being stopped. */
+  stopReading(): void;
+  /** Lets this process exit while the child runs. */
+  unref(): void;
+}
+
+/** Obeys plans, or declines them with a sentence. */
+export interface Engine {
+  readonly name: 'native' | 'portable' | 'dry-run';
+  /** Who writes a daemon's pidfile: the engine, in the child; its caller, after the start; nobody. */
+  readonly pidFileWriter: 'engine' | 'caller' | 'nobody';
+  /** The first thing in the plan that this engine cannot do, or `undefined` if it can do all. */
+  refusal(plan: LaunchPlan): Refusal | undefined;
+  /** Starts the program. Rejects with a `LaunchError` that names the failed step; then nothing is left behind. */
+  launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess>;
+}

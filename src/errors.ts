@@ -1,0 +1,426 @@
+import { dirname } from 'node:path';
+import { inspect } from 'node:util';
+import { printCommand } from './quote.js';
+import { formatDuration, type RunResult } from './result.js';
+import type { SignalName } from './signals.js';
+import { type CommandSpec, printable } from './spec.js';
+import type { StepName } from './steps.js';
+
+/** What every error of this library is: a sentence for a person, a `code` for a program, and the command that it is about. */
+export abstract class CommandError extends Error {
+  abstract readonly code: string;
+  /** The command as it may be printed: no values of variables, no secret arguments. Empty where no command is meant. */
+  readonly command: string;
+  /** What was said about the command, as far as it could be understood. */
+  declare readonly spec: CommandSpec | undefined;
+
+  constructor(message: string, subject: Subject, options?: ErrorOptions) {
+    super(message, options);
+    this.command = subject.command;
+    // Not enumerable: it holds the values of variables and the secret arguments, which no log should show.
+    Object.defineProperty(this, 'spec', { value: subject.spec });
+  }
+
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** The command that an error is about. */
+export interface Subject {
+  readonly command: string;
+  readonly spec: CommandSpec | undefined;
+}
+
+/** A spec as the subject of an error. */
+export function subjectOf(spec: CommandSpec): Subject {
+  return { command: printCommand(printable(spec, { env: false })), spec };
+}
+
+const LONGEST_COMMAND = 120;
+
+function inBackticks(command: string): string {
+  const line = command.replaceAll('\n', String.raw`\n`);
+  return line.length > LONGEST_COMMAND ? `\`${line.slice(0, LONGEST_COMMAND - 1)}…\`` : `\`${line}\``;
+}
+
+const cannotStart = (subject: Subject): string => `Cannot start ${inBackticks(subject.command)}`;
+
+// ---------------------------------------------------------------- mistakes
+
+/** One thing that was said wrongly, and how it was said. */
+export interface Mistake {
+  /** The call that made it, as it stands in the code: `env('A=B', …)`. */
+  readonly call: string;
+  /** What is wrong, and what to write instead. */
+  readonly problem: string;
+  /** Where the call stands in the caller's code, if that could be found. */
+  readonly at?: string;
+}
+
+/**
+ * A command that was put together wrongly. Nothing was started. It lists every mistake, not only the first,
+ * each with the call that made it. It answers to libvirt's deferred "invalid use of command API".
+ */
+export class UsageError extends CommandError {
+  readonly code = 'ERR_COMMAND_USAGE';
+  readonly mistakes: readonly Mistake[];
+
+  constructor(subject: Subject, mistakes: readonly Mistake[]) {
+    super(usageMessage(subject, mistakes), subject);
+    this.mistakes = mistakes;
+  }
+}
+
+function usageMessage({ command }: Subject, mistakes: readonly Mistake[]): string {
+  const where = command === '' ? '' : ` in ${inBackticks(command)}`;
+  const [only, ...others] = mistakes.map(({ call, problem }) => `${call}: ${problem}.`);
+  if (only !== undefined && others.length === 0) return `Mistake${where}: ${only}`;
+  return [`${mistakes.length} mistakes${where}:`, ...[only, ...others].map((line, index) => `  ${index + 1}. ${line}`)].join('\n');
+}
+
+// ---------------------------------------------------------------- launches
+
+/** What is known of a start that failed. */
+export interface LaunchFailure {
+  readonly step: StepName;
+  /** The error's name, `ENOENT`; absent where no system call failed. */
+  readonly errno?: string;
+  /** The system call that failed, where it is not the step's own name. */
+  readonly syscall?: string;
+  /** The file, directory or address that the step was about. */
+  readonly path?: string;
+  /** The files that PATH gave and that could not be executed. */
+  readonly tried?: readonly string[];
+  /** What lies behind an `ENOENT` of `execve`: a file that is there but needs another one. */
+  readonly missing?: { readonly what: 'interpreter' | 'loader'; readonly path: string };
+  /** The path of `execve` leads to a directory, for which the kernel says `EACCES` too. */
+  readonly isDirectory?: boolean;
+  /** What a failed step was to do, in words: `set the umask to 022`. */
+  readonly wanted?: string;
+  /** How many bytes the arguments and variables take. */
+  readonly bytes?: number;
+  readonly cause?: unknown;
+}
+
+/**
+ * A program that did not run: a step between "start it" and its first instruction failed.
+ * `step` names the step, `errno` and `syscall` what the kernel answered, `path` the file it was about.
+ */
+export class LaunchError extends CommandError {
+  readonly code = 'ERR_COMMAND_LAUNCH';
+  readonly step: StepName;
+  readonly errno: string | undefined;
+  readonly syscall: string | undefined;
+  readonly path: string | undefined;
+  /** The files that were tried for a bare name, in the order of PATH. */
+  readonly tried: readonly string[];
+  /** `'aborted'` where the signal of `abortSignal()` was aborted before the start, as on {@link ExitError}; else absent. */
+  readonly reason?: 'aborted';
+
+  constructor(subject: Subject, failure: LaunchFailure) {
+    super(`${cannotStart(subject)}: ${launchSentence(failure)}`, subject, 'cause' in failure ? { cause: failure.cause } : undefined);
+    this.step = failure.step;
+    this.errno = failure.errno;
+    this.syscall = failure.errno === undefined || failure.step === 'path-search' ? undefined : (failure.syscall ?? failure.step);
+    this.path = failure.path;
+    this.tried = failure.tried ?? [];
+    if (failure.step === 'abort') this.reason = 'aborted';
+  }
+}
+
+function launchSentence(failure: LaunchFailure): string {
+  const { what, wayOut } = explainFailure(failure);
+  // The search is no system call, and many have answered; the sentence says it all.
+  const code = failure.errno === undefined || failure.step === 'path-search' ? '' : ` (${failure.syscall ?? failure.step}: ${failure.errno})`;
+  return `${what}${code}.${wayOut === undefined ? '' : ` ${wayOut}`}`;
+}
+
+interface Explanation {
+  readonly what: string;
+  readonly wayOut?: string;
+}
+
+function explainFailure(failure: LaunchFailure): Explanation {
+  const path = failure.path === undefined ? 'it' : `'${failure.path}'`;
+  switch (failure.step) {
+    case 'abort':
+      return { what: `its signal was aborted before the start: ${reasonText(failure.cause)}` };
+    case 'path-search':
+      return explainSearch(failure);
+    case 'chdir':
+      return explainDirectory(failure, path);
+    case 'open':
+      return explainOpen(failure, path);
+    case 'execve':
+      return explainExec(failure, path);
+  }
+  switch (failure.errno) {
+    case 'EMFILE':
+      return { what: 'this process has no descriptor left', wayOut: 'Close some, or raise its limit (`ulimit -n`).' };
+    case 'ENFILE':
+      return { what: 'the system has no file handle left', wayOut: 'Look at /proc/sys/fs/file-nr.' };
+    case 'EAGAIN':
+      return {
+        what: 'the kernel makes no further process for this user',
+        wayOut: 'Look at `ulimit -u`, at the pids limit of the control group, and at /proc/sys/kernel/pid_max.',
+      };
+    case 'ENOMEM':
+      return { what: 'the kernel has no memory for another process', wayOut: 'Look at /proc/meminfo and /proc/sys/vm/overcommit_memory.' };
+    case 'EPERM':
+      return {
+        what: `this process may not ${failure.wanted ?? `take the step ${failure.step}`}`,
+        wayOut: 'Run as root, or with the capability that the step needs.',
+      };
+    default:
+      return { what: `it could not ${failure.wanted ?? `take the step ${failure.step}`}` };
+  }
+}
+
+function explainSearch({ path = '', tried = [], errno }: LaunchFailure): Explanation {
+  if (errno === 'EACCES') {
+    return {
+      what: `'${path}' stands in PATH, but not as an executable (${quoteList(tried)})`,
+      wayOut: 'Run `chmod +x` on the file that is meant.',
+    };
+  }
+  const searched = tried.length === 0 ? 'which names no directory' : quoteList(tried.map((file) => dirname(file)));
+  return { what: `no executable named '${path}' in PATH (${searched})` };
+}
+
+function explainDirectory({ errno }: LaunchFailure, path: string): Explanation {
+  switch (errno) {
+    case 'ENOENT':
+      return { what: `the working directory ${path} does not exist` };
+    case 'ENOTDIR':
+      return { what: `the working directory ${path} is not a directory` };
+    case 'EACCES':
+      return {
+        what: `the working directory ${path} cannot be entered`,
+        wayOut: 'The user that the program runs as needs the permission x on it and on each directory above it.',
+      };
+    default:
+      return { what: `the working directory ${path} cannot be entered` };
+  }
+}
+
+function explainOpen({ errno, wanted = 'be opened' }: LaunchFailure, path: string): Explanation {
+  switch (errno) {
+    case 'ENOENT':
+      return { what: `${path} cannot ${wanted}: it, or the directory it would stand in, does not exist` };
+    case 'EACCES':
+      return { what: `${path} cannot ${wanted}: permission is denied` };
+    case 'EISDIR':
+      return { what: `${path} cannot ${wanted}: it is a directory` };
+    default:
+      return { what: `${path} cannot ${wanted}` };
+  }
+}
+
+function explainExec({ errno, missing, bytes, isDirectory }: LaunchFailure, path: string): Explanation {
+  switch (errno) {
+    case 'ENOENT':
+      if (missing?.what === 'interpreter') {
+        return {
+          what: `the interpreter of ${path}, '${missing.path}', does not exist`,
+          wayOut: 'Mend the first line of the script, or install the interpreter.',
+        };
+      }
+      if (missing?.what === 'loader') {
+        return {
+          what: `the loader of ${path}, '${missing.path}', does not exist`,
+          wayOut: 'The program was built for another C library; install that one, or a program built for this system.',
+        };
+      }
+      return { what: `${path} does not exist` };
+    case 'ENOTDIR':
+      return { what: `a part of the path ${path} is not a directory` };
+    case 'EACCES':
+      if (isDirectory === true) return { what: `${path} is a directory` };
+      return {
+        what: `${path} is not executable`,
+        wayOut: 'Run `chmod +x` on it, or name its interpreter as the program.',
+      };
+    case 'ENOEXEC':
+      return {
+        what: `${path} has no '#!' line and is not a binary of this machine`,
+        wayOut: "Begin it with '#!/bin/sh', or name its interpreter as the program.",
+      };
+    case 'E2BIG':
+      return {
+        what: `the arguments and variables take ${bytes === undefined ? 'more room' : `${bytes} bytes, more`} than the kernel allows`,
+        wayOut: 'Hand the data over with inputBuffer() or in a file. One argument holds 131071 bytes at most, all together a quarter of the stack limit.',
+      };
+    case 'ETXTBSY':
+      return { what: `${path} is being written by some process`, wayOut: 'Start it when the file is closed.' };
+    case 'ELOOP':
+      return { what: `${path} goes through too many symbolic links` };
+    case 'ENAMETOOLONG':
+      return { what: `the path ${path} is too long` };
+    default:
+      return { what: `${path} cannot be executed` };
+  }
+}
+
+const quoteList = (paths: readonly string[]): string => paths.map((path) => `'${path}'`).join(', ');
+
+// ---------------------------------------------------------------- ends
+
+/** Why a program's end counts as a failure. */
+export type ExitReason = 'exit-code' | 'signal' | 'timeout' | 'aborted' | 'output-limit';
+
+/** What this process did to stop a program. */
+export interface StopReport {
+  readonly reason: Extract<ExitReason, 'timeout' | 'aborted' | 'output-limit'>;
+  /** The signals sent, each with the time since the launch. */
+  readonly sent: readonly { readonly signal: SignalName; readonly atMs: number }[];
+  /** The timeout in milliseconds, or the limit in bytes. */
+  readonly limit?: number;
+  /** The stream that overran the output limit. */
+  readonly stream?: 'stdout' | 'stderr';
+  /** What the signal of `abortSignal()` was aborted with. */
+  readonly cause?: unknown;
+}
+
+/**
+ * A program that ran and did not end well. `reason` says why this is an error, `result` holds all that is known:
+ * exit code, signal, output, times. The last lines of its standard error follow the sentence.
+ */
+export class ExitError extends CommandError {
+  readonly code = 'ERR_COMMAND_EXIT';
+  readonly reason: ExitReason;
+  readonly result: RunResult;
+
+  constructor(spec: CommandSpec | undefined, result: RunResult, log: string, stop?: StopReport) {
+    const sentence = stop === undefined ? exitSentence(result) : stopSentence(result, stop);
+    const tail = lastLines(log);
+    super(tail === '' ? sentence : `${sentence}\n\n${tail}`, { command: result.command, spec }, stop?.cause === undefined ? undefined : { cause: stop.cause });
+    this.reason = stop?.reason ?? (result.signal === null ? 'exit-code' : 'signal');
+    // The output can be large; it is printed by whoever asks for `error.result.stdout`.
+    this.result = result;
+  }
+}
+
+function exitSentence({ command, exitCode, signal, durationMs }: RunResult): string {
+  const name = inBackticks(command);
+  const after = formatDuration(durationMs);
+  if (signal === null) return `${name} exited with code ${String(exitCode)} after ${after}.`;
+  const hint = signal === 'SIGKILL' ? ' This process did not send it; look for the kernel\'s out-of-memory report.' : '';
+  return `${name} was ended by ${signal} after ${after}.${hint}`;
+}
+
+function stopSentence(result: RunResult, stop: StopReport): string {
+  const name = inBackticks(result.command);
+  switch (stop.reason) {
+    case 'timeout':
+      return `${name} did not finish within ${formatDuration(stop.limit ?? 0)}. ${endSentence(result, stop)}`;
+    case 'aborted':
+      return `${name} was aborted after ${formatDuration(stop.sent[0]?.atMs ?? result.durationMs)}${stop.cause === undefined ? '' : `: ${reasonText(stop.cause)}`}. ${endSentence(result, stop)}`;
+    case 'output-limit':
+      return `${name} wrote more than ${stop.limit ?? 0} bytes to ${stop.stream ?? 'stdout'}. ${endSentence(result, stop)} Raise outputLimit(), or choose its policy 'truncate' or 'headAndTail'.`;
+  }
+}
+
+function endSentence({ exitCode, signal, durationMs }: RunResult, { sent }: StopReport): string {
+  const last = sent.at(-1);
+  if (last === undefined) return signal === null ? `It exited with code ${String(exitCode)}.` : `It was ended by ${signal}.`;
+  if (signal === null) return `It exited with code ${String(exitCode)} after ${last.signal}.`;
+  const first = sent[0];
+  if (first === undefined || sent.length === 1 || signal !== last.signal) return `It was ended by ${signal}.`;
+  const ignored = sent.slice(0, -1).map((entry) => entry.signal);
+  return `It ignored ${ignored.join(' and ')} for ${formatDuration(Math.min(last.atMs, durationMs) - first.atMs)} and was ended by ${signal}.`;
+}
+
+function reasonText(reason: unknown): string {
+  return (reason instanceof Error ? reason.message : typeof reason === 'string' ? reason : inspect(reason)).replace(/\.$/, '');
+}
+
+const TAIL_LINES = 10;
+const TAIL_BYTES = 2000;
+
+function lastLines(log: string): string {
+  const text = log.trimEnd();
+  return text.slice(-TAIL_BYTES).split('\n').slice(-TAIL_LINES).join('\n');
+}
+
+// ---------------------------------------------------------------- engines and pidfiles
+
+/** Something that was asked for and that the engine in use cannot do. Nothing was started. */
+export class UnsupportedError extends CommandError {
+  readonly code = 'ERR_COMMAND_UNSUPPORTED';
+  /** The method that asked for it, without parentheses: `umask`. */
+  readonly feature: string;
+  readonly engine: string;
+  /** The reason, as the end of a sentence that begins "because". */
+  readonly why: string;
+
+  constructor(subject: Subject, { feature, engine, why }: { feature: string; engine: string; why: string }) {
+    super(
+      `${cannotStart(subject)}: the ${engine} engine cannot do ${feature}(), because ${why}. Leave the call out, or use an engine that can: see docs/engines.md.`,
+      subject,
+    );
+    this.feature = feature;
+    this.engine = engine;
+    this.why = why;
+  }
+}
+
+/** A pidfile that cannot be had, read or written. `heldBy` tells the process that has it. */
+export class PidFileError extends CommandError {
+  readonly code = 'ERR_COMMAND_PIDFILE';
+  readonly path: string;
+  readonly heldBy: number | undefined;
+  readonly errno: string | undefined;
+
+  constructor(path: string, problem: PidFileProblem, subject: Subject = { command: '', spec: undefined }) {
+    super(pidFileSentence(path, problem), subject, problem.cause === undefined ? undefined : { cause: problem.cause });
+    this.path = path;
+    this.heldBy = problem.heldBy?.pid;
+    this.errno = problem.errno;
+  }
+}
+
+/** What is wrong with a pidfile. */
+export interface PidFileProblem {
+  /** The process that holds it, with its command line if that can be read. */
+  readonly heldBy?: { readonly pid: number; readonly command: string | undefined };
+  /** What could not be done to it: `read`, `written`, `removed`. */
+  readonly action?: string;
+  readonly errno?: string;
+  readonly syscall?: string;
+  /** What stands in it, where that is no pid. */
+  readonly content?: string;
+  readonly cause?: unknown;
+}
+
+function pidFileSentence(path: string, { heldBy, action = 'used', errno, syscall, content }: PidFileProblem): string {
+  if (heldBy !== undefined) {
+    const command = heldBy.command === undefined ? '' : ` (${inBackticks(heldBy.command)})`;
+    return `Pidfile '${path}' is held by process ${heldBy.pid}${command}. Stop that process, or choose another file.`;
+  }
+  if (content !== undefined) return `Pidfile '${path}' holds ${inspect(content)}, which is no pid. Remove the file, or choose another one.`;
+  return `Pidfile '${path}' cannot be ${action} (${syscall ?? 'open'}: ${errno ?? 'unknown'}).`;
+}
+
+// ---------------------------------------------------------------- values in messages
+
+/** A call as it stands in a message: `env('A=B', …)`. Long texts are cut, bytes are counted, secrets and values are hidden. */
+export function printCall(method: string, values: readonly unknown[]): string {
+  return `${method}(${values.map(printValue).join(', ')})`;
+}
+
+/** Stands for a value that no message may show. */
+export const hidden = Symbol('hidden');
+
+const LONGEST_VALUE = 40;
+
+function printValue(value: unknown): string {
+  if (value === hidden) return '…';
+  if (typeof value === 'string') {
+    return inspect(value.length > LONGEST_VALUE ? `${value.slice(0, LONGEST_VALUE - 1)}…` : value);
+  }
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  if (typeof value === 'function') return 'function';
+  if (Array.isArray(value)) return `[${value.slice(0, 3).map(printValue).join(', ')}${value.length > 3 ? ', …' : ''}]`;
+  return inspect(value, { depth: 0, breakLength: Infinity });
+}

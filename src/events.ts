@@ -1,0 +1,51 @@
+import { channel } from 'node:diagnostics_channel';
+import { debuglog } from 'node:util';
+import type { CommandError } from './errors.js';
+import { formatDuration, type RunResult } from './result.js';
+import type { CommandSpec } from './spec.js';
+
+/** Published on `vircommand:launch` when a program has started. */
+export interface LaunchEvent {
+  readonly command: string;
+  readonly spec: CommandSpec;
+  readonly pid: number;
+  readonly engine: string;
+}
+
+/** Published on `vircommand:exit` when a program has ended. */
+export interface ExitEvent {
+  readonly command: string;
+  readonly spec: CommandSpec;
+  readonly result: RunResult;
+  /** The output that nobody claimed: its head and its tail. */
+  readonly unclaimed: { readonly stdout?: string; readonly stderr?: string };
+}
+
+/** Published on `vircommand:error` when a program could not be started or did not end well. */
+export interface ErrorEvent {
+  readonly command: string;
+  readonly spec: CommandSpec | undefined;
+  readonly error: CommandError;
+}
+
+const launches = channel('vircommand:launch');
+const exits = channel('vircommand:exit');
+const errors = channel('vircommand:error');
+const debug = debuglog('vircommand');
+
+export function publishLaunch(event: LaunchEvent): void {
+  if (launches.hasSubscribers) launches.publish(event);
+}
+
+/** Tells of an end, on the channel and, under `NODE_DEBUG=vircommand`, as a line on standard error. */
+export function publishExit(event: ExitEvent): void {
+  if (exits.hasSubscribers) exits.publish(event);
+  if (!debug.enabled) return;
+  const { exitCode, signal, durationMs, pid } = event.result;
+  debug('%s (pid %d): %s after %s', event.command, pid, signal ?? `exit code ${String(exitCode)}`, formatDuration(durationMs));
+}
+
+export function publishError(event: ErrorEvent): void {
+  if (errors.hasSubscribers) errors.publish(event);
+  if (debug.enabled) debug('%s', event.error.message.split('\n', 1)[0]);
+}

@@ -1,0 +1,72 @@
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
+
+/** What stands at a path, seen by somebody who wants to execute it. */
+export type FileKind = 'executable' | 'not-executable' | 'directory' | 'missing';
+
+/** A user of this machine, as a launch needs to know one. */
+export interface Account {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/**
+ * All that planning a launch asks of the machine: its answers make the plan, and nothing else does.
+ * A test gives a host of its own.
+ */
+export interface Host {
+  /** This process's environment. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** This process's working directory. */
+  cwd(): string;
+  look(path: string): FileKind;
+  account(nameOrUid: string | number): Account | undefined;
+  /** The supplementary groups that a user of that name is in. */
+  groupsOf(name: string): readonly number[];
+}
+
+/** The machine that this process runs on. */
+export const thisHost: Host = {
+  get env() {
+    return process.env;
+  },
+  cwd: () => process.cwd(),
+  look,
+  account,
+  groupsOf,
+};
+
+function look(path: string): FileKind {
+  try {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) return 'missing';
+    if (stats.isDirectory()) return 'directory';
+    accessSync(path, constants.X_OK);
+    return 'executable';
+  } catch {
+    // It is there, or behind a directory that is closed to us: either way not ours to execute.
+    return 'not-executable';
+  }
+}
+
+function account(nameOrUid: string | number): Account | undefined {
+  for (const [name = '', , uid, gid] of records('/etc/passwd')) {
+    if (name === nameOrUid || Number(uid) === nameOrUid) return { name, uid: Number(uid), gid: Number(gid) };
+  }
+  return undefined;
+}
+
+function groupsOf(user: string): readonly number[] {
+  const groups: number[] = [];
+  for (const [, , gid, members = ''] of records('/etc/group')) {
+    if (members.split(',').includes(user)) groups.push(Number(gid));
+  }
+  return groups;
+}
+
+function records(path: string): string[][] {
+  return readFileSync(path, 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(':'))
+    .map((line) => line.split(':'));
+}

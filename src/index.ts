@@ -1,0 +1,38 @@
+export { Command } from './command.js';
+export type { CaptureOptions, HasStderr, HasStdout, HookAnswer, IsDaemon, Limit, PassOptions, PreExecHook, ResultOf } from './command.js';
+export { Child, pidAbort, pidWait } from './child.js';
+export type { WaitOptions } from './child.js';
+export { OutputBuffer } from './output.js';
+export { DaemonResult, RunResult } from './result.js';
+export type { Captured, DaemonResultFields, ResourceUsage, RunResultFields } from './result.js';
+export { CommandError, ExitError, LaunchError, PidFileError, UnsupportedError, UsageError } from './errors.js';
+export type { ExitReason, Mistake } from './errors.js';
+export { PidFile } from './pidfile.js';
+export { killPainfully, killTree } from './reaper.js';
+export type { KillOptions, KillTreeResult } from './reaper.js';
+export { engineInfo } from './engine/select.js';
+export type { EngineInfo } from './engine/select.js';
+export { planLaunch } from './plan.js';
+export type { DescriptorSource, Lane, LaunchPlan, PlannedDescriptor, PlanOptions, Step } from './plan.js';
+export { thisHost } from './host.js';
+export type { Account, FileKind, Host } from './host.js';
+export type { StepName } from './steps.js';
+export type { Argument, ByteText } from './bytes.js';
+export type { CapabilityName } from './capabilities.js';
+export type { SignalName } from './signals.js';
+export type { PrintOptions } from './quote.js';
+export type { ErrorEvent, ExitEvent, LaunchEvent } from './events.js';
+export type {
+  CommandSpec,
+  DescriptorSpec,
+  HookSpec,
+  InputSpec,
+  LaunchMode,
+  LimitResource,
+  LimitSpec,
+  LimitValue,
+  OutputEncoding,
+  OutputLimitPolicy,
+  OutputSpec,
+  StopSequence,
+} from './spec.js';

@@ -1,0 +1,163 @@
+import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { link, readFile, readlink, stat, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PidFileError, type Subject } from './errors.js';
+import { isAlive } from './reaper.js';
+
+/** The longest pidfile that is looked at. A pid has seven digits. */
+const PID = /^(\d{1,10})\s*$/;
+
+/** What `/proc/PID/exe` ends in when the program's file has been replaced. */
+const DELETED = ' (deleted)';
+
+/**
+ * Files that hold the pid of a daemon: decimal digits, no newline, as libvirt's.
+ *
+ * @example
+ * const path = PidFile.path('/run/dnsmasq', 'default'); // '/run/dnsmasq/default.pid'
+ * const pid = await PidFile.readIfAlive(path, '/usr/sbin/dnsmasq');
+ */
+export const PidFile = {
+  /** The path of a pidfile: the directory, the name, and `.pid`. Answers to `virPidFileBuildPath`. */
+  path(directory: string, name: string): string {
+    return join(directory, `${name}.pid`);
+  },
+
+  /**
+   * Reads a pid. Digits, then the end or white space. Answers to `virPidFileReadPath`.
+   *
+   * @throws {PidFileError} if the file cannot be read, or holds something else.
+   */
+  async read(path: string): Promise<number> {
+    let content: string;
+    try {
+      content = await readFile(path, 'utf8');
+    } catch (cause) {
+      throw fileError(path, 'read', cause);
+    }
+    const pid = Number(PID.exec(content)?.[1]);
+    if (!Number.isSafeInteger(pid) || pid > 0x7fff_ffff) throw new PidFileError(path, { content: content.slice(0, 40) });
+    return pid;
+  },
+
+  /**
+   * Reads a pid and gives it only if that process lives, and, if a program is named, only if the process executes that
+   * very file; a pid that another program has taken over since is not alive. Answers to `virPidFileReadPathIfAlive`.
+   *
+   * The program can be checked where there is a `/proc`.
+   *
+   * @throws {PidFileError} if the file cannot be read, or holds something else.
+   */
+  async readIfAlive(path: string, program?: string): Promise<number | undefined> {
+    const pid = await PidFile.read(path);
+    if (pid <= 0 || !isAlive(pid)) return undefined;
+    return program === undefined || (await executes(pid, program)) ? pid : undefined;
+  },
+
+  /**
+   * Removes a pidfile. One that is not there is as good. Answers to `virPidFileDeletePath`.
+   *
+   * @throws {PidFileError} if it cannot be removed.
+   */
+  async remove(path: string): Promise<void> {
+    try {
+      await unlink(path);
+    } catch (cause) {
+      if (errnoOf(cause) !== 'ENOENT') throw fileError(path, 'removed', cause);
+    }
+  },
+};
+
+async function executes(pid: number, program: string): Promise<boolean> {
+  const link = `/proc/${pid}/exe`;
+  try {
+    const [running, wanted] = await Promise.all([stat(link), stat(program)]);
+    if (running.ino === wanted.ino && running.dev === wanted.dev) return true;
+  } catch {
+    // The program's file may have been replaced since; then the name decides.
+  }
+  try {
+    const target = await readlink(link);
+    const name = target.endsWith(DELETED) ? target.slice(0, -DELETED.length) : target;
+    return name === program || (existsSync(program) && name === realpathSync(program));
+  } catch {
+    // The process has ended meanwhile, or belongs to somebody whose programs we may not see.
+    return false;
+  }
+}
+
+/**
+ * Throws if a living process holds the pidfile.
+ *
+ * This is what can be told without a lock: the pid lives, and did not start after the file was written. A process that
+ * did has merely got the number of one that is gone.
+ */
+export async function assertUnheld(path: string, subject: Subject): Promise<void> {
+  let pid: number | undefined;
+  try {
+    pid = await PidFile.readIfAlive(path);
+    if (pid === undefined || startedAfter(pid, statSync(path).mtimeMs)) return;
+  } catch (error) {
+    if (error instanceof PidFileError ? error.errno === 'ENOENT' || error.errno === undefined : errnoOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  throw new PidFileError(path, { heldBy: { pid, command: commandLine(pid) } }, subject);
+}
+
+/**
+ * Writes a pidfile that was found unheld. It appears whole or not at all, and never in the place of one that
+ * somebody else has put there meanwhile.
+ */
+export async function claim(path: string, pid: number, subject: Subject): Promise<void> {
+  const draft = `${path}.${randomUUID()}`;
+  try {
+    await writeFile(draft, String(pid), { flag: 'wx', mode: 0o644, flush: true });
+    for (;;) {
+      try {
+        await link(draft, path);
+        return;
+      } catch (error) {
+        if (errnoOf(error) !== 'EEXIST') throw error;
+      }
+      await assertUnheld(path, subject);
+      await PidFile.remove(path);
+    }
+  } catch (cause) {
+    throw cause instanceof PidFileError ? cause : fileError(path, 'written', cause, subject);
+  } finally {
+    await PidFile.remove(draft);
+  }
+}
+
+/** The kernel counts a process's start in ticks of 10 ms since the boot, and the boot in whole seconds. */
+const TICKS_PER_SECOND = 100;
+const CLOCK_SLACK_MS = 2000;
+
+function startedAfter(pid: number, timeMs: number): boolean {
+  try {
+    const bootSeconds = Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
+    // The second field is the program's name, which may hold spaces and parentheses; the start is the 20th after it.
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ');
+    const startMs = (bootSeconds + Number(fields[19]) / TICKS_PER_SECOND) * 1000;
+    return startMs > timeMs + CLOCK_SLACK_MS;
+  } catch {
+    // Without a /proc, nothing speaks against the file.
+    return false;
+  }
+}
+
+function commandLine(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim() || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function fileError(path: string, action: string, cause: unknown, subject?: Subject): PidFileError {
+  const { code = 'EIO', syscall = 'open' } = cause as NodeJS.ErrnoException;
+  return new PidFileError(path, { action, errno: code, syscall, cause }, subject);
+}
+
+const errnoOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
