@@ -921,11 +921,14 @@ export class Command {
    * const { exitCode } = await new Command('grep', '-q', 'nobody', '/etc/passwd').run({ check: false });
    */
   async run<C extends Command>(this: C, options: WaitOptions = {}): Promise<ResultOf<C>> {
-    if (this.#draft.single.daemonize === true) return (await this.#start('daemon', startDaemon)) as ResultOf<C>;
-    const child = await this.#start('run', (spec, attachments) => spawn(spec, 'run', attachments));
     // The chain of calls knows its result's type better than the draft behind it.
-    const result: unknown = await child.wait(options);
-    return result as ResultOf<C>;
+    return (await this.#run(options)) as ResultOf<C>;
+  }
+
+  async #run(options: WaitOptions): Promise<unknown> {
+    if (this.#draft.single.daemonize === true) return this.#start('daemon', startDaemon);
+    const child = await this.#start('run', (spec, attachments) => spawn(spec, 'run', attachments));
+    return child.wait(options);
   }
 
   /**

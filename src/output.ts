@@ -25,12 +25,23 @@ export class Capture {
   #headLength = 0;
   #tailLength = 0;
   #totalBytes = 0;
+  #hasReader = false;
   #onOverrun: (() => void) | undefined;
 
   constructor(limit?: CaptureLimit) {
     this.#limit = limit;
     this.#tailBytes = limit?.policy === 'headAndTail' ? Math.floor(limit.bytes / 2) : 0;
     this.#headBytes = (limit?.bytes ?? Infinity) - this.#tailBytes;
+  }
+
+  /** Whether somebody looks at the output while it comes: a limit, or an {@link OutputBuffer}. Else it may come all at once. */
+  get isWatched(): boolean {
+    return this.#limit !== undefined || this.#hasReader;
+  }
+
+  /** An {@link OutputBuffer} shows what comes, from now on. */
+  addReader(): void {
+    this.#hasReader = true;
   }
 
   /** How much the program wrote, kept or not. */
@@ -67,7 +78,11 @@ export class Capture {
 
   /** The bytes kept. */
   bytes(): Buffer {
-    return Buffer.concat([...this.#head, ...this.#tail], this.#headLength + this.#tailLength);
+    const chunks = [...this.#head, ...this.#tail];
+    const [only] = chunks;
+    // A single large piece is handed on as it is: to copy it would double the memory it takes.
+    if (only !== undefined && chunks.length === 1) return Buffer.from(only.buffer, only.byteOffset, only.byteLength);
+    return Buffer.concat(chunks, this.#headLength + this.#tailLength);
   }
 
   /** The bytes kept, as text. Where the limit cut a character in two, its half is left out, and a gap is marked. */
@@ -176,5 +191,6 @@ export class OutputBuffer {
 
 /** Makes a buffer show what a new run captures; what it showed before is let go. */
 export function connectBuffer(buffer: OutputBuffer, capture: Capture): void {
+  capture.addReader();
   pointAt(buffer, capture);
 }

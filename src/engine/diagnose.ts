@@ -28,6 +28,32 @@ export function diagnose(plan: LaunchPlan, errno: string, cause: unknown): Launc
   return { step: 'execve', errno, path: plan.file, ...lookBehind(plan.file, errno), cause };
 }
 
+/** What is known of a step that the child itself reported. */
+export function explainStepFailure(plan: LaunchPlan, step: Step, errno: string): LaunchFailure {
+  switch (step.step) {
+    case 'execve':
+      return { step: 'execve', errno, path: step.path, ...lookBehind(step.path, errno), bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp) };
+    case 'chdir':
+      return { step: 'chdir', errno, path: step.path };
+    case 'prlimit':
+      return { step: step.step, errno, wanted: `set the limit of ${step.limit.resource} to ${step.limit.soft} (hard ${step.limit.hard})` };
+    case 'setgroups':
+      return { step: step.step, errno, wanted: `take the groups ${step.groups.join(', ')}` };
+    case 'setgid':
+      return { step: step.step, errno, wanted: `take the gid ${step.id}` };
+    case 'setuid':
+      return { step: step.step, errno, wanted: `take the uid ${step.id}` };
+    case 'setpriority':
+      return { step: step.step, errno, wanted: `take the nice value ${step.nice}` };
+    case 'oom_score_adj':
+      return { step: step.step, errno, wanted: `take the out-of-memory score ${step.score}` };
+    case 'cgroup':
+      return { step: step.step, errno, path: step.directory, wanted: `enter the control group '${step.directory}'` };
+    default:
+      return { step: step.step, errno };
+  }
+}
+
 type IdStep = Extract<Step, { step: 'setgid' | 'setuid' }>;
 
 function changesId(step: Step): step is IdStep {

@@ -1,4 +1,6 @@
+import { loadNative } from '../native/binding.js';
 import { currentDryRun } from './dry-run.js';
+import { NativeEngine } from './native.js';
 import { portableEngine, portableLimits, portableRefusals } from './portable.js';
 import type { Engine, Refusal } from './types.js';
 
@@ -16,6 +18,9 @@ export interface EngineInfo {
 /** The variable that chooses an engine: `native` or `portable`. */
 const ENGINE_VARIABLE = 'VIRCOMMAND_ENGINE';
 
+const loaded = loadNative();
+const native = typeof loaded === 'string' ? loaded : new NativeEngine(loaded);
+
 interface Choice {
   readonly engine: Engine;
   readonly why: string;
@@ -28,11 +33,11 @@ function choose(): Choice {
   switch (wish) {
     case undefined:
     case '':
-      return { engine: portableEngine, why: 'this version has no native engine yet' };
+      return typeof native === 'string' ? { engine: portableEngine, why: native } : { engine: native, why: 'the addon was loaded' };
     case 'portable':
       return { engine: portableEngine, why: `${ENGINE_VARIABLE} asks for it` };
     case 'native':
-      return absent('native', 'this version has no native engine yet');
+      return typeof native === 'string' ? absent('native', native) : { engine: native, why: `${ENGINE_VARIABLE} asks for it` };
     default:
       return absent('portable', `${ENGINE_VARIABLE} is '${wish}'; the engines are 'native' and 'portable'`);
   }

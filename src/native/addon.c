@@ -1,0 +1,342 @@
+/*
+ * The boundary to JavaScript: numbers and buffers in, numbers and buffers out. No policy, and no state but one watcher for
+ * each environment, so that the addon can be loaded in several threads, and twice in one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <node_api.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "launch.h"
+#include "steps.h"
+#include "watch.h"
+
+struct environment {
+  napi_env env;
+  napi_async_cleanup_hook_handle cleanup;
+  struct watcher *watcher;
+  char *stack;
+};
+
+/* A process's way back into JavaScript. */
+struct context {
+  struct environment *environment;
+  napi_ref callback;
+  napi_ref input;
+  napi_async_context async;
+};
+
+#define CHECK(env, call)                                                    \
+  do {                                                                      \
+    if ((call) != napi_ok) {                                                \
+      napi_throw_error((env), NULL, "vircommand: the addon was called with other values than it takes"); \
+      return NULL;                                                          \
+    }                                                                       \
+  } while (0)
+
+/* ---------------------------------------------------------------- values */
+
+static napi_value number(napi_env env, double value) {
+  napi_value result = NULL;
+  (void)napi_create_double(env, value, &result); /* Fails only without an environment. */
+  return result;
+}
+
+static void free_bytes(napi_env env, void *bytes, void *hint) {
+  (void)env;
+  (void)hint;
+  free(bytes);
+}
+
+/* Makes a Buffer of a piece of output and takes the piece over. Large ones are not copied. */
+static napi_value buffer_of(napi_env env, struct piece piece) {
+  enum { WORTH_SHARING = 64 * 1024 };
+  napi_value result = NULL;
+  if (piece.size >= WORTH_SHARING) {
+    char *exact = realloc(piece.bytes, piece.size);
+    if (exact != NULL) piece.bytes = exact;
+    if (napi_create_external_buffer(env, piece.size, piece.bytes, free_bytes, NULL, &result) == napi_ok) return result;
+  }
+  (void)napi_create_buffer_copy(env, piece.size, piece.bytes, NULL, &result);
+  free(piece.bytes);
+  return result;
+}
+
+/* ---------------------------------------------------------------- events */
+
+enum event { EVENT_REPORT, EVENT_OUTPUT, EVENT_END };
+
+static void call_back(struct context *context, size_t argc, const napi_value *argv) {
+  napi_env env = context->environment->env;
+  napi_value callback, receiver, result;
+  if (napi_get_reference_value(env, context->callback, &callback) != napi_ok || callback == NULL) return;
+  if (napi_get_global(env, &receiver) != napi_ok) return;
+  if (napi_make_callback(env, context->async, receiver, callback, argc, argv, &result) == napi_pending_exception) {
+    napi_value exception;
+    if (napi_get_and_clear_last_exception(env, &exception) == napi_ok) (void)napi_fatal_exception(env, exception);
+  }
+}
+
+static void on_report(void *data, const struct report *report) {
+  struct context *context = data;
+  napi_env env = context->environment->env;
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(env, &scope) != napi_ok) return;
+  const napi_value values[] = {number(env, EVENT_REPORT), number(env, report->failed), number(env, report->step), number(env, report->errno_)};
+  call_back(context, sizeof values / sizeof *values, values);
+  (void)napi_close_handle_scope(env, scope);
+}
+
+static void on_output(void *data, int stream, struct piece piece) {
+  struct context *context = data;
+  napi_env env = context->environment->env;
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(env, &scope) != napi_ok) {
+    free(piece.bytes);
+    return;
+  }
+  const napi_value values[] = {number(env, EVENT_OUTPUT), number(env, stream), buffer_of(env, piece)};
+  call_back(context, sizeof values / sizeof *values, values);
+  (void)napi_close_handle_scope(env, scope);
+}
+
+static double milliseconds(struct timeval time) {
+  return (double)time.tv_sec * 1e3 + (double)time.tv_usec / 1e3;
+}
+
+static void on_end(void *data, const struct process_end *end, struct piece output[OUTPUTS]) {
+  struct context *context = data;
+  napi_env env = context->environment->env;
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(env, &scope) != napi_ok) return;
+  const napi_value values[] = {
+      number(env, EVENT_END),
+      number(env, end->code),
+      number(env, end->status),
+      number(env, end->held_open),
+      number(env, (double)end->input_written),
+      number(env, milliseconds(end->usage.ru_utime)),
+      number(env, milliseconds(end->usage.ru_stime)),
+      number(env, (double)end->usage.ru_maxrss),
+      buffer_of(env, output[STDOUT]),
+      buffer_of(env, output[STDERR]),
+  };
+  call_back(context, sizeof values / sizeof *values, values);
+  (void)napi_delete_reference(env, context->callback);
+  if (context->input != NULL) (void)napi_delete_reference(env, context->input);
+  (void)napi_async_destroy(env, context->async);
+  (void)napi_close_handle_scope(env, scope);
+  free(context);
+}
+
+static const struct watch_events events = {on_report, on_output, on_end};
+
+/* ---------------------------------------------------------------- functions */
+
+static struct environment *environment_of(napi_env env) {
+  void *data = NULL;
+  (void)napi_get_instance_data(env, &data);
+  return data;
+}
+
+/* isPossible(): boolean */
+static napi_value is_possible(napi_env env, napi_callback_info info) {
+  (void)info;
+  napi_value result;
+  CHECK(env, napi_get_boolean(env, launch_is_possible(environment_of(env)->stack), &result));
+  return result;
+}
+
+/* pipe(ends: Int32Array): errno. Both ends are closed on exec. */
+static napi_value make_pipe(napi_env env, napi_callback_info info) {
+  size_t argc = 1;
+  napi_value ends;
+  void *data;
+  CHECK(env, napi_get_cb_info(env, info, &argc, &ends, NULL, NULL));
+  CHECK(env, napi_get_typedarray_info(env, ends, NULL, NULL, &data, NULL, NULL));
+  return number(env, pipe2(data, O_CLOEXEC) < 0 ? errno : 0);
+}
+
+/* memoryFile(bytes: Buffer): descriptor, or a negative errno */
+static napi_value memory_file(napi_env env, napi_callback_info info) {
+  size_t argc = 1, size;
+  napi_value value;
+  void *bytes;
+  CHECK(env, napi_get_cb_info(env, info, &argc, &value, NULL, NULL));
+  CHECK(env, napi_get_buffer_info(env, value, &bytes, &size));
+  const int fd = memfd_create("vircommand-plan", MFD_CLOEXEC);
+  if (fd < 0) return number(env, -errno);
+  for (size_t written = 0; written < size;) {
+    const ssize_t result = write(fd, (char *)bytes + written, size - written);
+    if (result < 0 && errno != EINTR) {
+      const int why = errno;
+      close(fd);
+      return number(env, -why);
+    }
+    if (result > 0) written += (size_t)result;
+  }
+  return number(env, fd);
+}
+
+/* closeAll(fds: Int32Array): closes what is 0 or above. */
+static napi_value close_all(napi_env env, napi_callback_info info) {
+  size_t argc = 1, length;
+  napi_value fds;
+  void *data;
+  CHECK(env, napi_get_cb_info(env, info, &argc, &fds, NULL, NULL));
+  CHECK(env, napi_get_typedarray_info(env, fds, NULL, &length, &data, NULL, NULL));
+  for (size_t i = 0; i < length; i++) {
+    if (((int32_t *)data)[i] >= 0) close(((int32_t *)data)[i]);
+  }
+  return NULL;
+}
+
+/* launch(plan: Buffer, result: Int32Array[6]): sets pid, pidfd, failed, step, errno, holder. */
+static napi_value launch_plan(napi_env env, napi_callback_info info) {
+  size_t argc = 2, size, length;
+  napi_value values[2];
+  void *bytes, *data;
+  CHECK(env, napi_get_cb_info(env, info, &argc, values, NULL, NULL));
+  CHECK(env, napi_get_buffer_info(env, values[0], &bytes, &size));
+  CHECK(env, napi_get_typedarray_info(env, values[1], NULL, &length, &data, NULL, NULL));
+  int32_t *result = data;
+  const char *why = "there is no memory for it";
+  /* A copy: another thread could write to the buffer while the child reads it. */
+  char *copy = malloc(size > 0 ? size : 1);
+  if (copy != NULL) memcpy(copy, bytes, size);
+  struct plan *plan = copy == NULL || length < 6 ? NULL : plan_decode(copy, size, &why);
+  if (plan == NULL) {
+    napi_throw_error(env, "ERR_VIRCOMMAND_PLAN", why);
+    return NULL;
+  }
+  struct launched launched;
+  launch(plan, environment_of(env)->stack, &launched);
+  plan_free(plan);
+  result[0] = launched.pid;
+  result[1] = launched.pidfd;
+  result[2] = launched.report.failed || launched.clone_errno != 0;
+  result[3] = launched.clone_errno != 0 ? -1 : launched.report.step;
+  result[4] = launched.clone_errno != 0 ? launched.clone_errno : launched.report.errno_;
+  result[5] = launched.report.daemon_pid;
+  return NULL;
+}
+
+/*
+ * watch(fds: Int32Array[8], input: Buffer | undefined, callback): id, or a negative errno.
+ * fds: pidfd, report, input, stdout, stderr, stdout is streamed, stderr is streamed, read to the end.
+ */
+static napi_value watch(napi_env env, napi_callback_info info) {
+  struct environment *environment = environment_of(env);
+  size_t argc = 3, length;
+  napi_value values[3], name, resource;
+  void *data, *input = NULL;
+  size_t input_size = 0;
+  bool has_input;
+  CHECK(env, napi_get_cb_info(env, info, &argc, values, NULL, NULL));
+  CHECK(env, napi_get_typedarray_info(env, values[0], NULL, &length, &data, NULL, NULL));
+  CHECK(env, napi_is_buffer(env, values[1], &has_input));
+  if (has_input) CHECK(env, napi_get_buffer_info(env, values[1], &input, &input_size));
+  CHECK(env, length == 8 ? napi_ok : napi_invalid_arg);
+
+  if (environment->watcher == NULL) {
+    uv_loop_t *loop;
+    CHECK(env, napi_get_uv_event_loop(env, &loop));
+    environment->watcher = watcher_new(loop, &events);
+    if (environment->watcher == NULL) return number(env, -errno);
+  }
+  struct context *context = calloc(1, sizeof *context);
+  if (context == NULL) return number(env, -ENOMEM);
+  context->environment = environment;
+  CHECK(env, napi_create_reference(env, values[2], 1, &context->callback));
+  if (has_input) CHECK(env, napi_create_reference(env, values[1], 1, &context->input));
+  CHECK(env, napi_create_string_utf8(env, "vircommand", NAPI_AUTO_LENGTH, &name));
+  CHECK(env, napi_create_object(env, &resource));
+  CHECK(env, napi_async_init(env, resource, name, &context->async));
+
+  const int32_t *fds = data;
+  const struct watch_options options = {
+      .pidfd = fds[0],
+      .report_fd = fds[1],
+      .input_fd = fds[2],
+      .output_fd = {fds[3], fds[4]},
+      .streamed = {fds[5], fds[6]},
+      .read_to_end = fds[7],
+      .input = input,
+      .input_size = input_size,
+      .context = context,
+  };
+  const uint32_t id = watch_start(environment->watcher, &options);
+  return number(env, id == 0 ? -(double)errno : (double)id);
+}
+
+static uint32_t id_argument(napi_env env, napi_callback_info info, int32_t *ret_second) {
+  size_t argc = 2;
+  napi_value values[2];
+  uint32_t id = 0;
+  if (napi_get_cb_info(env, info, &argc, values, NULL, NULL) != napi_ok) return 0;
+  if (napi_get_value_uint32(env, values[0], &id) != napi_ok) return 0;
+  if (ret_second != NULL && napi_get_value_int32(env, values[1], ret_second) != napi_ok) return 0;
+  return id;
+}
+
+/* signal(id, signal): 0, or a negative errno */
+static napi_value send_signal(napi_env env, napi_callback_info info) {
+  int32_t signal = 0;
+  const uint32_t id = id_argument(env, info, &signal);
+  return number(env, watch_signal(environment_of(env)->watcher, id, signal));
+}
+
+static napi_value stop_reading(napi_env env, napi_callback_info info) {
+  watch_stop_reading(environment_of(env)->watcher, id_argument(env, info, NULL));
+  return NULL;
+}
+
+static napi_value unref(napi_env env, napi_callback_info info) {
+  watch_unref(environment_of(env)->watcher, id_argument(env, info, NULL));
+  return NULL;
+}
+
+/* ---------------------------------------------------------------- the module */
+
+static void on_watcher_closed(void *data) {
+  struct environment *environment = data;
+  (void)napi_remove_async_cleanup_hook(environment->cleanup);
+  free(environment->stack);
+  free(environment);
+}
+
+static void on_environment_end(napi_async_cleanup_hook_handle handle, void *data) {
+  struct environment *environment = data;
+  environment->cleanup = handle;
+  if (environment->watcher == NULL) on_watcher_closed(environment);
+  else watcher_close(environment->watcher, on_watcher_closed, environment);
+}
+
+NAPI_MODULE_INIT() {
+  struct environment *environment = calloc(1, sizeof *environment);
+  if (environment != NULL) environment->stack = aligned_alloc(64, CHILD_STACK_SIZE);
+  if (environment == NULL || environment->stack == NULL) {
+    free(environment);
+    napi_throw_error(env, NULL, "vircommand: there is no memory for the addon");
+    return NULL;
+  }
+  environment->env = env;
+  CHECK(env, napi_set_instance_data(env, environment, NULL, NULL));
+  CHECK(env, napi_add_async_cleanup_hook(env, on_environment_end, environment, &environment->cleanup));
+  const napi_property_descriptor functions[] = {
+      {"isPossible", NULL, is_possible, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"pipe", NULL, make_pipe, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"memoryFile", NULL, memory_file, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"closeAll", NULL, close_all, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"launch", NULL, launch_plan, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"watch", NULL, watch, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"signal", NULL, send_signal, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"stopReading", NULL, stop_reading, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"unref", NULL, unref, NULL, NULL, NULL, napi_enumerable, NULL},
+  };
+  CHECK(env, napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions));
+  return exports;
+}

@@ -1,0 +1,65 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+/** What the addon gives. Its functions are dumb on purpose: all policy stands in the engine. */
+export interface Binding {
+  /** Whether a child can share this process's memory here, and the kernel gives pidfds. */
+  isPossible(): boolean;
+  /** Makes a pipe, both ends closed on exec, and gives 0 or an errno. */
+  pipe(ends: Int32Array): number;
+  /** Makes a file in memory that holds the bytes, and gives its descriptor or a negative errno. */
+  memoryFile(bytes: Buffer): number;
+  /** Closes the descriptors that are 0 or above. */
+  closeAll(fds: Int32Array): void;
+  /** Starts a child by an encoded plan. Sets pid, pidfd, failed, step, errno, and the holder of a pidfile. Throws for bytes that are no plan. */
+  launch(plan: Buffer, result: Int32Array): void;
+  /**
+   * Looks after a child: pidfd, report, input, stdout, stderr, stdout streamed, stderr streamed, read to the end.
+   * Gives a number for the functions below, or a negative errno; then the descriptors are still the caller's.
+   */
+  watch(fds: Int32Array, input: Buffer | undefined, onEvent: WatchCallback): number;
+  /** Sends a signal, and gives 0 or a negative errno. */
+  signal(id: number, signal: number): number;
+  stopReading(id: number): void;
+  unref(id: number): void;
+}
+
+/** The kinds of events, as `enum event` of addon.c numbers them. */
+export const watchEvents = { report: 0, output: 1, end: 2 } as const;
+
+/** A report: failed, step, errno. A piece of output: stream, bytes. An end: see `on_end` of addon.c. */
+export type WatchCallback = (event: number, ...values: never[]) => void;
+
+const { platform, arch } = process;
+
+/** Where the addon may lie: shipped with the package, for one C library or the other, or built in a checkout. */
+const places = [`../../prebuilds/${platform}-${arch}-glibc/`, `../../prebuilds/${platform}-${arch}-musl/`, '../../src/native/build/Release/'].map(
+  (place) => new URL(place, import.meta.url),
+);
+
+/** An addon that works here, and the program of the slow lane that goes with it. */
+export interface Native {
+  readonly binding: Binding;
+  readonly helper: string;
+}
+
+/** Loads the addon, or says in words why there is none. */
+export function loadNative(): Native | string {
+  if (platform !== 'linux') return `the native engine is for Linux, and this is ${platform}`;
+  const require = createRequire(import.meta.url);
+  let why = `no addon was built for ${platform} on ${arch}`;
+  for (const place of places) {
+    const path = fileURLToPath(new URL('vircommand.node', place));
+    const helper = fileURLToPath(new URL('vircommand-helper', place));
+    if (!existsSync(path) || !existsSync(helper)) continue;
+    try {
+      const binding = require(path) as Binding;
+      return binding.isPossible() ? { binding, helper } : 'this kernel does not start children in shared memory (an emulator, or a sandbox?)';
+    } catch (error) {
+      // An addon for the other C library cannot be loaded; the next one may be for this.
+      why = `the addon could not be loaded: ${(error as Error).message}`;
+    }
+  }
+  return why;
+}

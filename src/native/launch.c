@@ -1,0 +1,98 @@
+/*
+ * clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD): the child runs in our memory while this thread sleeps, so a launch costs the
+ * same from a process of 4 GiB as from a small one, and a failure comes back through memory, without a pipe.
+ *
+ * All signals are blocked meanwhile, in the parent and so in the child: a handler of the parent's that ran in the child
+ * would run on the parent's data. The raw system call is needed because the C library keeps two signals for itself and
+ * never blocks those.
+ */
+#include "launch.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+enum { SIGNAL_SET_SIZE = 8 };
+
+struct start {
+  const struct plan *plan;
+  struct report *report;
+};
+
+static int child_main(void *argument) {
+  struct start *start = argument;
+  child_run(start->plan, 0, start->report);
+  (void)SYS1(SYS_exit_group, 127);
+  __builtin_unreachable();
+}
+
+static int clone_blocked(int (*entry)(void *), void *argument, char *stack, int *ret_pidfd) {
+  const uint64_t all = ~(uint64_t)0;
+  uint64_t before;
+  (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, SIGNAL_SET_SIZE); /* Fails only for bad arguments. */
+  const int pid = clone(entry, stack + CHILD_STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, argument, ret_pidfd);
+  const int clone_errno = errno;
+  (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGNAL_SET_SIZE);
+  return pid < 0 ? -clone_errno : pid;
+}
+
+static void reap(int pidfd) {
+  siginfo_t info;
+  while (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 && errno == EINTR) {
+  }
+}
+
+void launch(const struct plan *plan, char *stack, struct launched *ret_launched) {
+  struct launched launched = {.pidfd = -1};
+  /* The child writes here while we sleep; the compiler must not think that it knows what stands in it. */
+  volatile struct report *report = &launched.report;
+  struct start start = {plan, (struct report *)report};
+
+  const int pid = clone_blocked(child_main, &start, stack, &launched.pidfd);
+  if (pid < 0) {
+    launched.clone_errno = -pid;
+    launched.pidfd = -1;
+  } else if (report->failed || report->daemon_pid != 0) {
+    /* The child has ended: it failed, or it was the one that forked the daemon. */
+    reap(launched.pidfd);
+    close(launched.pidfd);
+    launched.pidfd = -1;
+    launched.pid = report->failed ? 0 : report->daemon_pid;
+  } else {
+    launched.pid = pid;
+  }
+  *ret_launched = launched;
+}
+
+static int probe_main(void *argument) {
+  *(volatile int *)argument = 1;
+  (void)SYS1(SYS_exit_group, 0);
+  __builtin_unreachable();
+}
+
+int launch_is_possible(char *stack) {
+  volatile int shared = 0;
+  int pidfd = -1;
+  const int pid = clone_blocked(probe_main, (void *)&shared, stack, &pidfd);
+  if (pid < 0) return 0;
+  if (pidfd >= 0) {
+    reap(pidfd);
+    close(pidfd);
+  } else {
+    (void)waitpid(pid, NULL, 0); /* A kernel that ignores CLONE_PIDFD; the answer is no either way. */
+  }
+  return shared == 1 && pidfd >= 0;
+}
