@@ -7,7 +7,7 @@ import { publishError, publishExit } from './events.js';
 import type { Capture } from './output.js';
 import { ABORT_GRACE_MS, disown, own } from './reaper.js';
 import { type Captured, RunResult } from './result.js';
-import { rawWaitStatus, type SignalName } from './signals.js';
+import { rawWaitStatus, type SignalName, signalNumber } from './signals.js';
 import type { CommandSpec, StopSequence } from './spec.js';
 
 /** What {@link Child.wait} and `Command.run` take. */
@@ -105,10 +105,11 @@ export class Child {
    * const child = await new Command('grep', '-q', 'root', '/etc/passwd').runAsync();
    * const { exitCode } = await child.wait({ check: false });
    */
-  async wait({ check = true }: WaitOptions = {}): Promise<RunResult> {
-    const outcome = await this.#outcome;
+  async wait(options?: WaitOptions): Promise<RunResult> {
+    const outcome = await this.#awaitOutcome();
     if (outcome instanceof Error) throw outcome;
-    if (outcome.error === undefined || (!check && !outcome.always)) return outcome.result;
+    const accepted = options?.check === false && !outcome.always;
+    if (outcome.error === undefined || accepted) return outcome.result;
     if (!this.#isPublished) publishError({ command: outcome.error.command, spec: this.#launched.spec, error: outcome.error });
     this.#isPublished = true;
     throw outcome.error;
@@ -126,19 +127,20 @@ export class Child {
   async abort(): Promise<void> {
     if (this.#hasEnded) return;
     await this.#stop({ reason: 'aborted' }, abortSequence);
-    await this.#outcome;
+    await this.#awaitOutcome();
   }
 
   /**
    * Sends a signal. False: the program has ended, and nobody was signalled, also where its pid now means another process.
    *
-   * @throws {TypeError} if there is no signal of that name.
+   * @throws {TypeError} if there is no signal of that name. {Error} with the code `EPERM` if the program has taken other ids and may not be signalled.
    *
    * @example
    * const child = await new Command('sleep', '60').runAsync();
    * child.signal('SIGINT'); // true
    */
   signal(name: SignalName): boolean {
+    if (signalNumber(name) === undefined) throw new TypeError(`signal(${inspect(name)}): there is no such signal; write its name, as 'SIGTERM'.`);
     return !this.#hasEnded && this.#launched.process.signal(name);
   }
 
@@ -220,7 +222,14 @@ export class Child {
     // Whatever the sequence, the last word is SIGKILL: who waits for a stopped program must not wait for ever.
     const steps = sequence.at(-1)?.[0] === 'SIGKILL' ? sequence : [...sequence, ['SIGKILL', 0] as const];
     for (const [signal, graceMs] of steps) {
-      if (this.#hasEnded || !process.signal(signal)) return;
+      if (this.#hasEnded) return;
+      try {
+        if (!process.signal(signal)) return;
+      } catch {
+        // The program has taken other ids and is out of our reach. Its end is waited for, and told as what it should have been.
+        this.#stopping ??= { ...report, sent: [] };
+        return;
+      }
       this.#stopping ??= { ...report, sent: [] };
       this.#stopping.sent.push({ signal, atMs: performance.now() - startedAt });
       if (graceMs > 0) await this.#endsWithin(graceMs);
@@ -235,6 +244,12 @@ export class Child {
   }
 
   // -------------------------------------------------------------- ending
+
+  /** Who waits for a released program wants this process to live until then. */
+  #awaitOutcome(): Promise<Outcome | CommandError> {
+    if (this.#isReleased && !this.#hasEnded) this.#launched.process.ref();
+    return this.#outcome;
+  }
 
   async #settle(): Promise<Outcome | CommandError> {
     const { process, spec, subject, captures } = this.#launched;
@@ -335,7 +350,7 @@ function releasedChild(method: string, pid: number): Child {
  * const pid = (await new Command('true').runAsync()).release();
  * await pidWait(pid);
  */
-export async function pidWait(pid: number, options: WaitOptions = {}): Promise<RunResult> {
+export async function pidWait(pid: number, options?: WaitOptions): Promise<RunResult> {
   return releasedChild('pidWait', pid).wait(options);
 }
 

@@ -27,6 +27,12 @@ export interface PassOptions {
   readonly closeInParent?: boolean;
 }
 
+/** How a file that takes output is opened. */
+export interface FileOptions {
+  /** Keeps what is in the file, and writes at its end. Default: false, which empties it. */
+  readonly append?: boolean;
+}
+
 /** Where captured output goes, or how it is handed back in the result. */
 export interface CaptureOptions {
   /** The encoding of the text, or `'buffer'` for bytes. Default: `'utf8'`. */
@@ -128,7 +134,7 @@ export class Command {
    * const list = Command.fromArgv(['ls', '-l', '/var/log']);
    */
   static fromArgv(argv: readonly Argument[]): Command {
-    const [program = '', ...args] = argv;
+    const [program = '', ...args] = Array.isArray(argv) ? (argv as readonly Argument[]) : [];
     return new Command(program, ...args);
   }
 
@@ -307,7 +313,14 @@ export class Command {
    * new Command('swtpm').envXdg('/var/lib/libvirt/swtpm');
    */
   envXdg(baseDir: string): this {
-    return this.env('XDG_DATA_HOME', `${baseDir}/.local/share`).env('XDG_CACHE_HOME', `${baseDir}/.cache`).env('XDG_CONFIG_HOME', `${baseDir}/.config`);
+    return this.#say('envXdg', [baseDir], (draft, call) => {
+      draft.isolate();
+      const base = draft.path(baseDir, call);
+      if (base === undefined) return;
+      draft.variable('XDG_DATA_HOME', `${base}/.local/share`, call);
+      draft.variable('XDG_CACHE_HOME', `${base}/.cache`, call);
+      draft.variable('XDG_CONFIG_HOME', `${base}/.config`, call);
+    });
   }
 
   /**
@@ -328,8 +341,10 @@ export class Command {
    * Keeps a descriptor open in the program, at the same number and here too. Answers to `virCommandPreserveFD`.
    *
    * @example
+   * import { openSync } from 'node:fs';
+   * import { Command } from 'vircommand';
    * const log = openSync('/dev/null', 'a');
-   * new Command('sh', '-c', `echo hello >&${log}`).preserveFd(log);
+   * await new Command('sh', '-c', `echo hello >/dev/fd/${log}`).preserveFd(log).run();
    */
   preserveFd(fd: number): this {
     return this.#say('preserveFd', [fd], (draft, call) => draft.pass(fd, { as: fd }, call));
@@ -342,8 +357,10 @@ export class Command {
    * To run the command a second time is a mistake then: the descriptor is gone.
    *
    * @example
+   * import { openSync } from 'node:fs';
+   * import { Command } from 'vircommand';
    * const config = openSync('/etc/hosts', 'r');
-   * new Command('sh', '-c', `cat <&${config}`).transferFd(config);
+   * await new Command('cat', `/dev/fd/${config}`).transferFd(config).run();
    */
   transferFd(fd: number): this {
     return this.#say('transferFd', [fd], (draft, call) => draft.pass(fd, { as: fd, closeInParent: true }, call));
@@ -354,10 +371,13 @@ export class Command {
    * Answers to `virCommandPassFD`.
    *
    * @example
+   * import { openSync } from 'node:fs';
+   * import { Command } from 'vircommand';
    * const log = openSync('/dev/null', 'a');
-   * new Command('sh', '-c', 'echo hello >&9').passFd(log, { as: 9, closeInParent: true });
+   * await new Command('sh', '-c', 'echo hello >&9').passFd(log, { as: 9, closeInParent: true }).run();
    */
-  passFd(fd: number, { as = fd, closeInParent = false }: PassOptions = {}): this {
+  passFd(fd: number, options?: PassOptions): this {
+    const { as = fd, closeInParent = false } = options ?? {};
     return this.#say('passFd', [fd, { as, closeInParent }], (draft, call) => draft.pass(fd, { as, closeInParent }, call));
   }
 
@@ -379,7 +399,9 @@ export class Command {
    * Makes a descriptor of this process the program's standard input. It stays open here. Answers to `virCommandSetInputFD`.
    *
    * @example
-   * new Command('wc', '-l').inputFd(openSync('/etc/passwd', 'r'));
+   * import { openSync } from 'node:fs';
+   * import { Command } from 'vircommand';
+   * await new Command('wc', '-l').inputFd(openSync('/etc/passwd', 'r')).run();
    */
   inputFd(fd: number): this {
     return this.#say('inputFd', [fd], (draft, call) => {
@@ -392,7 +414,9 @@ export class Command {
    * Makes a descriptor of this process the program's standard output. It stays open here. Answers to `virCommandSetOutputFD`.
    *
    * @example
-   * new Command('ls').outputFd(openSync('/dev/null', 'a'));
+   * import { openSync } from 'node:fs';
+   * import { Command } from 'vircommand';
+   * await new Command('ls').outputFd(openSync('/dev/null', 'a')).run();
    */
   outputFd(fd: number): this {
     return this.#say('outputFd', [fd], (draft, call) => draft.outputFd('stdout', fd, call));
@@ -402,8 +426,10 @@ export class Command {
    * Makes a descriptor of this process the program's standard error. It stays open here. Answers to `virCommandSetErrorFD`.
    *
    * @example
+   * import { openSync } from 'node:fs';
+   * import { Command } from 'vircommand';
    * const log = openSync('/dev/null', 'a');
-   * new Command('ls').outputFd(log).errorFd(log);
+   * await new Command('ls').outputFd(log).errorFd(log).run();
    */
   errorFd(fd: number): this {
     return this.#say('errorFd', [fd], (draft, call) => draft.outputFd('stderr', fd, call));
@@ -463,13 +489,13 @@ export class Command {
    * @example
    * new Command('dnsmasq').outputFile('/var/log/dnsmasq.log', { append: true }).errorToOutput();
    */
-  outputFile(path: string | URL, { append = false }: { readonly append?: boolean } = {}): this {
-    return this.#say('outputFile', [path], (draft, call) => draft.outputFile('stdout', path, append, call));
+  outputFile(path: string | URL, options?: FileOptions): this {
+    return this.#say('outputFile', [path], (draft, call) => draft.outputFile('stdout', path, options?.append === true, call));
   }
 
   /** Opens a file as the program's standard error. The same file as standard output's is opened once, and both share it. */
-  errorFile(path: string | URL, { append = false }: { readonly append?: boolean } = {}): this {
-    return this.#say('errorFile', [path], (draft, call) => draft.outputFile('stderr', path, append, call));
+  errorFile(path: string | URL, options?: FileOptions): this {
+    return this.#say('errorFile', [path], (draft, call) => draft.outputFile('stderr', path, options?.append === true, call));
   }
 
   /** Gives the program this process's own standard input, output and error. */
@@ -896,8 +922,7 @@ export class Command {
    * process.stdout.write(new Command('true').explain());
    */
   explain(): string {
-    const { engine, why } = engineInfo();
-    return explainPlan(this.plan(), `${engine}: ${why}`);
+    return explainPlan(this.plan(), selectEngine(), engineInfo().why);
   }
 
   /** A line that shows the command without values of variables and secrets, and how many mistakes it has. */
@@ -920,12 +945,12 @@ export class Command {
    * @example
    * const { exitCode } = await new Command('grep', '-q', 'nobody', '/etc/passwd').run({ check: false });
    */
-  async run<C extends Command>(this: C, options: WaitOptions = {}): Promise<ResultOf<C>> {
+  async run<C extends Command>(this: C, options?: WaitOptions): Promise<ResultOf<C>> {
     // The chain of calls knows its result's type better than the draft behind it.
     return (await this.#run(options)) as ResultOf<C>;
   }
 
-  async #run(options: WaitOptions): Promise<unknown> {
+  async #run(options: WaitOptions | undefined): Promise<unknown> {
     if (this.#draft.single.daemonize === true) return this.#start('daemon', startDaemon);
     const child = await this.#start('run', (spec, attachments) => spawn(spec, 'run', attachments));
     return child.wait(options);

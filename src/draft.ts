@@ -194,8 +194,8 @@ export class Draft {
 
   path(path: unknown, call: Call): string | undefined {
     if (!(path instanceof URL)) return this.string(path, call, 'the path');
-    if (path.protocol === 'file:') return fileURLToPath(path);
-    this.mistake(call, `the address is of the kind ${path.protocol}; only file: means a path`);
+    if (path.protocol === 'file:' && path.host === '') return fileURLToPath(path);
+    this.mistake(call, path.protocol === 'file:' ? 'the address names a host; a path has none' : `the address is of the kind ${path.protocol}; only file: means a path`);
     return undefined;
   }
 

@@ -8,6 +8,7 @@ import type { StepName } from './steps.js';
 
 /** What every error of this library is: a sentence for a person, a `code` for a program, and the command that it is about. */
 export abstract class CommandError extends Error {
+  /** What kind of error it is, for a program: `ERR_COMMAND_…`. */
   abstract readonly code: string;
   /** The command as it may be printed: no values of variables, no secret arguments. Empty where no command is meant. */
   readonly command: string;
@@ -21,6 +22,7 @@ export abstract class CommandError extends Error {
     Object.defineProperty(this, 'spec', { value: subject.spec });
   }
 
+  /** The name of the class. */
   override get name(): string {
     return this.constructor.name;
   }
@@ -63,7 +65,9 @@ export interface Mistake {
  * each with the call that made it. It answers to libvirt's deferred "invalid use of command API".
  */
 export class UsageError extends CommandError {
+  /** Always `ERR_COMMAND_USAGE`. */
   readonly code = 'ERR_COMMAND_USAGE';
+  /** What was said wrongly, in the order of the calls. */
   readonly mistakes: readonly Mistake[];
 
   constructor(subject: Subject, mistakes: readonly Mistake[]) {
@@ -108,10 +112,15 @@ export interface LaunchFailure {
  * `step` names the step, `errno` and `syscall` what the kernel answered, `path` the file it was about.
  */
 export class LaunchError extends CommandError {
+  /** Always `ERR_COMMAND_LAUNCH`. */
   readonly code = 'ERR_COMMAND_LAUNCH';
+  /** The step that failed: `chdir`, `setuid`, `execve` … */
   readonly step: StepName;
+  /** The errno's name, such as `ENOENT`; absent where no system call failed. */
   readonly errno: string | undefined;
+  /** The system call that failed. */
   readonly syscall: string | undefined;
+  /** The file, directory or name that the step was about. */
   readonly path: string | undefined;
   /** The files that were tried for a bare name, in the order of PATH. */
   readonly tried: readonly string[];
@@ -287,8 +296,11 @@ export interface StopReport {
  * exit code, signal, output, times. The last lines of its standard error follow the sentence.
  */
 export class ExitError extends CommandError {
+  /** Always `ERR_COMMAND_EXIT`. */
   readonly code = 'ERR_COMMAND_EXIT';
+  /** Why the end counts as a failure. */
   readonly reason: ExitReason;
+  /** All that is known of the run. */
   readonly result: RunResult;
 
   constructor(spec: CommandSpec | undefined, result: RunResult, log: string, stop?: StopReport) {
@@ -347,16 +359,20 @@ function lastLines(log: string): string {
 
 /** Something that was asked for and that the engine in use cannot do. Nothing was started. */
 export class UnsupportedError extends CommandError {
+  /** Always `ERR_COMMAND_UNSUPPORTED`. */
   readonly code = 'ERR_COMMAND_UNSUPPORTED';
-  /** The method that asked for it, without parentheses: `umask`. */
+  /** The method that asked for it, without parentheses: `umask`. `launch` where the engine itself is missing. */
   readonly feature: string;
+  /** The engine that refused. */
   readonly engine: string;
   /** The reason, as the end of a sentence that begins "because". */
   readonly why: string;
 
   constructor(subject: Subject, { feature, engine, why }: { feature: string; engine: string; why: string }) {
     super(
-      `${cannotStart(subject)}: the ${engine} engine cannot do ${feature}(), because ${why}. Leave the call out, or use an engine that can: see docs/engines.md.`,
+      feature === 'launch'
+        ? `${cannotStart(subject)}: ${why}. Unset VIRCOMMAND_ENGINE to have the best engine that works here.`
+        : `${cannotStart(subject)}: the ${engine} engine cannot do ${feature}(), because ${why}. Leave the call out, or use an engine that can: see docs/engines.md.`,
       subject,
     );
     this.feature = feature;
@@ -367,9 +383,13 @@ export class UnsupportedError extends CommandError {
 
 /** A pidfile that cannot be had, read or written. `heldBy` tells the process that has it. */
 export class PidFileError extends CommandError {
+  /** Always `ERR_COMMAND_PIDFILE`. */
   readonly code = 'ERR_COMMAND_PIDFILE';
+  /** The pidfile. */
   readonly path: string;
+  /** The pid of the process that holds it, where one does. */
   readonly heldBy: number | undefined;
+  /** The errno's name, where the file could not be used. */
   readonly errno: string | undefined;
 
   constructor(path: string, problem: PidFileProblem, subject: Subject = { command: '', spec: undefined }) {
@@ -421,6 +441,7 @@ function printValue(value: unknown): string {
   }
   if (value instanceof Uint8Array) return `${value.length} bytes`;
   if (typeof value === 'function') return 'function';
+  if (value instanceof URL) return `new URL('${value.href}')`;
   if (Array.isArray(value)) return `[${value.slice(0, 3).map(printValue).join(', ')}${value.length > 3 ? ', …' : ''}]`;
   return inspect(value, { depth: 0, breakLength: Infinity });
 }

@@ -1,3 +1,4 @@
+import type { Engine } from './engine/types.js';
 import { printCommand } from './quote.js';
 import type { DescriptorSource, LaunchPlan, Step } from './plan.js';
 import { printable } from './spec.js';
@@ -9,20 +10,22 @@ const lanes = {
 } as const;
 
 /** Prints a plan for a person: the program, what it gets, and each step of the child, numbered. Values of variables are left out. */
-export function explainPlan(plan: LaunchPlan, engine: string): string {
+export function explainPlan(plan: LaunchPlan, engine: Engine, why: string): string {
   const rows: [string, string[]][] = [
     ['program', [plan.file, ...(plan.tried.length === 0 ? [] : [`found in PATH after ${plan.tried.join(', ')}`])]],
     ['arguments', [String(plan.argv.length - 1)]],
     ['environment', [environmentLine(plan)]],
     ['directory', [plan.directory ?? "this process's own"]],
-    ['descriptors', [...plan.descriptors.map(({ childFd, source }) => `${childFd} ← ${sourceText(source, childFd)}`), 'all others are closed']],
-    ['engine', [engine]],
-    ['lane', [lanes[plan.lane]]],
-    ['steps', plan.steps.map((step, index) => `${index + 1}. ${step.step.padEnd(13)} ${stepText(step)}`)],
+    ['descriptors', [...plan.descriptors.map(({ childFd, source }) => `${childFd} ← ${sourceText(source, childFd)}`), 'nothing else']],
+    ['engine', [`${engine.name}: ${why}`]],
+    ...(engine.usesLanes ? [['lane', [lanes[plan.lane]]] as [string, string[]]] : []),
+    ['steps', plan.steps.map((step, index) => `${index + 1}. ${step.step.padEnd(13)} ${stepText(step)}${noted(engine.note(step))}`)],
   ];
   const lines = rows.flatMap(([title, texts]) => texts.map((text, index) => `  ${(index === 0 ? title : '').padEnd(12)} ${text}`));
   return [printCommand(printable(plan.spec, { env: false })), ...lines].join('\n');
 }
+
+const noted = (note: string | undefined): string => (note === undefined ? '' : ` [${note}]`);
 
 function environmentLine({ spec, envp }: LaunchPlan): string {
   if (spec.env === undefined) return `inherited, ${envp.length} variables`;

@@ -1,5 +1,5 @@
 export { Command } from './command.js';
-export type { CaptureOptions, HasStderr, HasStdout, HookAnswer, IsDaemon, Limit, PassOptions, PreExecHook, ResultOf } from './command.js';
+export type { CaptureOptions, FileOptions, HasStderr, HasStdout, HookAnswer, IsDaemon, Limit, PassOptions, PreExecHook, ResultOf } from './command.js';
 export { Child, pidAbort, pidWait } from './child.js';
 export type { WaitOptions } from './child.js';
 export { OutputBuffer } from './output.js';

@@ -75,9 +75,11 @@ export interface DaemonResultFields {
   readonly pid: number;
   /** The pidfile that holds it, if one was asked for. */
   readonly pidFile: string | undefined;
-  /** The pipes that were asked for with `inputPipe()`, `outputPipe()` and `errorPipe()`; else `null`. */
+  /** The pipes that were asked for with `inputPipe()`, `outputPipe()` and `errorPipe()`; else `null`. An open one keeps this process alive: destroy it when you have read enough. */
   readonly stdin: Writable | null;
+  /** See `stdin`. */
   readonly stdout: Readable | null;
+  /** See `stdin`. */
   readonly stderr: Readable | null;
 }
 

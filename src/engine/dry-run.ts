@@ -34,6 +34,7 @@ export function currentDryRun(): DryRunEngine | undefined {
 export class DryRunEngine implements Engine {
   readonly name = 'dry-run';
   readonly pidFileWriter = 'nobody';
+  readonly usesLanes = false;
   readonly commands: string[] = [];
   readonly specs: CommandSpec[] = [];
   readonly #respond: Respond | undefined;
@@ -56,6 +57,10 @@ export class DryRunEngine implements Engine {
   }
 
   refusal(): undefined {
+    return undefined;
+  }
+
+  note(): undefined {
     return undefined;
   }
 
@@ -89,6 +94,7 @@ export class DryRunEngine implements Engine {
       }),
       signal: () => false,
       stopReading: () => undefined,
+      ref: () => undefined,
       unref: () => undefined,
     };
   }

@@ -1,4 +1,5 @@
 import { existsSync, openSync } from 'node:fs';
+import { constants } from 'node:os';
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
@@ -8,6 +9,7 @@ import { type Binding, type Native, watchEvents } from '../native/binding.js';
 import type { LaunchPlan, Step } from '../plan.js';
 import { type SignalName, signalName, signalNumber } from '../signals.js';
 import { explainStepFailure } from './diagnose.js';
+import type { StepName } from '../steps.js';
 import { childFds, encode, gapsBetween, type Move, type Operation, orderMoves } from './encode.js';
 import { closeFiles, type OpenFiles, openFiles } from './files.js';
 import type { Engine, EngineProcess, LaunchResources, ProcessEnd, Refusal } from './types.js';
@@ -37,6 +39,7 @@ interface Ends {
  */
 export class NativeEngine implements Engine {
   readonly name = 'native';
+  readonly usesLanes = true;
   readonly pidFileWriter = 'engine';
   readonly #binding: Binding;
   readonly #helper: string;
@@ -53,6 +56,17 @@ export class NativeEngine implements Engine {
       if (why !== undefined) return { feature: step.by, why };
     }
     return undefined;
+  }
+
+  /** The steps that it refuses on this machine, each with the reason. */
+  refuses(): Partial<Record<StepName, string>> {
+    const refused = Object.entries(refusals).map(([step, ask]) => [step, ask()] as const);
+    return Object.fromEntries(refused.filter(([, why]) => why !== undefined));
+  }
+
+  note({ step }: Step): string | undefined {
+    const why = refusals[step]?.();
+    return why === undefined ? undefined : `refused: ${why}`;
   }
 
   async launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
@@ -277,14 +291,13 @@ function failure(plan: LaunchPlan, { step: index, errno: number, holder }: { ste
 
 /** A daemon is nobody's child any more: there is nothing to look after. */
 function daemonProcess(pid: number, { ours }: Ends): EngineProcess {
-  const streams = callerStreams(ours, new Set(ours.keys()));
-  for (const stream of Object.values(streams)) (stream as Socket | null)?.unref();
   return {
     pid,
-    ...streams,
+    ...callerStreams(ours, new Set(ours.keys())),
     ended: new Promise<never>(() => undefined),
     signal: (name) => process.kill(pid, name),
     stopReading: () => undefined,
+    ref: () => undefined,
     unref: () => undefined,
   };
 }
@@ -366,16 +379,22 @@ class NativeProcess implements EngineProcess {
   }
 
   signal(name: SignalName): boolean {
-    return this.#binding.signal(this.#id, signalNumber(name) ?? 0) === 0;
+    const errno = -this.#binding.signal(this.#id, signalNumber(name) ?? 0);
+    if (errno === 0) return true;
+    if (errno === constants.errno.ESRCH) return false;
+    throw Object.assign(new Error(`Cannot send ${name} to process ${this.pid} (pidfd_send_signal: ${getSystemErrorName(-errno)}).`), { code: getSystemErrorName(-errno) });
   }
 
   stopReading(): void {
     this.#binding.stopReading(this.#id);
   }
 
+  ref(): void {
+    this.#binding.keep(this.#id, 1);
+  }
+
   unref(): void {
-    this.#binding.unref(this.#id);
-    for (const stream of [this.stdin, this.stdout, this.stderr]) (stream as Socket | null)?.unref();
+    this.#binding.keep(this.#id, 0);
   }
 
   readonly #onEvent = (event: number, ...values: unknown[]): void => {

@@ -4,8 +4,8 @@ import { setImmediate } from 'node:timers/promises';
 import { execa, type ResultPromise } from 'execa';
 import { LaunchError } from '../errors.js';
 import type { Capture } from '../output.js';
-import type { LaunchPlan } from '../plan.js';
-import type { ExitStatus, SignalName } from '../signals.js';
+import type { LaunchPlan, Step } from '../plan.js';
+import { type ExitStatus, type SignalName, signalNumber } from '../signals.js';
 import type { StepName } from '../steps.js';
 import { diagnose, isForeignFormat } from './diagnose.js';
 import { closeFiles, type OpenFiles, openFiles } from './files.js';
@@ -52,7 +52,22 @@ export const portableRefusals: Partial<Record<StepName, string>> = {
  * It takes the steps that `child_process` can take, refuses the others, and makes good what `child_process` gets wrong:
  * it tells which step failed, never lets a shell run a file, keeps the order of two streams, and settles at the child's exit.
  */
-export const portableEngine: Engine = { name: 'portable', pidFileWriter: 'caller', refusal, launch };
+export const portableEngine: Engine = { name: 'portable', pidFileWriter: 'caller', usesLanes: false, note, refusal, launch };
+
+function note({ step }: Step): string | undefined {
+  const why = portableRefusals[step];
+  if (why !== undefined) return `refused: ${why}`;
+  switch (step) {
+    case 'daemon-fork':
+      return 'not done: the daemon leads its session, and is a child of this process';
+    case 'close_range':
+      return 'done for what Node opened; what this process inherited stays open';
+    case 'pidfile':
+      return 'written after the start, and not locked';
+    default:
+      return undefined;
+  }
+}
 
 function refusal(plan: LaunchPlan): Refusal | undefined {
   for (const step of plan.steps) {
@@ -219,10 +234,10 @@ class PortableProcess implements EngineProcess {
   readonly ended: Promise<ProcessEnd>;
   readonly #subprocess: ResultPromise;
   readonly #captured: CapturedStream[] = [];
-  readonly #handedOut: { unref?: () => void }[] = [];
   readonly #mayStopReading: Promise<void>;
   #stopReading: () => void = () => undefined;
   #inputWritten = 0;
+  #hasExited = false;
 
   constructor(pid: number, subprocess: ResultPromise, plan: LaunchPlan, resources: LaunchResources, shared: Readable | undefined) {
     this.pid = pid;
@@ -231,7 +246,12 @@ class PortableProcess implements EngineProcess {
       this.#stopReading = resolve;
     });
     if (!resources.waitForOutputEnd) this.#stopReading();
-    const exited = exitOf(subprocess);
+    const exited = new Promise<ExitStatus>((resolve) => {
+      subprocess.once('exit', (exitCode, signal) => {
+        this.#hasExited = true;
+        resolve({ exitCode, signal, coreDumped: undefined });
+      });
+    });
 
     for (const { childFd, source } of plan.descriptors) {
       if (source.kind !== 'pipe') continue;
@@ -239,10 +259,8 @@ class PortableProcess implements EngineProcess {
         const stdin = subprocess.stdin!;
         // A child that does not read is no failure of ours: EPIPE shows in what was written, and in the caller's own callbacks.
         stdin.on('error', ignoreClosedPipe);
-        if (source.for === 'caller') {
-          this.stdin = stdin;
-          this.#handedOut.push(stdin as { unref?: () => void });
-        } else void this.#feed(stdin, resources.input ?? Buffer.alloc(0));
+        if (source.for === 'caller') this.stdin = stdin;
+        else void this.#feed(stdin, resources.input ?? Buffer.alloc(0));
         continue;
       }
       const stream = shared ?? ((childFd === 1 ? subprocess.stdout : subprocess.stderr)!);
@@ -251,7 +269,6 @@ class PortableProcess implements EngineProcess {
         this.#captured.push(new CapturedStream(stream, capture));
         continue;
       }
-      this.#handedOut.push(stream as { unref?: () => void });
       if (childFd === 1) this.stdout = handedOut(stream);
       else this.stderr = handedOut(stream);
     }
@@ -259,16 +276,21 @@ class PortableProcess implements EngineProcess {
   }
 
   signal(signal: SignalName): boolean {
-    return this.#subprocess.kill(signal as NodeJS.Signals);
+    // Until its `exit` event, libuv has not reaped the child: the pid cannot mean another process. By number, since
+    // neither execa nor Node know the names of real-time signals.
+    return !this.#hasExited && process.kill(this.pid, signalNumber(signal));
   }
 
   stopReading(): void {
     this.#stopReading();
   }
 
+  ref(): void {
+    this.#subprocess.ref();
+  }
+
   unref(): void {
     this.#subprocess.unref();
-    for (const socket of this.#handedOut) socket.unref?.();
   }
 
   async #feed(stdin: Writable, input: Uint8Array): Promise<void> {
@@ -353,12 +375,4 @@ function handedOut(source: Readable): Readable {
 
 function ignoreClosedPipe(): void {
   // The stream that the caller holds tells of its own end; there is nobody else to tell.
-}
-
-function exitOf(subprocess: ResultPromise): Promise<ExitStatus> {
-  return new Promise((resolve) => {
-    subprocess.once('exit', (exitCode, signal) => {
-      resolve({ exitCode, signal, coreDumped: undefined });
-    });
-  });
 }

@@ -39,14 +39,22 @@ function choose(): Choice {
     case 'native':
       return typeof native === 'string' ? absent('native', native) : { engine: native, why: `${ENGINE_VARIABLE} asks for it` };
     default:
-      return absent('portable', `${ENGINE_VARIABLE} is '${wish}'; the engines are 'native' and 'portable'`);
+      return absent('portable', `${ENGINE_VARIABLE} is '${wish}', and the engines are 'native' and 'portable'`);
   }
 }
 
 /** An engine that was asked for and is not there: it refuses everything, with the reason. */
 function absent(name: Engine['name'], why: string): Choice {
-  const refusal: Refusal = { feature: 'run', why };
-  return { engine: { name, pidFileWriter: 'nobody', refusal: () => refusal, launch: () => Promise.reject(new Error(why)) }, why };
+  const refusal: Refusal = { feature: 'launch', why };
+  const engine: Engine = {
+    name,
+    pidFileWriter: 'nobody',
+    usesLanes: false,
+    note: () => 'refused',
+    refusal: () => refusal,
+    launch: () => Promise.reject(new Error(why)),
+  };
+  return { engine, why };
 }
 
 /** The engine for a launch that starts here and now. */
@@ -64,6 +72,6 @@ export function selectEngine(): Engine {
  */
 export function engineInfo(): EngineInfo {
   const { engine, why } = choose();
-  const portable = engine === portableEngine;
-  return { engine: engine.name, why, refuses: portable ? portableRefusals : {}, limits: portable ? portableLimits : [] };
+  if (engine === portableEngine) return { engine: engine.name, why, refuses: portableRefusals, limits: portableLimits };
+  return { engine: engine.name, why, refuses: engine instanceof NativeEngine ? engine.refuses() : {}, limits: [] };
 }

@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Capture } from '../output.js';
-import type { LaunchPlan } from '../plan.js';
+import type { LaunchPlan, Step } from '../plan.js';
 import type { ResourceUsage } from '../result.js';
 import type { ExitStatus, SignalName } from '../signals.js';
 
@@ -42,6 +42,8 @@ export interface EngineProcess {
   signal(signal: SignalName): boolean;
   /** Stops waiting for the end of the output, for a child that is being stopped. */
   stopReading(): void;
+  /** Keeps this process alive while the child runs, which is so unless `unref()` was called. */
+  ref(): void;
   /** Lets this process exit while the child runs. */
   unref(): void;
 }
@@ -51,6 +53,10 @@ export interface Engine {
   readonly name: 'native' | 'portable' | 'dry-run';
   /** Who writes a daemon's pidfile: the engine, in the child; its caller, after the start; nobody. */
   readonly pidFileWriter: 'engine' | 'caller' | 'nobody';
+  /** Whether it takes the steps in the lanes of the plan. */
+  readonly usesLanes: boolean;
+  /** How it differs from what a step says, for `explain()`; `undefined` where it does just that. */
+  note(step: Step): string | undefined;
   /** The first thing in the plan that this engine cannot do, or `undefined` if it can do all. */
   refusal(plan: LaunchPlan): Refusal | undefined;
   /** Starts the program. Rejects with a `LaunchError` that names the failed step; then nothing is left behind. */

@@ -294,8 +294,11 @@ static napi_value stop_reading(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-static napi_value unref(napi_env env, napi_callback_info info) {
-  watch_unref(environment_of(env)->watcher, id_argument(env, info, NULL));
+/* keep(id, 0 or 1) */
+static napi_value keep(napi_env env, napi_callback_info info) {
+  int32_t is_kept = 1;
+  const uint32_t id = id_argument(env, info, &is_kept);
+  watch_keep(environment_of(env)->watcher, id, is_kept);
   return NULL;
 }
 
@@ -335,7 +338,7 @@ NAPI_MODULE_INIT() {
       {"watch", NULL, watch, NULL, NULL, NULL, napi_enumerable, NULL},
       {"signal", NULL, send_signal, NULL, NULL, NULL, napi_enumerable, NULL},
       {"stopReading", NULL, stop_reading, NULL, NULL, NULL, napi_enumerable, NULL},
-      {"unref", NULL, unref, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"keep", NULL, keep, NULL, NULL, NULL, napi_enumerable, NULL},
   };
   CHECK(env, napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions));
   return exports;

@@ -22,7 +22,8 @@ export interface Binding {
   /** Sends a signal, and gives 0 or a negative errno. */
   signal(id: number, signal: number): number;
   stopReading(id: number): void;
-  unref(id: number): void;
+  /** Whether the event loop waits for the process: 1 or 0. */
+  keep(id: number, isKept: number): void;
 }
 
 /** The kinds of events, as `enum event` of addon.c numbers them. */

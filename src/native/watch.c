@@ -402,7 +402,7 @@ void watch_stop_reading(struct watcher *watcher, uint32_t id) {
   (void)!write(watcher->wake_fd, &one, sizeof one); /* It is full only if the loop is on its way here already. */
 }
 
-void watch_unref(struct watcher *watcher, uint32_t id) {
+void watch_keep(struct watcher *watcher, uint32_t id, int is_kept) {
   struct process *process = find(watcher, id);
-  if (process != NULL) keep(process, 0);
+  if (process != NULL) keep(process, is_kept);
 }

@@ -67,7 +67,7 @@ int watch_signal(struct watcher *watcher, uint32_t id, int signal);
 /* Does not wait for the end of the output any more. */
 void watch_stop_reading(struct watcher *watcher, uint32_t id);
 
-/* Lets the loop end while the process runs; it is then not ended with this thread either. */
-void watch_unref(struct watcher *watcher, uint32_t id);
+/* Whether the loop waits for the process. One that it does not wait for is not ended with this thread either. */
+void watch_keep(struct watcher *watcher, uint32_t id, int is_kept);
 
 #endif
