@@ -1,52 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import type { Readable, Writable } from 'node:stream';
-import type { EngineProcess, ProcessEnd } from './engine/types.js';
-import { type CommandError, ExitError, type StopReport, type Subject, UsageError } from './errors.js';
-import { publishError, publishExit } from './events.js';
-import type { Capture } from './output.js';
+import type { Handshake } from './engine/types.js';
+import { type CommandError, type StopReport, UsageError } from './errors.js';
+import { type Ending, type Launched, Outcome, type Stopping, stopSteps, type WaitOptions } from './outcome.js';
 import { ABORT_GRACE_MS, disown, own } from './reaper.js';
-import { type Captured, RunResult } from './result.js';
-import { rawWaitStatus, type SignalName, signalNumber } from './signals.js';
-import type { CommandSpec, StopSequence } from './spec.js';
-
-/** What {@link Child.wait} and `Command.run` take. */
-export interface WaitOptions {
-  /** Any end but exit code 0 is an {@link ExitError}. False: every exit code and signal resolves. Default: true. */
-  readonly check?: boolean;
-}
-
-/** What a launch hands over: a running program, and what was said about it. */
-export interface Launched {
-  readonly process: EngineProcess;
-  readonly spec: CommandSpec;
-  readonly subject: Subject;
-  readonly captures: ReadonlyMap<1 | 2, Capture>;
-  readonly startedAt: number;
-  readonly abortSignal: AbortSignal | undefined;
-}
-
-/** The way to stop a program, unless `stopSequence()` says another: ask, wait five seconds, end. */
-export const defaultStopSequence: StopSequence = [
-  ['SIGTERM', 5000],
-  ['SIGKILL', 0],
-];
+import type { RunResult } from './result.js';
+import { type SignalName, signalNumber } from './signals.js';
+import type { StopSequence } from './spec.js';
 
 const abortSequence: StopSequence = [
   ['SIGTERM', ABORT_GRACE_MS],
   ['SIGKILL', 0],
 ];
-
-/** How it all ended: the result, and the error that it may be. */
-interface Outcome {
-  readonly result: RunResult;
-  readonly error: ExitError | undefined;
-  /** Whether the error stands even where every end was to be accepted. */
-  readonly always: boolean;
-}
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-type Stopping = Mutable<Omit<StopReport, 'sent'>> & { sent: { signal: SignalName; atMs: number }[] };
 
 /**
  * A program that is running. It exists only if the program was really executed, and ends with this process unless
@@ -68,12 +34,11 @@ export class Child {
   /** The reading end of the pipe of `errorPipe()`, else `null`. */
   readonly stderr: Readable | null;
   readonly #launched: Launched;
-  readonly #outcome: Promise<Outcome | CommandError>;
+  readonly #ending: Promise<Ending>;
   readonly #cancelTriggers: () => void;
   #stopping: Stopping | undefined;
   #hasEnded = false;
   #isReleased = false;
-  #isPublished = false;
 
   /** @internal Made by the spawner. */
   constructor(launched: Launched) {
@@ -90,7 +55,7 @@ export class Child {
       });
     }
     own(process);
-    this.#outcome = this.#settle();
+    this.#ending = this.#settle();
   }
 
   /**
@@ -106,13 +71,9 @@ export class Child {
    * const { exitCode } = await child.wait({ check: false });
    */
   async wait(options?: WaitOptions): Promise<RunResult> {
-    const outcome = await this.#awaitOutcome();
-    if (outcome instanceof Error) throw outcome;
-    const accepted = options?.check === false && !outcome.always;
-    if (outcome.error === undefined || accepted) return outcome.result;
-    if (!this.#isPublished) publishError({ command: outcome.error.command, spec: this.#launched.spec, error: outcome.error });
-    this.#isPublished = true;
-    throw outcome.error;
+    const ending = await this.#awaitEnding();
+    if (ending instanceof Error) throw ending;
+    return ending.unwrap(options);
   }
 
   /**
@@ -127,7 +88,7 @@ export class Child {
   async abort(): Promise<void> {
     if (this.#hasEnded) return;
     await this.#stop({ reason: 'aborted' }, abortSequence);
-    await this.#awaitOutcome();
+    await this.#awaitEnding();
   }
 
   /**
@@ -164,21 +125,28 @@ export class Child {
   }
 
   /**
-   * Waits until the program's setup is complete and it stands before its first instruction.
+   * Resolves when all of the program's setup is done and it stands before its first instruction. Answers to
+   * `virCommandHandshakeWait`.
    *
-   * @throws {UsageError} if `requireHandshake()` was not called.
+   * @throws {UsageError} if `requireHandshake()` was not called. {LaunchError} with the step that failed, if the setup did.
+   *
+   * @example
+   * const child = await new Command('sleep', '1').requireHandshake().runAsync();
+   * await child.handshakeWait();
+   * await child.handshakeNotify();
+   * await child.wait();
    */
-  handshakeWait(): Promise<void> {
-    return Promise.reject(this.#noHandshake('handshakeWait'));
+  async handshakeWait(): Promise<void> {
+    await this.#handshake('handshakeWait').wait();
   }
 
   /**
-   * Lets the program go on after `handshakeWait()`.
+   * Lets the program go on, and resolves when it has been executed. Answers to `virCommandHandshakeNotify`.
    *
-   * @throws {UsageError} if `requireHandshake()` was not called.
+   * @throws {UsageError} if `requireHandshake()` was not called. {LaunchError} with the step that failed, if one did.
    */
-  handshakeNotify(): Promise<void> {
-    return Promise.reject(this.#noHandshake('handshakeNotify'));
+  async handshakeNotify(): Promise<void> {
+    await this.#handshake('handshakeNotify').notify();
   }
 
   /** Aborts the program if it is running, closes its pipes, and resolves when both are done. A released program is left alone. */
@@ -215,13 +183,11 @@ export class Child {
   }
 
   /** Ends the program by a sequence of signals. What comes second does not change the reason, but `abort()` may hasten the end. */
-  async #stop(report: Omit<StopReport, 'sent'>, sequence = this.#launched.spec.stopSequence ?? defaultStopSequence): Promise<void> {
+  async #stop(report: Omit<StopReport, 'sent'>, sequence = this.#launched.spec.stopSequence): Promise<void> {
     if (this.#stopping !== undefined && sequence !== abortSequence) return;
     const { process, startedAt } = this.#launched;
     process.stopReading();
-    // Whatever the sequence, the last word is SIGKILL: who waits for a stopped program must not wait for ever.
-    const steps = sequence.at(-1)?.[0] === 'SIGKILL' ? sequence : [...sequence, ['SIGKILL', 0] as const];
-    for (const [signal, graceMs] of steps) {
+    for (const [signal, graceMs] of stopSteps(sequence)) {
       if (this.#hasEnded) return;
       try {
         if (!process.signal(signal)) return;
@@ -246,77 +212,30 @@ export class Child {
   // -------------------------------------------------------------- ending
 
   /** Who waits for a released program wants this process to live until then. */
-  #awaitOutcome(): Promise<Outcome | CommandError> {
+  #awaitEnding(): Promise<Ending> {
     if (this.#isReleased && !this.#hasEnded) this.#launched.process.ref();
-    return this.#outcome;
+    return this.#ending;
   }
 
-  async #settle(): Promise<Outcome | CommandError> {
-    const { process, spec, subject, captures } = this.#launched;
+  async #settle(): Promise<Ending> {
+    const { process } = this.#launched;
     const end = await process.ended;
     this.#cancelTriggers();
     disown(process);
     this.#hasEnded = true;
-
+    if (process.handshake?.failure !== undefined) return process.handshake.failure;
     try {
-      const result = this.#result(end);
-      const unclaimed = { ...unclaimedText(spec.stdout, captures.get(1), 'stdout'), ...unclaimedText(spec.stderr, captures.get(2), 'stderr') };
-      publishExit({ command: subject.command, spec, result, unclaimed });
-      const failed = result.exitCode !== 0 || this.#stopping !== undefined;
-      const error = failed ? new ExitError(spec, result, this.#log(), this.#stopping) : undefined;
-      return { result, error, always: this.#stopping !== undefined };
+      return new Outcome(this.#launched, end, this.pid, this.#stopping);
     } catch (error) {
       return error as CommandError;
     }
   }
 
-  #result({ exitCode, signal, coreDumped, outputHeldOpen, inputWritten, resourceUsage }: ProcessEnd): RunResult {
-    const { spec, subject, captures, startedAt } = this.#launched;
-    const claimed = Array.from(captures).filter(([fd]) => (fd === 1 ? spec.stdout.to : spec.stderr.to) === 'buffer');
-    return new RunResult({
-      command: subject.command,
-      pid: this.pid,
-      exitCode,
-      signal,
-      coreDumped,
-      rawStatus: rawWaitStatus({ exitCode, signal, coreDumped }),
-      stdout: this.#captured('stdout', captures.get(1)),
-      stderr: this.#captured('stderr', captures.get(2)),
-      outputBytes: { stdout: captures.get(1)?.totalBytes ?? 0, stderr: captures.get(2)?.totalBytes ?? 0 },
-      outputHeldOpen,
-      outputTruncated: claimed.some(([, capture]) => capture.lostBytes > 0),
-      inputWritten,
-      timedOut: this.#stopping?.reason === 'timeout',
-      durationMs: performance.now() - startedAt,
-      resourceUsage,
-    });
+  #handshake(method: string): Handshake {
+    const { process, subject } = this.#launched;
+    if (process.handshake !== undefined) return process.handshake;
+    throw new UsageError(subject, [{ call: `${method}()`, problem: 'no handshake was asked for; call requireHandshake() before runAsync()' }]);
   }
-
-  #captured(stream: 'stdout' | 'stderr', capture: Capture | undefined): Captured {
-    const output = this.#launched.spec[stream];
-    if (capture === undefined || output.to !== 'buffer') return undefined;
-    try {
-      return capture.read(output.encoding);
-    } catch {
-      const call = stream === 'stdout' ? 'outputBuffer()' : 'errorBuffer()';
-      const problem = `the program wrote ${capture.totalBytes} bytes, more than a string can hold; ask for bytes: { encoding: 'buffer' }`;
-      throw new UsageError(this.#launched.subject, [{ call, problem }]);
-    }
-  }
-
-  /** What the program said last: its standard error, or the stream that this shares with standard output. */
-  #log(): string {
-    const { spec, captures } = this.#launched;
-    return captures.get(spec.stderr.to === 'stdout' ? 1 : 2)?.tail() ?? '';
-  }
-
-  #noHandshake(method: string): UsageError {
-    return new UsageError(this.#launched.subject, [{ call: `${method}()`, problem: 'no handshake was asked for; call requireHandshake() before runAsync()' }]);
-  }
-}
-
-function unclaimedText(output: CommandSpec['stderr'], capture: Capture | undefined, name: 'stdout' | 'stderr'): { stdout?: string; stderr?: string } {
-  return output.to === 'unclaimed' && capture !== undefined ? { [name]: capture.text('utf8') } : {};
 }
 
 // ---------------------------------------------------------------- children known by their pid alone

@@ -3,21 +3,22 @@ import { inspect } from 'node:util';
 import { type Argument, describeKind, joinText, toBytes } from './bytes.js';
 import { argumentOf, callsOf } from './calls.js';
 import { type CapabilityName, capabilityNames } from './capabilities.js';
-import type { Child, WaitOptions } from './child.js';
+import type { Child } from './child.js';
 import { combinationMistakes } from './combinations.js';
 import { startDaemon } from './daemonize.js';
-import { givingAway, goneDescriptors } from './descriptors.js';
+import { givingAway, givingAwaySync, goneDescriptors } from './descriptors.js';
 import { type Call, Draft, type Flag } from './draft.js';
 import { engineInfo, selectEngine } from './engine/select.js';
 import { hidden, type Mistake, subjectOf, UnsupportedError, UsageError } from './errors.js';
 import { explainPlan } from './explain.js';
+import type { Outcome, WaitOptions } from './outcome.js';
 import { OutputBuffer } from './output.js';
 import type { LaunchPlan } from './plan.js';
 import { argLog, printCommand, type PrintOptions } from './quote.js';
 import type { Captured, DaemonResult, RunResult } from './result.js';
 import type { SignalName } from './signals.js';
 import { type CommandSpec, freezeSpec, type LaunchMode, type LimitResource, type OutputEncoding, type OutputLimitPolicy, printable, type StopSequence } from './spec.js';
-import { type Attachments, planFor, spawn } from './spawner.js';
+import { type Attachments, planFor, spawn, spawnSync } from './spawner.js';
 
 /** How a descriptor is passed. */
 export interface PassOptions {
@@ -973,12 +974,27 @@ export class Command {
   }
 
   /**
-   * Runs the program and holds this thread until it has ended.
+   * Runs the program and holds this thread until it has ended, with the same result and the same errors as {@link Command.run}.
+   * Buffers, timeout, stop sequence and output limit work as there; an abort signal counts only before the start.
    *
-   * @throws {UnsupportedError} in the portable engine, which has no way to read, wait and obey a timeout at once without the event loop.
+   * @throws {UnsupportedError} in the portable engine, which cannot read, wait and obey a timeout at once without the event loop.
+   * {UsageError} {LaunchError} {ExitError} as `run()`.
+   *
+   * @example
+   * const { stdout } = new Command('uname', '-r').outputBuffer().runSync();
    */
-  runSync(): RunResult {
-    throw this.#unsupported('runSync', 'child_process cannot read two streams, obey a limit and wait at once without the event loop');
+  runSync<C extends Command>(this: C, options?: WaitOptions): RunResult<StdoutOf<C>, StderrOf<C>> {
+    const outcome = this.#runSync();
+    return outcome.unwrap(options) as RunResult<unknown, unknown> as RunResult<StdoutOf<C>, StderrOf<C>>;
+  }
+
+  #runSync(): Outcome {
+    const daemon: Mistake[] =
+      this.#draft.single.daemonize === true ? [{ call: 'runSync()', problem: 'a daemon is not waited for; start it with run(), which resolves when it is running' }] : [];
+    return givingAwaySync(this.#data(), () => {
+      this.#assertNoMistakes(daemon);
+      return spawnSync(this.#specFor('run'), this.#attachments());
+    });
   }
 
   /**

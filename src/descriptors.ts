@@ -1,4 +1,4 @@
-import { close, fstatSync } from 'node:fs';
+import { close, closeSync, fstatSync } from 'node:fs';
 import type { Mistake } from './errors.js';
 import type { CommandSpec } from './spec.js';
 
@@ -53,9 +53,7 @@ export function goneDescriptors(spec: CommandSpec): Mistake[] {
  * whatever comes of the start, and once, however many runs there are.
  */
 export async function givingAway<T>(spec: CommandSpec, start: () => Promise<T>): Promise<T> {
-  const given = usedDescriptors(spec)
-    .map(({ entry }) => entry)
-    .filter((entry) => entry.closeInParent === true && !givenAway.has(entry));
+  const given = givenBy(spec);
   const open = new Set(given.map(({ fd }) => fd).filter(isOpen));
   // The checks of this very start come first: to them, the descriptors are still there.
   const started = start();
@@ -65,6 +63,25 @@ export async function givingAway<T>(spec: CommandSpec, start: () => Promise<T>):
   } finally {
     await Promise.all(Array.from(open, closeDescriptor));
   }
+}
+
+/** The same for a start that does not wait for the event loop. */
+export function givingAwaySync<T>(spec: CommandSpec, start: () => T): T {
+  const given = givenBy(spec);
+  const open = new Set(given.map(({ fd }) => fd).filter(isOpen));
+  try {
+    return start();
+  } finally {
+    for (const entry of given) givenAway.add(entry);
+    for (const fd of open) closeSync(fd);
+  }
+}
+
+/** What a command gives away that no run has given away before. */
+function givenBy(spec: CommandSpec): UsedDescriptor[] {
+  return usedDescriptors(spec)
+    .map(({ entry }) => entry)
+    .filter((entry) => entry.closeInParent === true && !givenAway.has(entry));
 }
 
 function closeDescriptor(fd: number): Promise<void> {

@@ -74,7 +74,7 @@ export function stepText(step: Step): string {
     case 'sched_core':
       return step.among === undefined ? 'a core-scheduling group of its own' : `the core-scheduling group of process ${step.among}`;
     case 'prlimit':
-      return `${step.limit.resource} ${step.limit.soft} (hard ${step.limit.hard})`;
+      return `${step.limit.resource} ${step.limit.soft} (hard ${step.limit.hard})${step.by === '' ? ', as Node found it' : ''}`;
     case 'pidfile':
       return `locks '${step.path}' and writes the pid`;
     case 'listen_pid':

@@ -20,6 +20,8 @@ export interface Host {
   /** This process's working directory. */
   cwd(): string;
   look(path: string): FileKind;
+  /** The soft and hard limit of open files that Node found at its start, if that can be told and Node has changed it since. */
+  openFilesAtStart(): { readonly soft: number; readonly hard: number } | undefined;
   account(nameOrUid: string | number): Account | undefined;
   /** The supplementary groups that a user of that name is in. */
   groupsOf(name: string): readonly number[];
@@ -32,6 +34,7 @@ export const thisHost: Host = {
   },
   cwd: () => process.cwd(),
   look,
+  openFilesAtStart,
   account,
   groupsOf,
 };
@@ -46,6 +49,34 @@ function look(path: string): FileKind {
   } catch {
     // It is there, or behind a directory that is closed to us: either way not ours to execute.
     return 'not-executable';
+  }
+}
+
+let openFiles: { soft: number; hard: number } | undefined;
+let openFilesAreKnown = false;
+
+/**
+ * Node raises its soft limit of open files to the hard one when it starts, and its children would inherit that; a program
+ * that walks through all descriptors, or uses `select()`, suffers. What Node found is not kept anywhere, but a process
+ * starts with its parent's limits: where the parent has the same hard limit and a lower soft one, that is what it was.
+ */
+function openFilesAtStart(): { soft: number; hard: number } | undefined {
+  if (!openFilesAreKnown) {
+    const own = openFilesOf('self');
+    const parent = openFilesOf(String(process.ppid));
+    if (own !== undefined && parent !== undefined && own.soft === own.hard && parent.hard === own.hard && parent.soft < own.soft) openFiles = parent;
+    openFilesAreKnown = true;
+  }
+  return openFiles;
+}
+
+function openFilesOf(pid: string): { soft: number; hard: number } | undefined {
+  try {
+    const [, soft, hard] = /^Max open files +(\d+) +(\d+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8')) ?? [];
+    return soft === undefined ? undefined : { soft: Number(soft), hard: Number(hard) };
+  } catch {
+    // There is no /proc here, or the parent is somebody else's: then nothing is known, and nothing is changed.
+    return undefined;
   }
 }
 

@@ -1,7 +1,7 @@
 export { Command } from './command.js';
 export type { CaptureOptions, FileOptions, HasStderr, HasStdout, HookAnswer, IsDaemon, Limit, PassOptions, PreExecHook, ResultOf } from './command.js';
 export { Child, pidAbort, pidWait } from './child.js';
-export type { WaitOptions } from './child.js';
+export type { WaitOptions } from './outcome.js';
 export { OutputBuffer } from './output.js';
 export { DaemonResult, RunResult } from './result.js';
 export type { Captured, DaemonResultFields, ResourceUsage, RunResultFields } from './result.js';

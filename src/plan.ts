@@ -244,6 +244,8 @@ function planSteps(spec: CommandSpec, { host, subject, file, directory, descript
   if (spec.oomScoreAdjust !== undefined) steps.push({ step: 'oom_score_adj', by: 'oomScoreAdjust', score: spec.oomScoreAdjust });
   if (spec.coreScheduling === 'alone') steps.push({ step: 'sched_core', by: 'runAlone', among: undefined });
   else if (spec.coreScheduling !== undefined) steps.push({ step: 'sched_core', by: 'runAmong', among: spec.coreScheduling.among });
+  const found = spec.limits?.some(({ resource }) => resource === 'nofile') === true ? undefined : host.openFilesAtStart();
+  if (found !== undefined) steps.push({ step: 'prlimit', by: '', limit: { resource: 'nofile', ...found } });
   for (const limit of spec.limits ?? []) steps.push({ step: 'prlimit', by: 'limit', limit });
   if (spec.pidFile !== undefined) steps.push({ step: 'pidfile', by: 'pidFile', path: absolute(spec.pidFile, host) });
   if (spec.listenFds !== undefined) steps.push({ step: 'listen_pid', by: 'listenFds' });

@@ -83,14 +83,41 @@ export interface DaemonResultFields {
   readonly stderr: Readable | null;
 }
 
-/** A daemon that is running. */
+/** A daemon that is running, or that stands before its handshake. */
 export interface DaemonResult extends DaemonResultFields {}
 
-/** A daemon that is running. */
+/** A daemon that is running, or that stands before its handshake. */
 export class DaemonResult {
-  constructor(fields: DaemonResultFields) {
+  readonly #notify: (() => Promise<void>) | undefined;
+
+  constructor(fields: DaemonResultFields, notify?: () => Promise<void>) {
     Object.assign(this, fields);
+    this.#notify = notify;
     Object.freeze(this);
+  }
+
+  /** Resolves at once: a daemon's `run()` resolves when the daemon stands before its handshake. Answers to `virCommandHandshakeWait`. */
+  async handshakeWait(): Promise<void> {
+    this.#assertHandshake('handshakeWait');
+    return Promise.resolve();
+  }
+
+  /**
+   * Lets the daemon execute its program, and resolves when it has. Answers to `virCommandHandshakeNotify`.
+   *
+   * @throws {Error} if `requireHandshake()` was not called. {LaunchError} with the step that failed, if one did.
+   *
+   * @example
+   * const daemon = await new Command('sleep', '1').daemonize().requireHandshake().run();
+   * await daemon.handshakeNotify();
+   */
+  async handshakeNotify(): Promise<void> {
+    await this.#assertHandshake('handshakeNotify')();
+  }
+
+  #assertHandshake(method: string): () => Promise<void> {
+    if (this.#notify === undefined) throw new Error(`${method}(): no handshake was asked for; call requireHandshake() before run().`);
+    return this.#notify;
   }
 
   /** One line: the command, its pid and its pidfile. */

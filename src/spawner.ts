@@ -1,11 +1,12 @@
-import { Child, type Launched } from './child.js';
+import { Child } from './child.js';
 import { toBytes } from './bytes.js';
 import { launchesAreForbidden } from './engine/dry-run.js';
 import { selectEngine } from './engine/select.js';
-import type { Engine } from './engine/types.js';
+import type { Engine, LaunchResources, SyncProcess } from './engine/types.js';
 import { CommandError, LaunchError, type Subject, subjectOf, UnsupportedError, UsageError } from './errors.js';
 import { publishError, publishLaunch } from './events.js';
 import { thisHost } from './host.js';
+import { type Launched, Outcome, type Stopping, stopSteps } from './outcome.js';
 import { Capture, type CaptureLimit, connectBuffer, type OutputBuffer } from './output.js';
 import { type LaunchPlan, planLaunch } from './plan.js';
 import type { CommandSpec, LaunchMode } from './spec.js';
@@ -36,28 +37,97 @@ export async function spawn(spec: CommandSpec, mode: Exclude<LaunchMode, 'daemon
  * @throws {LaunchError} {UnsupportedError} {UsageError}
  */
 export async function launch(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, engine: Engine = selectEngine()): Promise<Launched> {
-  const subject = subjectOf(spec);
   try {
-    const { abortSignal } = attachments;
-    if (abortSignal?.aborted === true) throw new LaunchError(subject, { step: 'abort', cause: abortSignal.reason });
-    if (engine.name !== 'dry-run' && launchesAreForbidden()) throw forbidden(subject);
-    const plan = planFor(spec, mode, engine);
-    const refusal = engine.refusal(plan);
-    if (refusal !== undefined) throw new UnsupportedError(subject, { ...refusal, engine: engine.name });
-
-    const captures = makeCaptures(plan, attachments);
-    const startedAt = performance.now();
-    const process = await engine.launch(plan, {
-      input: spec.stdin.from === 'buffer' ? toBytes(spec.stdin.data) : undefined,
-      captures,
-      waitForOutputEnd: spec.waitForOutputEnd === true,
-    });
-    publishLaunch({ command: subject.command, spec, pid: process.pid, engine: engine.name });
-    return { process, spec, subject, captures, startedAt, abortSignal };
+    const { plan, resources, ...known } = prepare(spec, mode, attachments, engine);
+    const process = await engine.launch(plan, resources);
+    publishLaunch({ command: known.subject.command, spec, pid: process.pid, engine: engine.name });
+    return { process, ...known };
   } catch (error) {
-    if (error instanceof CommandError) publishError({ command: subject.command, spec, error });
-    throw error;
+    throw published(error, spec);
   }
+}
+
+/**
+ * Runs a program and holds this thread until it has ended, by the same rules as {@link spawn} and `wait()`.
+ *
+ * @throws {LaunchError} {UnsupportedError} {UsageError}
+ */
+export function spawnSync(spec: CommandSpec, attachments: Attachments): Outcome {
+  const engine = selectEngine();
+  try {
+    const { plan, resources, ...known } = prepare(spec, 'run', attachments, engine);
+    if (engine.launchSync === undefined) {
+      const why = 'child_process cannot read two streams, obey a limit and wait at once without the event loop';
+      throw new UnsupportedError(known.subject, { feature: 'runSync', engine: engine.name, why });
+    }
+    const process = engine.launchSync(plan, resources);
+    publishLaunch({ command: known.subject.command, spec, pid: process.pid, engine: engine.name });
+    return waitSync({ process, ...known });
+  } catch (error) {
+    throw published(error, spec);
+  }
+}
+
+/** Waits turn by turn, and stops the program when its time is over or its output too long. */
+function waitSync(launched: Launched<SyncProcess>): Outcome {
+  const { process, spec, captures, startedAt } = launched;
+  const steps = stopSteps(spec.stopSequence)[Symbol.iterator]();
+  let stopping: Stopping | undefined;
+  let wakeAt = startedAt + (spec.timeoutMs ?? Infinity);
+
+  const stop = (report: Omit<Stopping, 'sent'>): void => {
+    stopping ??= { ...report, sent: [] };
+    process.stopReading();
+    wakeAt = performance.now();
+  };
+  for (const [fd, capture] of captures) {
+    capture.whenOverrun(() => {
+      stop({ reason: 'output-limit', stream: fd === 1 ? 'stdout' : 'stderr', limit: spec.outputLimit?.bytes ?? 0 });
+    });
+  }
+  for (;;) {
+    const restMs = wakeAt - performance.now();
+    const end = process.turn(restMs === Infinity ? -1 : Math.max(0, Math.ceil(restMs)));
+    if (end !== undefined) return new Outcome(launched, end, process.pid, stopping);
+    if (performance.now() < wakeAt) continue;
+    if (stopping === undefined) stop({ reason: 'timeout', limit: spec.timeoutMs ?? 0 });
+    const step = steps.next();
+    if (step.done === true) {
+      wakeAt = Infinity;
+      continue;
+    }
+    const [signal, graceMs] = step.value;
+    if (process.signal(signal)) stopping?.sent.push({ signal, atMs: performance.now() - startedAt });
+    wakeAt = performance.now() + graceMs;
+  }
+}
+
+interface Prepared extends Omit<Launched, 'process'> {
+  readonly plan: LaunchPlan;
+  readonly resources: LaunchResources;
+}
+
+/** Everything before the engine: what is decided, what is forbidden or refused, and where output will go. */
+function prepare(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, engine: Engine): Prepared {
+  const subject = subjectOf(spec);
+  const { abortSignal } = attachments;
+  if (abortSignal?.aborted === true) throw new LaunchError(subject, { step: 'abort', cause: abortSignal.reason });
+  if (engine.name !== 'dry-run' && launchesAreForbidden()) throw forbidden(subject);
+  const plan = planFor(spec, mode, engine);
+  const refusal = engine.refusal(plan);
+  if (refusal !== undefined) throw new UnsupportedError(subject, { ...refusal, engine: engine.name });
+  const captures = makeCaptures(plan, attachments);
+  const resources = {
+    input: spec.stdin.from === 'buffer' ? toBytes(spec.stdin.data) : undefined,
+    captures,
+    waitForOutputEnd: spec.waitForOutputEnd === true,
+  };
+  return { plan, resources, spec, subject, captures, startedAt: performance.now(), abortSignal };
+}
+
+function published(error: unknown, spec: CommandSpec): unknown {
+  if (error instanceof CommandError) publishError({ command: error.command, spec, error });
+  return error;
 }
 
 function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachments): ReadonlyMap<1 | 2, Capture> {

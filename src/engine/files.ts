@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { LaunchError } from '../errors.js';
 import type { DescriptorSource, LaunchPlan } from '../plan.js';
@@ -27,15 +27,34 @@ export async function openFiles(plan: LaunchPlan): Promise<OpenFiles> {
       files.set(childFd, await open(source.path, flags[source.open]));
     } catch (cause) {
       await closeFiles(files);
-      const { code = 'EIO' } = cause as NodeJS.ErrnoException;
-      throw new LaunchError(plan.subject, { step: 'open', errno: code, path: source.path, wanted: purpose(source), cause });
+      throw openError(plan, source, cause);
     }
   }
   return files;
 }
 
-const purpose = ({ open: how }: Extract<DescriptorSource, { kind: 'file' }>): string =>
-  how === 'read' ? 'be opened for reading' : 'be opened for writing';
+type FileSource = Extract<DescriptorSource, { kind: 'file' }>;
+
+/** The same without the event loop. */
+export function openFilesSync(plan: LaunchPlan): Map<number, number> {
+  const files = new Map<number, number>();
+  for (const { childFd, source } of plan.descriptors) {
+    if (source.kind !== 'file') continue;
+    try {
+      files.set(childFd, openSync(source.path, flags[source.open]));
+    } catch (cause) {
+      for (const fd of files.values()) closeSync(fd);
+      throw openError(plan, source, cause);
+    }
+  }
+  return files;
+}
+
+function openError(plan: LaunchPlan, source: FileSource, cause: unknown): LaunchError {
+  const { code = 'EIO' } = cause as NodeJS.ErrnoException;
+  const wanted = source.open === 'read' ? 'be opened for reading' : 'be opened for writing';
+  return new LaunchError(plan.subject, { step: 'open', errno: code, path: source.path, wanted, cause });
+}
 
 /** Closes this process's copies; the child keeps its own. */
 export async function closeFiles(files: OpenFiles): Promise<void> {

@@ -4,15 +4,15 @@ import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
 import { capabilityNames } from '../capabilities.js';
-import { LaunchError, PidFileError } from '../errors.js';
+import { type CommandError, LaunchError, PidFileError, type Subject, UsageError } from '../errors.js';
 import { type Binding, type Native, watchEvents } from '../native/binding.js';
 import type { LaunchPlan, Step } from '../plan.js';
 import { type SignalName, signalName, signalNumber } from '../signals.js';
 import { explainStepFailure } from './diagnose.js';
 import type { StepName } from '../steps.js';
 import { childFds, encode, gapsBetween, type Move, type Operation, orderMoves } from './encode.js';
-import { closeFiles, type OpenFiles, openFiles } from './files.js';
-import type { Engine, EngineProcess, LaunchResources, ProcessEnd, Refusal } from './types.js';
+import { closeFiles, openFiles, openFilesSync } from './files.js';
+import type { Engine, EngineProcess, Handshake, LaunchResources, ProcessEnd, Refusal, SyncProcess } from './types.js';
 
 /** What the first process of a launch tells of itself: see `launch` of addon.c. */
 const RESULT_LENGTH = 6;
@@ -70,37 +70,54 @@ export class NativeEngine implements Engine {
   }
 
   async launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
-    const hasFiles = plan.descriptors.some(({ source }) => source.kind === 'file');
-    const files: OpenFiles = hasFiles ? await openFiles(plan) : new Map();
+    // Most plans have no files, and those that have wait for them off the event loop.
+    if (!plan.descriptors.some(({ source }) => source.kind === 'file')) return this.#launch(plan, new Map(), resources);
+    const files = await openFiles(plan);
     try {
-      return await this.#launch(plan, files, resources);
+      return await this.#launch(plan, new Map(Array.from(files, ([childFd, { fd }]) => [childFd, fd])), resources);
     } finally {
-      if (hasFiles) await closeFiles(files);
+      await closeFiles(files);
     }
   }
 
-  #launch(plan: LaunchPlan, files: OpenFiles, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
+  launchSync(plan: LaunchPlan, resources: LaunchResources): SyncProcess {
+    const files = openFilesSync(plan);
+    try {
+      return new NativeSyncProcess(this.#binding, this.#start(plan, files), plan, resources);
+    } finally {
+      this.#binding.closeAll(Int32Array.from(files.values()));
+    }
+  }
+
+  #launch(plan: LaunchPlan, files: ReadonlyMap<number, number>, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
+    const started = this.#start(plan, files);
+    if (started.pidfd < 0 && started.report < 0) return daemonProcess(started);
+    return new NativeProcess(this.#binding, started, plan, resources).started;
+  }
+
+  /** Starts the child, and throws if a step of the fast lane failed. What the helper finds comes later, as a report. */
+  #start(plan: LaunchPlan, files: ReadonlyMap<number, number>): Started {
     const binding = this.#binding;
     const ends = this.#makeEnds(plan, files);
-    const lane = plan.lane === 'helper' ? this.#slowLane(plan, ends) : this.#fastLane(plan, ends);
-    const result = new Int32Array(RESULT_LENGTH);
+    let lane: Lane | undefined;
     try {
+      lane = plan.lane === 'helper' ? this.#slowLane(plan, ends) : this.#fastLane(plan, ends);
+      const result = new Int32Array(RESULT_LENGTH);
       binding.launch(lane.program, result);
+      const [pid = 0, pidfd = -1, failed, step = -1, errno = 0, holder = 0] = result;
+      if (failed !== 0) throw failure(plan, { step, errno, holder });
+      return { pid, pidfd, report: lane.report, ours: ends.ours, ...(lane.handshake === undefined ? {} : { handshake: lane.handshake }) };
+    } catch (error) {
+      binding.closeAll(Int32Array.from([...ends.ours.values(), ...(lane?.ours ?? [])]));
+      throw error;
     } finally {
-      binding.closeAll(Int32Array.from([...ends.theirs, ...lane.theirs]));
+      binding.closeAll(Int32Array.from([...ends.theirs, ...(lane?.theirs ?? [])]));
     }
-    const [pid = 0, pidfd = -1, failed, step = -1, errno = 0, holder = 0] = result;
-    if (failed !== 0) {
-      binding.closeAll(Int32Array.from([...ends.ours.values(), lane.report]));
-      throw failure(plan, { step, errno, holder });
-    }
-    if (pidfd < 0 && lane.report < 0) return daemonProcess(pid, ends);
-    return new NativeProcess(binding, { pid, pidfd, report: lane.report }, plan, ends, resources).started;
   }
 
   // -------------------------------------------------------------- descriptors
 
-  #makeEnds(plan: LaunchPlan, files: OpenFiles): Ends {
+  #makeEnds(plan: LaunchPlan, files: ReadonlyMap<number, number>): Ends {
     const sources = new Map<number, number>();
     const ours = new Map<number, number>();
     const theirs: number[] = [];
@@ -114,19 +131,13 @@ export class NativeEngine implements Engine {
           sources.set(childFd, source.fd);
           break;
         case 'file':
-          sources.set(childFd, files.get(childFd)?.fd ?? -1);
+          sources.set(childFd, files.get(childFd) ?? -1);
           break;
         case 'stdout':
           sources.set(childFd, sources.get(1) ?? -1);
           break;
         case 'pipe': {
-          const pipe = new Int32Array(2);
-          const errno = this.#binding.pipe(pipe);
-          if (errno !== 0) {
-            this.#binding.closeAll(Int32Array.from([...ours.values(), ...theirs]));
-            throw new LaunchError(plan.subject, { step: 'pipe', errno: getSystemErrorName(-errno) });
-          }
-          const [readEnd = -1, writeEnd = -1] = pipe;
+          const { readEnd, writeEnd } = this.#pipe(plan, [...ours.values(), ...theirs]);
           const [our, their] = childFd === 0 ? [writeEnd, readEnd] : [readEnd, writeEnd];
           ours.set(childFd, our);
           theirs.push(their);
@@ -137,48 +148,103 @@ export class NativeEngine implements Engine {
     return { sources, ours, theirs };
   }
 
+  /** Makes a pipe. Where there is none to be had, what was opened before is closed again. */
+  #pipe(plan: LaunchPlan, opened: readonly number[]): { readEnd: number; writeEnd: number } {
+    const ends = Int32Array.of(-1, -1);
+    const errno = this.#binding.pipe(ends);
+    if (errno !== 0) {
+      this.#binding.closeAll(Int32Array.from(opened));
+      throw new LaunchError(plan.subject, { step: 'pipe', errno: getSystemErrorName(-errno) });
+    }
+    const [readEnd = -1, writeEnd = -1] = ends;
+    return { readEnd, writeEnd };
+  }
+
   // -------------------------------------------------------------- lanes
 
   #fastLane(plan: LaunchPlan, { sources }: Ends): Lane {
     const { file, argv, steps } = plan;
-    const { envp, operations } = operationsOf(plan, steps, 0, moves(plan, sources));
-    return { program: encode({ file, argv, envp, operations }), report: -1, theirs: [] };
+    const { envp, operations } = operationsOf(plan, steps, 0, { moves: moves(plan, sources) });
+    return { program: encode({ file, argv, envp, operations }), report: -1, ours: [], theirs: [] };
   }
 
   #slowLane(plan: LaunchPlan, { sources }: Ends): Lane {
+    const opened: number[] = [];
+    const pipe = (): { readEnd: number; writeEnd: number } => {
+      const ends = this.#pipe(plan, opened);
+      opened.push(ends.readEnd, ends.writeEnd);
+      return ends;
+    };
+    const report = pipe();
+    const hands = plan.steps.some(({ step }) => step === 'handshake') ? { ready: pipe(), go: pipe() } : undefined;
+
+    // The helper's own descriptors take numbers that the program does not have.
+    const taken = new Set(sources.keys());
+    const [planAt, reportAt, readyAt, goAt] = [unused(taken), unused(taken), unused(taken), unused(taken)];
     const placed = plan.steps.findIndex(({ step }) => step === 'close_range') + 1;
     const { file, argv } = plan;
-    const { envp, operations } = operationsOf(plan, plan.steps.slice(placed), placed, []);
-    const planFd = this.#binding.memoryFile(encode({ file, argv, envp, operations }));
-    const pipe = new Int32Array([-1, -1]);
-    const errno = planFd < 0 ? -planFd : this.#binding.pipe(pipe);
-    const [report = -1, reportEnd = -1] = pipe;
-    if (errno !== 0) {
-      this.#binding.closeAll(Int32Array.from([planFd]));
-      throw new LaunchError(plan.subject, { step: 'pipe', errno: getSystemErrorName(-errno) });
+    const second = operationsOf(plan, plan.steps.slice(placed), placed, { moves: [], handshake: { ready: readyAt, go: goAt } });
+    const planFd = this.#binding.memoryFile(encode({ file, argv, ...second }));
+    if (planFd < 0) {
+      this.#binding.closeAll(Int32Array.from(opened));
+      throw new LaunchError(plan.subject, { step: 'pipe', errno: getSystemErrorName(planFd), syscall: 'memfd_create' });
     }
-    // The helper's own two descriptors take numbers that the program does not have.
-    const taken = new Set([...sources.keys(), ...sources.values(), planFd, reportEnd]);
-    const [planAt, reportAt] = [unused(taken), unused(taken)];
-    const all = [...moves(plan, sources), { from: planFd, to: planAt }, { from: reportEnd, to: reportAt }];
-    const first = operationsOf(plan, plan.steps.slice(0, placed), 0, all);
-    const execute: Operation = { code: 'execve', step: -1 >>> 0 };
+
+    const first = operationsOf(plan, plan.steps.slice(0, placed), 0, {
+      moves: [
+        ...moves(plan, sources),
+        { from: planFd, to: planAt },
+        { from: report.writeEnd, to: reportAt },
+        ...(hands === undefined ? [] : [{ from: hands.ready.writeEnd, to: readyAt }, { from: hands.go.readEnd, to: goAt }]),
+      ],
+    });
     const program = encode({
       file: this.#helper,
       argv: ['vircommand-helper', String(planAt), String(reportAt)].map((word) => Buffer.from(word)),
       envp: [],
-      operations: [...first.operations, execute],
+      operations: [...first.operations, { code: 'execve', step: NO_STEP }],
     });
-    return { program, report, theirs: [planFd, reportEnd] };
+    const theirs = [planFd, report.writeEnd];
+    if (hands === undefined) return { program, report: report.readEnd, ours: [report.readEnd], theirs };
+    const handshake = { ready: hands.ready.readEnd, go: hands.go.writeEnd };
+    return {
+      program,
+      report: report.readEnd,
+      handshake,
+      ours: [report.readEnd, handshake.ready, handshake.go],
+      theirs: [...theirs, hands.ready.writeEnd, hands.go.readEnd],
+    };
   }
 }
 
-/** A plan, ready for the child, and the reading end of the helper's report. */
+/** A plan, ready for the child, with the descriptors that the lane itself needs. */
 interface Lane {
   readonly program: Buffer;
+  /** The reading end of the helper's report; -1 in the fast lane. */
   readonly report: number;
+  readonly handshake?: HandshakeEnds;
+  readonly ours: readonly number[];
   readonly theirs: readonly number[];
 }
+
+/** Our ends of a handshake: one byte comes, one goes. */
+interface HandshakeEnds {
+  readonly ready: number;
+  readonly go: number;
+}
+
+/** A child as it was started, with our ends of its pipes. */
+interface Started {
+  readonly pid: number;
+  /** -1 for a daemon. */
+  readonly pidfd: number;
+  readonly report: number;
+  readonly ours: ReadonlyMap<number, number>;
+  readonly handshake?: HandshakeEnds;
+}
+
+/** The place of what belongs to no step of the plan: to execute the helper. */
+const NO_STEP = 0xffff_ffff;
 
 function unused(taken: Set<number>): number {
   let number = 3;
@@ -197,22 +263,28 @@ const LISTEN_PID_ROOM = `LISTEN_PID=${'0'.repeat(20)}`;
 
 const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 
-function operationsOf(plan: LaunchPlan, steps: readonly Step[], offset: number, moved: readonly Move[]): { envp: readonly Uint8Array[]; operations: Operation[] } {
+/** The numbers that the steps work on: known only when all descriptors are open. */
+interface Numbers {
+  readonly moves: readonly Move[];
+  readonly handshake?: HandshakeEnds;
+}
+
+function operationsOf(plan: LaunchPlan, steps: readonly Step[], offset: number, numbers: Numbers): { envp: readonly Uint8Array[]; operations: Operation[] } {
   const listens = steps.some(({ step }) => step === 'listen_pid');
   const envp = listens ? [...plan.envp, Buffer.from(LISTEN_PID_ROOM)] : plan.envp;
-  const operations = steps.flatMap((step, index) => operationsFor(step, plan, moved).map((operation) => ({ ...operation, step: offset + index })));
+  const operations = steps.flatMap((step, index) => operationsFor(step, plan, numbers).map((operation) => ({ ...operation, step: offset + index })));
   return { envp, operations };
 }
 
 type Unplaced = Omit<Operation, 'step'>;
 
-function operationsFor(step: Step, plan: LaunchPlan, moved: readonly Move[]): Unplaced[] {
+function operationsFor(step: Step, plan: LaunchPlan, numbers: Numbers): Unplaced[] {
   const code = step.step;
   switch (code) {
     case 'dup2':
-      return orderMoves(moved).map(({ from, to }) => ({ code, a: from, b: to }));
+      return orderMoves(numbers.moves).map(({ from, to }) => ({ code, a: from, b: to }));
     case 'close_range':
-      return gapsBetween(moved.map(({ to }) => to)).map(({ first, last }) => ({ code, a: first, b: last }));
+      return gapsBetween(numbers.moves.map(({ to }) => to)).map(({ first, last }) => ({ code, a: first, b: last }));
     case 'cgroup':
       return [{ code, text: `${step.directory}/cgroup.procs`, count: step.directory.length + 13 }];
     case 'umask':
@@ -245,6 +317,8 @@ function operationsFor(step: Step, plan: LaunchPlan, moved: readonly Move[]): Un
     case 'chdir':
     case 'pidfile':
       return [{ code, text: step.path }];
+    case 'handshake':
+      return [{ code, a: numbers.handshake?.ready ?? 0, b: numbers.handshake?.go ?? 0 }];
     case 'pdeathsig':
       return [{ code, a: signalNumber(step.signal) ?? 0, b: process.pid }];
     default:
@@ -270,7 +344,6 @@ const toleratesNothing = ({ steps }: LaunchPlan): boolean => process.geteuid?.()
 
 const refusals: Partial<Record<Step['step'], () => string | undefined>> = {
   hook: () => 'this version has no hook runner yet',
-  handshake: () => 'this version has no handshake yet',
   selinux: () => (existsSync('/sys/fs/selinux/enforce') ? undefined : 'SELinux is not enabled on this machine'),
   apparmor: () => (existsSync('/proc/self/attr/apparmor') ? undefined : 'AppArmor is not enabled on this machine'),
 };
@@ -290,7 +363,7 @@ function failure(plan: LaunchPlan, { step: index, errno: number, holder }: { ste
 // ---------------------------------------------------------------- running
 
 /** A daemon is nobody's child any more: there is nothing to look after. */
-function daemonProcess(pid: number, { ours }: Ends): EngineProcess {
+function daemonProcess({ pid, ours }: Started): EngineProcess {
   return {
     pid,
     ...callerStreams(ours, new Set(ours.keys())),
@@ -320,60 +393,52 @@ function callerStreams(ours: ReadonlyMap<number, number>, forCaller: ReadonlySet
   return { stdin: stream(0), stdout: stream(1), stderr: stream(2) };
 }
 
-interface Started {
-  readonly pid: number;
-  readonly pidfd: number;
-  readonly report: number;
+const callerFds = ({ descriptors }: LaunchPlan): ReadonlySet<number> =>
+  new Set(descriptors.filter(({ source }) => source.kind === 'pipe' && source.for === 'caller').map(({ childFd }) => childFd));
+
+/** What the watcher tells of a child, beside its output, which goes where the plan says. */
+interface Listener {
+  /** The helper's report: the failure, or that the program was executed. */
+  readonly onReport: (failure: CommandError | undefined) => void;
+  readonly onEnd: (end: ProcessEnd) => void;
 }
 
-class NativeProcess implements EngineProcess {
-  readonly pid: number;
-  readonly stdin: Writable | null;
-  readonly stdout: Readable | null;
-  readonly stderr: Readable | null;
-  readonly ended: Promise<ProcessEnd>;
-  /** Resolves when the program runs: at once in the fast lane, on the helper's report in the slow one. */
-  readonly started: Promise<EngineProcess> | EngineProcess;
+/** A child in the care of the watcher. */
+class Watch {
   readonly #binding: Binding;
-  readonly #plan: LaunchPlan;
-  readonly #resources: LaunchResources;
+  readonly #pid: number;
   readonly #id: number;
-  #end: (end: ProcessEnd) => void = () => undefined;
-  #begin: (failure: Error | undefined) => void = () => undefined;
 
-  constructor(binding: Binding, { pid, pidfd, report }: Started, plan: LaunchPlan, { ours }: Ends, resources: LaunchResources) {
-    this.pid = pid;
+  /** @throws {LaunchError} if the watcher cannot take the child; it is ended then. */
+  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources, { waits, ...listener }: Listener & { waits: boolean }) {
+    const { pid, pidfd, report, ours } = started;
     this.#binding = binding;
-    this.#plan = plan;
-    this.#resources = resources;
-    this.ended = new Promise((resolve) => {
-      this.#end = resolve;
-    });
-    this.started =
-      report < 0
-        ? this
-        : new Promise((resolve, reject) => {
-            this.#begin = (error) => {
-              if (error === undefined) resolve(this);
-              else reject(error);
-            };
-          });
-
-    const forCaller = new Set(plan.descriptors.filter(({ source }) => source.kind === 'pipe' && source.for === 'caller').map(({ childFd }) => childFd));
-    const { stdin, stdout, stderr } = callerStreams(ours, forCaller);
-    this.stdin = stdin;
-    this.stdout = stdout;
-    this.stderr = stderr;
+    this.#pid = pid;
+    const forCaller = callerFds(plan);
     const own = (childFd: number): number => (forCaller.has(childFd) ? -1 : (ours.get(childFd) ?? -1));
     const streamed = (fd: 1 | 2): number => (resources.captures.get(fd)?.isWatched === true ? 1 : 0);
-    const input = resources.input === undefined ? undefined : Buffer.from(resources.input.buffer, resources.input.byteOffset, resources.input.byteLength);
-    const fds = Int32Array.of(pidfd, report, own(0), own(1), own(2), streamed(1), streamed(2), resources.waitForOutputEnd ? 1 : 0);
-    this.#id = binding.watch(fds, input, this.#onEvent);
+    const fds = Int32Array.of(pidfd, report, own(0), own(1), own(2), streamed(1), streamed(2), resources.waitForOutputEnd ? 1 : 0, waits ? 1 : 0);
+    const { input } = resources;
+    const bytes = input === undefined ? undefined : Buffer.from(input.buffer, input.byteOffset, input.byteLength);
+    this.#id = binding.watch(fds, bytes, (event: number, ...values: unknown[]) => {
+      switch (event) {
+        case watchEvents.report: {
+          const [failed = 0, step = 0, errno = 0, holder = 0] = values as number[];
+          listener.onReport(failed === 0 ? undefined : failure(plan, { step, errno, holder }));
+          break;
+        }
+        case watchEvents.output: {
+          const [stream, piece] = values as [number, Buffer];
+          resources.captures.get(stream === 0 ? 1 : 2)?.write(piece);
+          break;
+        }
+        case watchEvents.end:
+          listener.onEnd(readEnd(values as EndValues, resources));
+      }
+    });
     if (this.#id < 0) {
-      // The child runs, and nobody could look after it.
       process.kill(pid, 'SIGKILL');
-      for (const stream of [stdin, stdout, stderr]) stream?.destroy();
-      binding.closeAll(fds.subarray(0, 5));
+      binding.closeAll(Int32Array.from([...fds.subarray(0, 2), ...ours.values(), started.handshake?.ready ?? -1, started.handshake?.go ?? -1]));
       throw new LaunchError(plan.subject, { step: 'pipe', errno: getSystemErrorName(this.#id), syscall: 'epoll_ctl' });
     }
   }
@@ -382,49 +447,195 @@ class NativeProcess implements EngineProcess {
     const errno = -this.#binding.signal(this.#id, signalNumber(name) ?? 0);
     if (errno === 0) return true;
     if (errno === constants.errno.ESRCH) return false;
-    throw Object.assign(new Error(`Cannot send ${name} to process ${this.pid} (pidfd_send_signal: ${getSystemErrorName(-errno)}).`), { code: getSystemErrorName(-errno) });
+    const code = getSystemErrorName(-errno);
+    throw Object.assign(new Error(`Cannot send ${name} to process ${this.#pid} (pidfd_send_signal: ${code}).`), { code });
   }
 
   stopReading(): void {
     this.#binding.stopReading(this.#id);
   }
 
+  keep(isKept: boolean): void {
+    this.#binding.keep(this.#id, isKept ? 1 : 0);
+  }
+}
+
+type EndValues = [code: number, status: number, heldOpen: number, inputWritten: number, userMs: number, systemMs: number, maxRssKib: number, out: Buffer, err: Buffer];
+
+function readEnd([code, status, heldOpen, inputWritten, userMs, systemMs, maxRssKib, out, err]: EndValues, { captures }: LaunchResources): ProcessEnd {
+  if (out.length > 0) captures.get(1)?.write(out);
+  if (err.length > 0) captures.get(2)?.write(err);
+  const exited = code === CLD_EXITED;
+  return {
+    exitCode: exited ? status : null,
+    signal: exited ? null : signalName(status),
+    coreDumped: code === CLD_DUMPED,
+    outputHeldOpen: heldOpen !== 0,
+    inputWritten,
+    resourceUsage: { userMs, systemMs, maxRssKib },
+  };
+}
+
+class NativeProcess implements EngineProcess {
+  readonly pid: number;
+  readonly stdin: Writable | null;
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+  readonly ended: Promise<ProcessEnd>;
+  readonly handshake?: NativeHandshake;
+  /** Resolves when the program runs: at once in the fast lane, on the helper's report in the slow one, and when it is ready if it shakes hands. */
+  readonly started: EngineProcess | Promise<EngineProcess>;
+  readonly #watch: Watch;
+
+  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources) {
+    this.pid = started.pid;
+    let end: (end: ProcessEnd) => void = () => undefined;
+    let report: (failure: CommandError | undefined) => void = () => undefined;
+    this.ended = new Promise((resolve) => {
+      end = resolve;
+    });
+    const reported = new Promise<CommandError | undefined>((resolve) => {
+      report = resolve;
+    });
+    this.#watch = new Watch(binding, started, plan, resources, {
+      waits: false,
+      onReport: (error) => {
+        if (this.handshake !== undefined) this.handshake.failure = error;
+        report(error);
+      },
+      onEnd: end,
+    });
+    const { stdin, stdout, stderr } = callerStreams(started.ours, callerFds(plan));
+    this.stdin = stdin;
+    this.stdout = stdout;
+    this.stderr = stderr;
+    if (started.handshake !== undefined) {
+      this.handshake = new NativeHandshake(started.handshake, plan.subject, reported, () => {
+        this.ref();
+      });
+    }
+    this.started = started.report < 0 ? this : this.#begin(plan, reported);
+  }
+
+  async #begin(plan: LaunchPlan, reported: Promise<CommandError | undefined>): Promise<EngineProcess> {
+    if (this.handshake !== undefined) {
+      // A daemon's pidfile is written before its handshake, and the caller of run() may read it.
+      if (plan.mode === 'daemon') await this.handshake.wait();
+      return this;
+    }
+    const error = await reported;
+    if (error === undefined) return this;
+    for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
+    await this.ended;
+    throw error;
+  }
+
+  signal(name: SignalName): boolean {
+    return this.#watch.signal(name);
+  }
+
+  stopReading(): void {
+    this.#watch.stopReading();
+  }
+
   ref(): void {
-    this.#binding.keep(this.#id, 1);
+    this.#watch.keep(true);
   }
 
   unref(): void {
-    this.#binding.keep(this.#id, 0);
+    this.#watch.keep(false);
+  }
+}
+
+/** Two pipes and two bytes: the helper says that all is ready, and waits for our word. */
+class NativeHandshake implements Handshake {
+  failure: CommandError | undefined;
+  readonly #ready: Promise<void>;
+  readonly #go: Socket;
+  readonly #reported: Promise<CommandError | undefined>;
+  readonly #subject: Subject;
+  /** Who waits for the report wants this process to live until then, even if the child may outlive it. */
+  readonly #keepAlive: () => void;
+  #isNotified = false;
+
+  constructor({ ready, go }: HandshakeEnds, subject: Subject, reported: Promise<CommandError | undefined>, keepAlive: () => void) {
+    this.#subject = subject;
+    this.#keepAlive = keepAlive;
+    this.#reported = reported;
+    this.#go = new Socket({ fd: go, readable: false, writable: true });
+    this.#go.on('error', () => undefined);
+    const socket = new Socket({ fd: ready, readable: true, writable: false });
+    this.#ready = new Promise((resolve, reject) => {
+      socket.once('data', () => {
+        resolve();
+        socket.destroy();
+      });
+      // The end without a byte: the child died, or one of its steps failed, which its report tells.
+      socket.once('end', () => {
+        void reported.then((error) => {
+          this.#go.destroy();
+          reject(error ?? this.#died());
+        });
+      });
+    });
+    this.#ready.catch(() => undefined);
   }
 
-  readonly #onEvent = (event: number, ...values: unknown[]): void => {
-    switch (event) {
-      case watchEvents.report: {
-        const [failed = 0, step = 0, errno = 0] = values as number[];
-        this.#begin(failed === 0 ? undefined : failure(this.#plan, { step, errno, holder: 0 }));
-        break;
-      }
-      case watchEvents.output: {
-        const [stream, bytes] = values as [number, Buffer];
-        this.#resources.captures.get(stream === 0 ? 1 : 2)?.write(bytes);
-        break;
-      }
-      case watchEvents.end:
-        this.#onEnd(values as [number, number, number, number, number, number, number, Buffer, Buffer]);
-    }
-  };
+  wait(): Promise<void> {
+    return this.#ready;
+  }
 
-  #onEnd([code, status, heldOpen, inputWritten, userMs, systemMs, maxRssKib, out, err]: [number, number, number, number, number, number, number, Buffer, Buffer]): void {
-    if (out.length > 0) this.#resources.captures.get(1)?.write(out);
-    if (err.length > 0) this.#resources.captures.get(2)?.write(err);
-    const exited = code === CLD_EXITED;
-    this.#end({
-      exitCode: exited ? status : null,
-      signal: exited ? null : signalName(status),
-      coreDumped: code === CLD_DUMPED,
-      outputHeldOpen: heldOpen !== 0,
-      inputWritten,
-      resourceUsage: { userMs, systemMs, maxRssKib },
+  async notify(): Promise<void> {
+    await this.#ready;
+    if (this.#isNotified) {
+      throw new UsageError(this.#subject, [{ call: 'handshakeNotify()', problem: 'the handshake is complete already; say it once' }]);
+    }
+    this.#isNotified = true;
+    this.#keepAlive();
+    this.#go.end('1');
+    const error = await this.#reported;
+    if (error !== undefined) throw error;
+  }
+
+  #died(): LaunchError {
+    return new LaunchError(this.#subject, { step: 'handshake', errno: 'EPIPE', wanted: 'come to its handshake, for it died before' });
+  }
+}
+
+class NativeSyncProcess implements SyncProcess {
+  readonly pid: number;
+  readonly #binding: Binding;
+  readonly #watch: Watch;
+  #end: ProcessEnd | undefined;
+
+  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources) {
+    this.pid = started.pid;
+    this.#binding = binding;
+    let report: { readonly failure: CommandError | undefined } | undefined = started.report < 0 ? { failure: undefined } : undefined;
+    this.#watch = new Watch(binding, started, plan, resources, {
+      waits: true,
+      onReport: (error) => {
+        report = { failure: error };
+      },
+      onEnd: (end) => {
+        this.#end = end;
+      },
     });
+    const isSettled = (): boolean => report !== undefined && (report.failure === undefined || this.#end !== undefined);
+    while (!isSettled()) binding.turn(-1);
+    if (report?.failure !== undefined) throw report.failure;
+  }
+
+  signal(name: SignalName): boolean {
+    return this.#watch.signal(name);
+  }
+
+  stopReading(): void {
+    this.#watch.stopReading();
+  }
+
+  turn(timeoutMs: number): ProcessEnd | undefined {
+    if (this.#end === undefined) this.#binding.turn(timeoutMs);
+    return this.#end;
   }
 }

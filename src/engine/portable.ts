@@ -54,9 +54,9 @@ export const portableRefusals: Partial<Record<StepName, string>> = {
  */
 export const portableEngine: Engine = { name: 'portable', pidFileWriter: 'caller', usesLanes: false, note, refusal, launch };
 
-function note({ step }: Step): string | undefined {
+function note({ step, by }: Step): string | undefined {
   const why = portableRefusals[step];
-  if (why !== undefined) return `refused: ${why}`;
+  if (why !== undefined) return by === '' ? 'not done' : `refused: ${why}`;
   switch (step) {
     case 'daemon-fork':
       return 'not done: the daemon leads its session, and is a child of this process';
@@ -72,7 +72,8 @@ function note({ step }: Step): string | undefined {
 function refusal(plan: LaunchPlan): Refusal | undefined {
   for (const step of plan.steps) {
     const why = portableRefusals[step.step];
-    if (why !== undefined) return { feature: step.by, why };
+    // What nobody asked for is a kindness of the plan, not a promise: `portableLimits` tells that it is missing here.
+    if (why !== undefined && step.by !== '') return { feature: step.by, why };
     if (step.step === 'setgroups' && step.groups.some((group) => group !== plan.spec.gid && group !== idOf(plan, 'setgid'))) {
       return { feature: step.by, why: 'child_process always drops all supplementary groups; say groups([]) to have it so' };
     }

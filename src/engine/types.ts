@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import type { CommandError } from '../errors.js';
 import type { Capture } from '../output.js';
 import type { LaunchPlan, Step } from '../plan.js';
 import type { ResourceUsage } from '../result.js';
@@ -46,6 +47,27 @@ export interface EngineProcess {
   ref(): void;
   /** Lets this process exit while the child runs. */
   unref(): void;
+  /** Where the plan has a handshake. */
+  readonly handshake?: Handshake;
+}
+
+/** The two moments of a handshake, seen from the caller. */
+export interface Handshake {
+  /** Resolves when the child has taken all steps before the handshake. */
+  wait(): Promise<void>;
+  /** Lets the child go on, and resolves when it has executed its program. */
+  notify(): Promise<void>;
+  /** Why the program was never executed, once that is known. */
+  readonly failure: CommandError | undefined;
+}
+
+/** A child that is waited for without the event loop. */
+export interface SyncProcess {
+  readonly pid: number;
+  signal(signal: SignalName): boolean;
+  stopReading(): void;
+  /** Waits for news, for so many milliseconds at most, and gives the end once it has come. */
+  turn(timeoutMs: number): ProcessEnd | undefined;
 }
 
 /** Obeys plans, or declines them with a sentence. */
@@ -61,4 +83,6 @@ export interface Engine {
   refusal(plan: LaunchPlan): Refusal | undefined;
   /** Starts the program. Rejects with a `LaunchError` that names the failed step; then nothing is left behind. */
   launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess>;
+  /** The same without the event loop, in the engines that can. Throws as `launch` rejects. */
+  launchSync?(plan: LaunchPlan, resources: LaunchResources): SyncProcess;
 }

@@ -17,16 +17,20 @@
 struct environment {
   napi_env env;
   napi_async_cleanup_hook_handle cleanup;
-  struct watcher *watcher;
+  struct watcher *watcher; /* turned by the event loop */
+  struct watcher *waiter;  /* turned by runSync(), which holds the loop */
   char *stack;
 };
+
+/* The two kinds of watchers number their processes from here on, so that a number tells whose it is. */
+enum { FIRST_WATCHED = 0, FIRST_AWAITED = 0x40000000 };
 
 /* A process's way back into JavaScript. */
 struct context {
   struct environment *environment;
   napi_ref callback;
   napi_ref input;
-  napi_async_context async;
+  napi_async_context async; /* NULL where JavaScript waits for the event on this very stack */
 };
 
 #define CHECK(env, call)                                                    \
@@ -74,10 +78,22 @@ static void call_back(struct context *context, size_t argc, const napi_value *ar
   napi_value callback, receiver, result;
   if (napi_get_reference_value(env, context->callback, &callback) != napi_ok || callback == NULL) return;
   if (napi_get_global(env, &receiver) != napi_ok) return;
+  if (context->async == NULL) {
+    (void)napi_call_function(env, receiver, callback, argc, argv, &result); /* What it throws, turn() leaves to its caller. */
+    return;
+  }
   if (napi_make_callback(env, context->async, receiver, callback, argc, argv, &result) == napi_pending_exception) {
     napi_value exception;
     if (napi_get_and_clear_last_exception(env, &exception) == napi_ok) (void)napi_fatal_exception(env, exception);
   }
+}
+
+static void forget(struct context *context) {
+  napi_env env = context->environment->env;
+  (void)napi_delete_reference(env, context->callback);
+  if (context->input != NULL) (void)napi_delete_reference(env, context->input);
+  if (context->async != NULL) (void)napi_async_destroy(env, context->async);
+  free(context);
 }
 
 static void on_report(void *data, const struct report *report) {
@@ -85,7 +101,8 @@ static void on_report(void *data, const struct report *report) {
   napi_env env = context->environment->env;
   napi_handle_scope scope;
   if (napi_open_handle_scope(env, &scope) != napi_ok) return;
-  const napi_value values[] = {number(env, EVENT_REPORT), number(env, report->failed), number(env, report->step), number(env, report->errno_)};
+  const napi_value values[] = {number(env, EVENT_REPORT), number(env, report->failed), number(env, report->step), number(env, report->errno_),
+                               number(env, report->daemon_pid)};
   call_back(context, sizeof values / sizeof *values, values);
   (void)napi_close_handle_scope(env, scope);
 }
@@ -125,11 +142,8 @@ static void on_end(void *data, const struct process_end *end, struct piece outpu
       buffer_of(env, output[STDERR]),
   };
   call_back(context, sizeof values / sizeof *values, values);
-  (void)napi_delete_reference(env, context->callback);
-  if (context->input != NULL) (void)napi_delete_reference(env, context->input);
-  (void)napi_async_destroy(env, context->async);
+  forget(context);
   (void)napi_close_handle_scope(env, scope);
-  free(context);
 }
 
 static const struct watch_events events = {on_report, on_output, on_end};
@@ -224,9 +238,21 @@ static napi_value launch_plan(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+static struct watcher *open_watcher(struct environment *environment, int waits) {
+  uv_loop_t *loop = NULL;
+  if (waits) {
+    if (environment->waiter == NULL) environment->waiter = watcher_new(NULL, &events, FIRST_AWAITED);
+    return environment->waiter;
+  }
+  if (environment->watcher != NULL) return environment->watcher;
+  if (napi_get_uv_event_loop(environment->env, &loop) != napi_ok) return NULL;
+  return environment->watcher = watcher_new(loop, &events, FIRST_WATCHED);
+}
+
 /*
- * watch(fds: Int32Array[8], input: Buffer | undefined, callback): id, or a negative errno.
- * fds: pidfd, report, input, stdout, stderr, stdout is streamed, stderr is streamed, read to the end.
+ * watch(fds: Int32Array[9], input: Buffer | undefined, callback): id, or a negative errno.
+ * fds: pidfd, report, input, stdout, stderr, stdout is streamed, stderr is streamed, read to the end,
+ * wait by turn().
  */
 static napi_value watch(napi_env env, napi_callback_info info) {
   struct environment *environment = environment_of(env);
@@ -239,24 +265,21 @@ static napi_value watch(napi_env env, napi_callback_info info) {
   CHECK(env, napi_get_typedarray_info(env, values[0], NULL, &length, &data, NULL, NULL));
   CHECK(env, napi_is_buffer(env, values[1], &has_input));
   if (has_input) CHECK(env, napi_get_buffer_info(env, values[1], &input, &input_size));
-  CHECK(env, length == 8 ? napi_ok : napi_invalid_arg);
-
-  if (environment->watcher == NULL) {
-    uv_loop_t *loop;
-    CHECK(env, napi_get_uv_event_loop(env, &loop));
-    environment->watcher = watcher_new(loop, &events);
-    if (environment->watcher == NULL) return number(env, -errno);
-  }
+  CHECK(env, length == 9 ? napi_ok : napi_invalid_arg);
+  const int32_t *fds = data;
+  const int waits = fds[8];
+  struct watcher *watcher = open_watcher(environment, waits);
+  if (watcher == NULL) return number(env, -errno);
   struct context *context = calloc(1, sizeof *context);
   if (context == NULL) return number(env, -ENOMEM);
   context->environment = environment;
   CHECK(env, napi_create_reference(env, values[2], 1, &context->callback));
   if (has_input) CHECK(env, napi_create_reference(env, values[1], 1, &context->input));
-  CHECK(env, napi_create_string_utf8(env, "vircommand", NAPI_AUTO_LENGTH, &name));
-  CHECK(env, napi_create_object(env, &resource));
-  CHECK(env, napi_async_init(env, resource, name, &context->async));
-
-  const int32_t *fds = data;
+  if (!waits) {
+    CHECK(env, napi_create_string_utf8(env, "vircommand", NAPI_AUTO_LENGTH, &name));
+    CHECK(env, napi_create_object(env, &resource));
+    CHECK(env, napi_async_init(env, resource, name, &context->async));
+  }
   const struct watch_options options = {
       .pidfd = fds[0],
       .report_fd = fds[1],
@@ -268,8 +291,27 @@ static napi_value watch(napi_env env, napi_callback_info info) {
       .input_size = input_size,
       .context = context,
   };
-  const uint32_t id = watch_start(environment->watcher, &options);
-  return number(env, id == 0 ? -(double)errno : (double)id);
+  const uint32_t id = watch_start(watcher, &options);
+  if (id != 0) return number(env, id);
+  const int why = errno;
+  forget(context);
+  return number(env, -why);
+}
+
+/* turn(timeout): waits for events of the processes that are waited for, for so many milliseconds; -1: as long as it takes. */
+static napi_value turn(napi_env env, napi_callback_info info) {
+  size_t argc = 1;
+  napi_value value;
+  int32_t timeout;
+  CHECK(env, napi_get_cb_info(env, info, &argc, &value, NULL, NULL));
+  CHECK(env, napi_get_value_int32(env, value, &timeout));
+  watcher_turn(environment_of(env)->waiter, timeout);
+  return NULL;
+}
+
+static struct watcher *watcher_of(napi_env env, uint32_t id) {
+  const struct environment *environment = environment_of(env);
+  return id >= FIRST_AWAITED ? environment->waiter : environment->watcher;
 }
 
 static uint32_t id_argument(napi_env env, napi_callback_info info, int32_t *ret_second) {
@@ -286,11 +328,12 @@ static uint32_t id_argument(napi_env env, napi_callback_info info, int32_t *ret_
 static napi_value send_signal(napi_env env, napi_callback_info info) {
   int32_t signal = 0;
   const uint32_t id = id_argument(env, info, &signal);
-  return number(env, watch_signal(environment_of(env)->watcher, id, signal));
+  return number(env, watch_signal(watcher_of(env, id), id, signal));
 }
 
 static napi_value stop_reading(napi_env env, napi_callback_info info) {
-  watch_stop_reading(environment_of(env)->watcher, id_argument(env, info, NULL));
+  const uint32_t id = id_argument(env, info, NULL);
+  watch_stop_reading(watcher_of(env, id), id);
   return NULL;
 }
 
@@ -298,7 +341,7 @@ static napi_value stop_reading(napi_env env, napi_callback_info info) {
 static napi_value keep(napi_env env, napi_callback_info info) {
   int32_t is_kept = 1;
   const uint32_t id = id_argument(env, info, &is_kept);
-  watch_keep(environment_of(env)->watcher, id, is_kept);
+  watch_keep(watcher_of(env, id), id, is_kept);
   return NULL;
 }
 
@@ -311,9 +354,14 @@ static void on_watcher_closed(void *data) {
   free(environment);
 }
 
+static void on_waiter_closed(void *data) {
+  (void)data;
+}
+
 static void on_environment_end(napi_async_cleanup_hook_handle handle, void *data) {
   struct environment *environment = data;
   environment->cleanup = handle;
+  if (environment->waiter != NULL) watcher_close(environment->waiter, on_waiter_closed, NULL);
   if (environment->watcher == NULL) on_watcher_closed(environment);
   else watcher_close(environment->watcher, on_watcher_closed, environment);
 }
@@ -336,6 +384,7 @@ NAPI_MODULE_INIT() {
       {"closeAll", NULL, close_all, NULL, NULL, NULL, napi_enumerable, NULL},
       {"launch", NULL, launch_plan, NULL, NULL, NULL, napi_enumerable, NULL},
       {"watch", NULL, watch, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"turn", NULL, turn, NULL, NULL, NULL, napi_enumerable, NULL},
       {"signal", NULL, send_signal, NULL, NULL, NULL, napi_enumerable, NULL},
       {"stopReading", NULL, stop_reading, NULL, NULL, NULL, napi_enumerable, NULL},
       {"keep", NULL, keep, NULL, NULL, NULL, napi_enumerable, NULL},

@@ -15,10 +15,12 @@ export interface Binding {
   /** Starts a child by an encoded plan. Sets pid, pidfd, failed, step, errno, and the holder of a pidfile. Throws for bytes that are no plan. */
   launch(plan: Buffer, result: Int32Array): void;
   /**
-   * Looks after a child: pidfd, report, input, stdout, stderr, stdout streamed, stderr streamed, read to the end.
+   * Looks after a child: pidfd, report, input, stdout, stderr, stdout streamed, stderr streamed, read to the end, wait by turn().
    * Gives a number for the functions below, or a negative errno; then the descriptors are still the caller's.
    */
-  watch(fds: Int32Array, input: Buffer | undefined, onEvent: WatchCallback): number;
+  watch(fds: Int32Array, input: Buffer | undefined, onEvent: (event: number, ...values: unknown[]) => void): number;
+  /** Waits for events of the processes that are waited for, for so many milliseconds; -1: as long as it takes. */
+  turn(timeoutMs: number): void;
   /** Sends a signal, and gives 0 or a negative errno. */
   signal(id: number, signal: number): number;
   stopReading(id: number): void;
@@ -26,11 +28,8 @@ export interface Binding {
   keep(id: number, isKept: number): void;
 }
 
-/** The kinds of events, as `enum event` of addon.c numbers them. */
+/** The kinds of events, as `enum event` of addon.c numbers them; what comes with each stands there. */
 export const watchEvents = { report: 0, output: 1, end: 2 } as const;
-
-/** A report: failed, step, errno. A piece of output: stream, bytes. An end: see `on_end` of addon.c. */
-export type WatchCallback = (event: number, ...values: never[]) => void;
 
 const { platform, arch } = process;
 

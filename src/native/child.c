@@ -204,6 +204,24 @@ static long take_pidfile(const char *path, struct report *report) {
   }
 }
 
+/*
+ * Tells the caller that all is ready, and waits for its word. Only in the helper, where waiting holds nobody else. The end
+ * of the pipe is a word as well: the caller has given up, or is dead.
+ */
+static long shake_hands(long ready, long go) {
+  const char byte = '1';
+  char answer;
+  long result;
+  do result = SYS3(SYS_write, ready, &byte, 1);
+  while (result == -EINTR);
+  if (result < 0) return result;
+  do result = SYS3(SYS_read, go, &answer, 1);
+  while (result == -EINTR);
+  (void)SYS1(SYS_close, ready); /* The program has no use for them. */
+  (void)SYS1(SYS_close, go);
+  return result == 0 ? -ECANCELED : result;
+}
+
 static long take(const struct plan *plan, const struct operation *operation, struct report *report) {
   const char *text = plan->bytes + operation->text;
   switch (operation->code) {
@@ -258,6 +276,8 @@ static long take(const struct plan *plan, const struct operation *operation, str
       return SYS5(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     case STEP_PDEATHSIG:
       return die_with_parent(operation->a, operation->b);
+    case STEP_HANDSHAKE:
+      return shake_hands((long)operation->a, (long)operation->b);
     case STEP_SIGPROCMASK:
       return unblock_signals();
     case STEP_EXECVE:

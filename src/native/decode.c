@@ -9,11 +9,15 @@
 
 #include "steps.h"
 
-enum { HEADER_WORDS = 7 };
+enum {
+  HEADER_WORDS = 7,
+  PID_ROOM = 20, /* the digits of the largest number of 64 bits: see write_listen_pid() of child.c */
+};
 
 struct reader {
   const char *bytes;
   size_t size;
+  size_t strings; /* where the operations end */
 };
 
 static uint32_t word_at(const char *bytes, size_t at) {
@@ -22,9 +26,12 @@ static uint32_t word_at(const char *bytes, size_t at) {
   return word;
 }
 
-/* A string is good if it ends inside the buffer. */
+/*
+ * A string is good if it ends inside the buffer, and does not begin in what was checked before: the child writes into one of
+ * them, and must not rewrite an operation.
+ */
 static int is_string(const struct reader *reader, uint32_t at) {
-  return at < reader->size && memchr(reader->bytes + at, '\0', reader->size - at) != NULL;
+  return at >= reader->strings && at < reader->size && memchr(reader->bytes + at, '\0', reader->size - at) != NULL;
 }
 
 /* An operation says how long its string is, so that the child need not count. */
@@ -33,10 +40,16 @@ static int is_counted_string(const struct reader *reader, uint32_t at, uint32_t 
 }
 
 static int is_array(const struct reader *reader, uint32_t at, uint32_t count) {
-  return at % sizeof(uint32_t) == 0 && at <= reader->size && count <= (reader->size - at) / sizeof(uint32_t);
+  return at % sizeof(uint32_t) == 0 && at >= reader->strings && at <= reader->size && count <= (reader->size - at) / sizeof(uint32_t);
 }
 
-static int is_operation(const struct reader *reader, const struct operation *operation, uint32_t envc) {
+/* The child writes a pid behind the first '='. */
+static int has_room_for_pid(const char *entry) {
+  const char *equals = strchr(entry, '=');
+  return equals != NULL && strlen(equals + 1) >= PID_ROOM;
+}
+
+static int is_operation(const struct reader *reader, const struct plan *plan, const struct operation *operation, uint32_t envc) {
   switch (operation->code) {
     case STEP_CGROUP:
     case STEP_OOM_SCORE_ADJ:
@@ -48,7 +61,7 @@ static int is_operation(const struct reader *reader, const struct operation *ope
     case STEP_SETGROUPS:
       return is_array(reader, operation->text, operation->count);
     case STEP_LISTEN_PID:
-      return operation->a < envc;
+      return operation->a < envc && has_room_for_pid(plan->envp[operation->a]);
     case STEP_SIGACTION:
     case STEP_SETSID:
     case STEP_SETPGID:
@@ -86,7 +99,7 @@ static int fill_vector(const struct reader *reader, char **vector, size_t at, ui
 }
 
 struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
-  const struct reader reader = {bytes, size};
+  struct reader reader = {bytes, size, size};
   const char *why = "the buffer is shorter than its header";
   struct plan *plan = NULL;
 
@@ -101,6 +114,8 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
   const size_t operations = (vectors + ((size_t)argc + envc) * sizeof(uint32_t) + 7) & ~(size_t)7;
   if (operations > size || count == 0 || count > (size - operations) / sizeof(struct operation)) goto refuse;
 
+  reader.strings = operations + count * sizeof(struct operation);
+
   why = "there is no memory for it";
   plan = calloc(1, sizeof *plan + ((size_t)argc + envc + 2) * sizeof(char *));
   if (plan == NULL) goto refuse;
@@ -110,7 +125,7 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
   plan->operations = (const struct operation *)(bytes + operations);
   plan->count = count;
 
-  why = "a string does not end inside the buffer";
+  why = "a string does not lie inside the buffer";
   if (!is_string(&reader, file)) goto refuse;
   plan->file = bytes + file;
   if (!fill_vector(&reader, plan->argv, vectors, argc)) goto refuse;
@@ -118,7 +133,7 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
 
   why = "an operation is unknown, or points outside the buffer";
   for (uint32_t i = 0; i < count; i++) {
-    if (!is_operation(&reader, &plan->operations[i], envc)) goto refuse;
+    if (!is_operation(&reader, plan, &plan->operations[i], envc)) goto refuse;
   }
   why = "it does not end by executing a program";
   if (plan->operations[count - 1].code != STEP_EXECVE) goto refuse;

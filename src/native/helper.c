@@ -4,6 +4,7 @@
  * The child of the fast lane executes it with two descriptors: the plan, in a memory file, and a pipe for the report.
  * Both are closed by the last exec; an end of the pipe without a report is the caller's news that all went well.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -32,6 +33,7 @@ int main(int argc, char **argv) {
   }
   const int plan_fd = atoi(argv[1]), report_fd = atoi(argv[2]);
   struct report report = {.failed = 1, .step = -1};
+  errno = 0;
   if (fcntl(plan_fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(report_fd, F_SETFD, FD_CLOEXEC) == 0) {
     size_t size = 0;
     const char *why;
@@ -42,6 +44,8 @@ int main(int argc, char **argv) {
       child_run(plan, 0, &report);
     }
   }
+  /* No step of the plan was taken. Without an errno, the plan itself was not understood: a helper of another version? */
+  if (report.failed && report.errno_ == 0) report.errno_ = errno != 0 ? errno : EPROTO;
   (void)!write(report_fd, &report, sizeof report); /* Nobody is left to be told if nobody reads it. */
   return 127;
 }

@@ -74,6 +74,7 @@ struct watcher {
   unsigned kept;
   unsigned ended; /* of the processes, those that have ended and are not done */
   uint32_t last_id;
+  int has_loop;
   int epoll_fd;
   int wake_fd; /* brings the loop back here without an event of a child */
   void (*on_closed)(void *context);
@@ -199,6 +200,7 @@ static void keep(struct process *process, int is_kept) {
   if (process->is_kept == is_kept) return;
   process->is_kept = is_kept;
   watcher->kept += is_kept ? 1u : -1u;
+  if (!watcher->has_loop) return;
   if (watcher->kept == 0) uv_unref((uv_handle_t *)&watcher->poll);
   else uv_ref((uv_handle_t *)&watcher->poll);
 }
@@ -271,12 +273,9 @@ static void on_source(struct source *source) {
   }
 }
 
-static void on_ready(uv_poll_t *poll, int status, int events) {
-  struct watcher *watcher = poll->data;
+void watcher_turn(struct watcher *watcher, int timeout) {
   struct epoll_event ready[EVENTS];
-  (void)status;
-  (void)events;
-  const int count = epoll_wait(watcher->epoll_fd, ready, EVENTS, 0);
+  const int count = epoll_wait(watcher->epoll_fd, ready, EVENTS, timeout);
   for (int i = 0; i < count; i++) {
     struct source *source = ready[i].data.ptr;
     uint64_t ignored;
@@ -295,17 +294,26 @@ static void on_ready(uv_poll_t *poll, int status, int events) {
   }
 }
 
+static void on_ready(uv_poll_t *poll, int status, int events) {
+  (void)status;
+  (void)events;
+  watcher_turn(poll->data, 0);
+}
+
 /* ---------------------------------------------------------------- the interface */
 
-struct watcher *watcher_new(uv_loop_t *loop, const struct watch_events *events) {
+struct watcher *watcher_new(uv_loop_t *loop, const struct watch_events *events, uint32_t first_id) {
   struct watcher *watcher = calloc(1, sizeof *watcher);
   if (watcher == NULL) return NULL;
   watcher->events = events;
+  watcher->last_id = first_id;
+  watcher->has_loop = loop != NULL;
   watcher->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   watcher->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   struct epoll_event wake = {.events = EPOLLIN, .data.ptr = NULL};
   if (watcher->epoll_fd < 0 || watcher->wake_fd < 0) goto fail;
   if (epoll_ctl(watcher->epoll_fd, EPOLL_CTL_ADD, watcher->wake_fd, &wake) < 0) goto fail;
+  if (loop == NULL) return watcher;
   if (uv_poll_init(loop, &watcher->poll, watcher->epoll_fd) < 0) goto fail;
   watcher->poll.data = watcher;
   (void)uv_poll_start(&watcher->poll, UV_READABLE, on_ready); /* Fails only on a closed handle. */
@@ -321,12 +329,15 @@ fail:;
   return NULL;
 }
 
-static void on_closed(uv_handle_t *handle) {
-  struct watcher *watcher = handle->data;
+static void free_watcher(struct watcher *watcher) {
   close(watcher->epoll_fd);
   close(watcher->wake_fd);
   watcher->on_closed(watcher->closed_context);
   free(watcher);
+}
+
+static void on_closed(uv_handle_t *handle) {
+  free_watcher(handle->data);
 }
 
 void watcher_close(struct watcher *watcher, void (*callback)(void *context), void *context) {
@@ -345,7 +356,8 @@ void watcher_close(struct watcher *watcher, void (*callback)(void *context), voi
   watcher->processes = NULL;
   watcher->on_closed = callback;
   watcher->closed_context = context;
-  uv_close((uv_handle_t *)&watcher->poll, on_closed);
+  if (watcher->has_loop) uv_close((uv_handle_t *)&watcher->poll, on_closed);
+  else free_watcher(watcher);
 }
 
 uint32_t watch_start(struct watcher *watcher, const struct watch_options *options) {
@@ -376,7 +388,7 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
   process->next = watcher->processes;
   if (process->next != NULL) process->next->previous = process;
   watcher->processes = process;
-  process->id = ++watcher->last_id == 0 ? ++watcher->last_id : watcher->last_id;
+  process->id = ++watcher->last_id;
   keep(process, 1);
   write_input(process);
   return process->id;

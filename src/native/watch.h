@@ -49,8 +49,14 @@ struct watch_events {
   void (*on_end)(void *context, const struct process_end *end, struct piece output[OUTPUTS]);
 };
 
-/* NULL: no memory, or no descriptor; errno tells. */
-struct watcher *watcher_new(uv_loop_t *loop, const struct watch_events *events);
+/*
+ * A watcher whose turns the loop makes, or, without a loop, whoever calls watcher_turn(). NULL: no memory, or no descriptor;
+ * errno tells. Its processes are numbered from `first_id` on.
+ */
+struct watcher *watcher_new(uv_loop_t *loop, const struct watch_events *events, uint32_t first_id);
+
+/* Waits for events, for at most so many milliseconds (-1: as long as it takes), and handles them. */
+void watcher_turn(struct watcher *watcher, int timeout);
 
 /* Ends the children that this thread still keeps, and closes everything; calls back when that is done. */
 void watcher_close(struct watcher *watcher, void (*on_closed)(void *context), void *context);

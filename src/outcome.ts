@@ -1,0 +1,115 @@
+import type { EngineProcess, ProcessEnd } from './engine/types.js';
+import { type CommandError, ExitError, type StopReport, type Subject, UsageError } from './errors.js';
+import { publishError, publishExit } from './events.js';
+import type { Capture } from './output.js';
+import { type Captured, RunResult } from './result.js';
+import { rawWaitStatus, type SignalName } from './signals.js';
+import type { CommandSpec, StopSequence } from './spec.js';
+
+/** What {@link Child.wait} and `Command.run` take. */
+export interface WaitOptions {
+  /** Any end but exit code 0 is an {@link ExitError}. False: every exit code and signal resolves. Default: true. */
+  readonly check?: boolean;
+}
+
+/** What a launch hands over: a running program, and what was said about it. */
+export interface Launched<Process = EngineProcess> {
+  readonly process: Process;
+  readonly spec: CommandSpec;
+  readonly subject: Subject;
+  readonly captures: ReadonlyMap<1 | 2, Capture>;
+  readonly startedAt: number;
+  readonly abortSignal: AbortSignal | undefined;
+}
+
+/** The way to stop a program, unless `stopSequence()` says another: ask, wait five seconds, end. */
+const defaultStopSequence: StopSequence = [
+  ['SIGTERM', 5000],
+  ['SIGKILL', 0],
+];
+
+/** What was done to stop a program, so far. */
+export type Stopping = Omit<StopReport, 'sent'> & { readonly sent: { signal: SignalName; atMs: number }[] };
+
+/** The signals that stop a program, in order. Whatever was asked, the last word is SIGKILL: who waits must not wait for ever. */
+export function stopSteps(sequence: StopSequence = defaultStopSequence): StopSequence {
+  return sequence.at(-1)?.[0] === 'SIGKILL' ? sequence : [...sequence, ['SIGKILL', 0]];
+}
+
+/** How a run ended: its result, and the error that this may be. */
+export class Outcome {
+  readonly result: RunResult;
+  readonly #error: ExitError | undefined;
+  readonly #spec: CommandSpec;
+  /** Whether the error stands even where every end is to be accepted. */
+  readonly #isFinal: boolean;
+  #isPublished = false;
+
+  /** @throws {UsageError} if the output is too long for the string that was asked for. */
+  constructor(launched: Launched<unknown>, end: ProcessEnd, pid: number, stopping: Stopping | undefined) {
+    const { spec, subject, captures } = launched;
+    this.#spec = spec;
+    this.#isFinal = stopping !== undefined;
+    this.result = makeResult(launched, end, pid, stopping?.reason === 'timeout');
+    publishExit({ command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) });
+    if (this.result.exitCode !== 0 || stopping !== undefined) this.#error = new ExitError(spec, this.result, lastWords(spec, captures), stopping);
+  }
+
+  /** The result, or the error that it is to somebody who waits so. */
+  unwrap(options: WaitOptions | undefined): RunResult {
+    const error = this.#error;
+    if (error === undefined || (options?.check === false && !this.#isFinal)) return this.result;
+    if (!this.#isPublished) publishError({ command: error.command, spec: this.#spec, error });
+    this.#isPublished = true;
+    throw error;
+  }
+}
+
+/** How a run ended, or why that cannot be told. */
+export type Ending = Outcome | CommandError;
+
+function makeResult(launched: Launched<unknown>, end: ProcessEnd, pid: number, timedOut: boolean): RunResult {
+  const { spec, subject, captures, startedAt } = launched;
+  const { exitCode, signal, coreDumped, outputHeldOpen, inputWritten, resourceUsage } = end;
+  const claimed = Array.from(captures).filter(([fd]) => (fd === 1 ? spec.stdout.to : spec.stderr.to) === 'buffer');
+  return new RunResult({
+    command: subject.command,
+    pid,
+    exitCode,
+    signal,
+    coreDumped,
+    rawStatus: rawWaitStatus({ exitCode, signal, coreDumped }),
+    stdout: captured(launched, 'stdout', captures.get(1)),
+    stderr: captured(launched, 'stderr', captures.get(2)),
+    outputBytes: { stdout: captures.get(1)?.totalBytes ?? 0, stderr: captures.get(2)?.totalBytes ?? 0 },
+    outputHeldOpen,
+    outputTruncated: claimed.some(([, capture]) => capture.lostBytes > 0),
+    inputWritten,
+    timedOut,
+    durationMs: performance.now() - startedAt,
+    resourceUsage,
+  });
+}
+
+function captured({ spec, subject }: Launched<unknown>, stream: 'stdout' | 'stderr', capture: Capture | undefined): Captured {
+  const output = spec[stream];
+  if (capture === undefined || output.to !== 'buffer') return undefined;
+  try {
+    return capture.read(output.encoding);
+  } catch {
+    const call = stream === 'stdout' ? 'outputBuffer()' : 'errorBuffer()';
+    const problem = `the program wrote ${capture.totalBytes} bytes, more than a string can hold; ask for bytes: { encoding: 'buffer' }`;
+    throw new UsageError(subject, [{ call, problem }]);
+  }
+}
+
+function unclaimedOutput(spec: CommandSpec, captures: ReadonlyMap<1 | 2, Capture>): { stdout?: string; stderr?: string } {
+  const text = (stream: 'stdout' | 'stderr', capture: Capture | undefined): { stdout?: string; stderr?: string } =>
+    spec[stream].to === 'unclaimed' && capture !== undefined ? { [stream]: capture.text('utf8') } : {};
+  return { ...text('stdout', captures.get(1)), ...text('stderr', captures.get(2)) };
+}
+
+/** What the program said last: its standard error, or the stream that this shares with standard output. */
+function lastWords(spec: CommandSpec, captures: ReadonlyMap<1 | 2, Capture>): string {
+  return captures.get(spec.stderr.to === 'stdout' ? 1 : 2)?.tail() ?? '';
+}
