@@ -1,8 +1,9 @@
 import { channel } from 'node:diagnostics_channel';
 import { debuglog } from 'node:util';
+import { toBytes } from './bytes.js';
 import type { CommandError } from './errors.js';
 import { formatDuration, type RunResult } from './result.js';
-import type { CommandSpec } from './spec.js';
+import { type CommandSpec, printable } from './spec.js';
 
 /** Published on `vircommand:launch` when a program has started. */
 export interface LaunchEvent {
@@ -33,8 +34,25 @@ const exits = channel('vircommand:exit');
 const errors = channel('vircommand:error');
 const debug = debuglog('vircommand');
 
+/** Node's own channels for starts, which monitoring tools listen to. */
+const node = channel('child_process');
+const nodeStart = channel('tracing:child_process.spawn:start');
+const nodeEnd = channel('tracing:child_process.spawn:end');
+const nodeError = channel('tracing:child_process.spawn:error');
+
 export function publishLaunch(event: LaunchEvent): void {
   if (launches.hasSubscribers) launches.publish(event);
+}
+
+/** What `child_process` would have published: for an engine that goes past it. Secret arguments are hidden. */
+export function publishAsNode(spec: CommandSpec, pid: number | undefined, error?: CommandError): void {
+  if (![node, nodeStart, nodeEnd, nodeError].some((each) => each.hasSubscribers)) return;
+  const spawnargs = printable(spec, { env: false }).argv.map((word) => toBytes(word).toString());
+  const process = { pid, spawnfile: spawnargs[0], spawnargs };
+  node.publish({ process });
+  nodeStart.publish({ process, options: {} });
+  if (error === undefined) nodeEnd.publish({ process });
+  else nodeError.publish({ process, error });
 }
 
 /** Tells of an end, on the channel and, under `NODE_DEBUG=vircommand`, as a line on standard error. */

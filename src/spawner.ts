@@ -4,7 +4,7 @@ import { launchesAreForbidden } from './engine/dry-run.js';
 import { selectEngine } from './engine/select.js';
 import type { Engine, LaunchResources, SyncProcess } from './engine/types.js';
 import { CommandError, LaunchError, type Subject, subjectOf, UnsupportedError, UsageError } from './errors.js';
-import { publishError, publishLaunch } from './events.js';
+import { publishAsNode, publishError, publishLaunch } from './events.js';
 import { thisHost } from './host.js';
 import { type Launched, Outcome, type Stopping, stopSteps } from './outcome.js';
 import { Capture, type CaptureLimit, connectBuffer, type OutputBuffer } from './output.js';
@@ -40,10 +40,10 @@ export async function launch(spec: CommandSpec, mode: LaunchMode, attachments: A
   try {
     const { plan, resources, ...known } = prepare(spec, mode, attachments, engine);
     const process = await engine.launch(plan, resources);
-    publishLaunch({ command: known.subject.command, spec, pid: process.pid, engine: engine.name });
+    started(spec, known.subject, process.pid, engine);
     return { process, ...known };
   } catch (error) {
-    throw published(error, spec);
+    throw failed(error, spec, engine);
   }
 }
 
@@ -61,10 +61,10 @@ export function spawnSync(spec: CommandSpec, attachments: Attachments): Outcome 
       throw new UnsupportedError(known.subject, { feature: 'runSync', engine: engine.name, why });
     }
     const process = engine.launchSync(plan, resources);
-    publishLaunch({ command: known.subject.command, spec, pid: process.pid, engine: engine.name });
+    started(spec, known.subject, process.pid, engine);
     return waitSync({ process, ...known });
   } catch (error) {
-    throw published(error, spec);
+    throw failed(error, spec, engine);
   }
 }
 
@@ -125,8 +125,16 @@ function prepare(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, 
   return { plan, resources, spec, subject, captures, startedAt: performance.now(), abortSignal };
 }
 
-function published(error: unknown, spec: CommandSpec): unknown {
-  if (error instanceof CommandError) publishError({ command: error.command, spec, error });
+function started(spec: CommandSpec, { command }: Subject, pid: number, engine: Engine): void {
+  publishLaunch({ command, spec, pid, engine: engine.name });
+  if (engine.name === 'native') publishAsNode(spec, pid);
+}
+
+/** Tells of an error that is on its way to the caller. */
+function failed(error: unknown, spec: CommandSpec, engine: Engine): unknown {
+  if (!(error instanceof CommandError)) return error;
+  publishError({ command: error.command, spec, error });
+  if (engine.name === 'native' && error instanceof LaunchError) publishAsNode(spec, undefined, error);
   return error;
 }
 

@@ -55,7 +55,7 @@ export function loadNative(): Native | string {
     if (!existsSync(path) || !existsSync(helper)) continue;
     try {
       const binding = require(path) as Binding;
-      return binding.isPossible() ? { binding, helper } : 'this kernel does not start children in shared memory (an emulator, or a sandbox?)';
+      return binding.isPossible() ? { binding, helper } : 'this kernel is older than Linux 5.11, or an emulator or sandbox stands before it: children cannot be started in shared memory';
     } catch (error) {
       // An addon for the other C library cannot be loaded; the next one may be for this.
       why = `the addon could not be loaded: ${(error as Error).message}`;

@@ -25,6 +25,10 @@
 #define P_PIDFD 3
 #endif
 
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)
+#endif
+
 enum { SIGNAL_SET_SIZE = 8 };
 
 struct start {
@@ -83,7 +87,13 @@ static int probe_main(void *argument) {
   __builtin_unreachable();
 }
 
+/* close_range() with CLOEXEC came with Linux 5.11, and pidfds for all that we do with them before it. */
+static int closes_ranges(void) {
+  return SYS3(SYS_close_range, ~0u, ~0u, CLOSE_RANGE_CLOEXEC) == 0; /* The last number there is: nothing is open there. */
+}
+
 int launch_is_possible(char *stack) {
+  if (!closes_ranges()) return 0;
   volatile int shared = 0;
   int pidfd = -1;
   const int pid = clone_blocked(probe_main, (void *)&shared, stack, &pidfd);
