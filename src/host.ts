@@ -101,3 +101,12 @@ function records(path: string): string[][] {
     .filter((line) => line.includes(':'))
     .map((line) => line.split(':'));
 }
+
+/** The command line of a process, for a message; `undefined` where it cannot be read. */
+export function commandLineOf(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim() || undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { link, readFile, readlink, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PidFileError, type Subject } from './errors.js';
+import { commandLineOf } from './host.js';
 import { isAlive } from './reaper.js';
 
 /** The longest pidfile that is looked at. A pid has seven digits. */
@@ -102,7 +103,7 @@ export async function assertUnheld(path: string, subject: Subject): Promise<void
     if (error instanceof PidFileError ? error.errno === 'ENOENT' || error.errno === undefined : errnoOf(error) === 'ENOENT') return;
     throw error;
   }
-  throw new PidFileError(path, { heldBy: { pid, command: commandLine(pid) } }, subject);
+  throw new PidFileError(path, { heldBy: { pid, command: commandLineOf(pid) } }, subject);
 }
 
 /**
@@ -144,14 +145,6 @@ function startedAfter(pid: number, timeMs: number): boolean {
   } catch {
     // Without a /proc, nothing speaks against the file.
     return false;
-  }
-}
-
-function commandLine(pid: number): string | undefined {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim() || undefined;
-  } catch {
-    return undefined;
   }
 }
 

@@ -4,6 +4,7 @@
  */
 export const readingOrder: readonly string[] = [
   'signals.ts',
+  'errno.ts',
   'bytes.ts',
   'capabilities.ts',
   'quote.ts',
@@ -27,6 +28,7 @@ export const readingOrder: readonly string[] = [
   'engine/select.ts',
   'events.ts',
   'reaper.ts',
+  'outcome.ts',
   'child.ts',
   'spawner.ts',
   'pidfile.ts',

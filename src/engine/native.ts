@@ -2,9 +2,10 @@ import { existsSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
-import { getSystemErrorName } from 'node:util';
 import { capabilityNames } from '../capabilities.js';
+import { errnoName } from '../errno.js';
 import { type CommandError, LaunchError, PidFileError, type Subject, UsageError } from '../errors.js';
+import { commandLineOf } from '../host.js';
 import { type Binding, type Native, watchEvents } from '../native/binding.js';
 import type { LaunchPlan, Step } from '../plan.js';
 import { type SignalName, signalName, signalNumber } from '../signals.js';
@@ -154,7 +155,7 @@ export class NativeEngine implements Engine {
     const errno = this.#binding.pipe(ends);
     if (errno !== 0) {
       this.#binding.closeAll(Int32Array.from(opened));
-      throw new LaunchError(plan.subject, { step: 'pipe', errno: getSystemErrorName(-errno) });
+      throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(errno) });
     }
     const [readEnd = -1, writeEnd = -1] = ends;
     return { readEnd, writeEnd };
@@ -187,7 +188,7 @@ export class NativeEngine implements Engine {
     const planFd = this.#binding.memoryFile(encode({ file, argv, ...second }));
     if (planFd < 0) {
       this.#binding.closeAll(Int32Array.from(opened));
-      throw new LaunchError(plan.subject, { step: 'pipe', errno: getSystemErrorName(planFd), syscall: 'memfd_create' });
+      throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(planFd), syscall: 'memfd_create' });
     }
 
     const first = operationsOf(plan, plan.steps.slice(0, placed), 0, {
@@ -349,12 +350,12 @@ const refusals: Partial<Record<Step['step'], () => string | undefined>> = {
 };
 
 function failure(plan: LaunchPlan, { step: index, errno: number, holder }: { step: number; errno: number; holder: number }): LaunchError | PidFileError {
-  const errno = getSystemErrorName(-number);
+  const errno = errnoName(number);
   const step = plan.steps[index];
   if (step === undefined) return new LaunchError(plan.subject, { step: 'clone', errno });
   if (step.step === 'pidfile') {
     return errno === 'EAGAIN'
-      ? new PidFileError(step.path, { heldBy: { pid: holder, command: undefined } }, plan.subject)
+      ? new PidFileError(step.path, { heldBy: { pid: holder, command: commandLineOf(holder) } }, plan.subject)
       : new PidFileError(step.path, { action: 'written', errno, syscall: 'open' }, plan.subject);
   }
   return new LaunchError(plan.subject, explainStepFailure(plan, step, errno));
@@ -439,7 +440,7 @@ class Watch {
     if (this.#id < 0) {
       process.kill(pid, 'SIGKILL');
       binding.closeAll(Int32Array.from([...fds.subarray(0, 2), ...ours.values(), started.handshake?.ready ?? -1, started.handshake?.go ?? -1]));
-      throw new LaunchError(plan.subject, { step: 'pipe', errno: getSystemErrorName(this.#id), syscall: 'epoll_ctl' });
+      throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(this.#id), syscall: 'epoll_ctl' });
     }
   }
 
@@ -447,7 +448,7 @@ class Watch {
     const errno = -this.#binding.signal(this.#id, signalNumber(name) ?? 0);
     if (errno === 0) return true;
     if (errno === constants.errno.ESRCH) return false;
-    const code = getSystemErrorName(-errno);
+    const code = errnoName(errno);
     throw Object.assign(new Error(`Cannot send ${name} to process ${this.#pid} (pidfd_send_signal: ${code}).`), { code });
   }
 
