@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import type { Readable, Writable } from 'node:stream';
+import { onAbort } from './abort.js';
 import type { Handshake } from './engine/types.js';
 import { type CommandError, type StopReport, UsageError } from './errors.js';
 import { type Ending, type Launched, Outcome, type Stopping, stopSteps, type WaitOptions } from './outcome.js';
@@ -164,21 +165,16 @@ export class Child {
   // -------------------------------------------------------------- stopping
 
   #setTriggers(timeoutMs: number | undefined, signal: AbortSignal | undefined): () => void {
-    const onAbort = (): void => {
-      void this.#stop({ reason: 'aborted', cause: signal?.reason as unknown });
-    };
     const timer =
       timeoutMs === undefined
         ? undefined
         : setTimeout(() => {
             void this.#stop({ reason: 'timeout', limit: timeoutMs });
           }, timeoutMs);
-    // It may have been aborted while the program was being started.
-    if (signal?.aborted === true) queueMicrotask(onAbort);
-    else signal?.addEventListener('abort', onAbort, { once: true });
+    const callOff = signal === undefined ? undefined : onAbort(signal, (cause) => void this.#stop({ reason: 'aborted', cause }));
     return () => {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
+      callOff?.();
     };
   }
 

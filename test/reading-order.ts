@@ -28,6 +28,7 @@ export const readingOrder: readonly string[] = [
   'engine/select.ts',
   'events.ts',
   'reaper.ts',
+  'abort.ts',
   'outcome.ts',
   'child.ts',
   'spawner.ts',
