@@ -64,6 +64,11 @@ function daemonClashes(spec: CommandSpec, mode: LaunchMode): Clash[] {
       call: `dieWithParent('${spec.dieWithParent ?? ''}')`,
       problem: 'a daemon outlives its parent; leave out this call or daemonize()',
     },
+    ...(['timeoutMs', 'stopSequence', 'outputLimit', 'waitForOutputEnd'] as const).map((field) => ({
+      when: daemon && spec[field] !== undefined,
+      call: `${field === 'timeoutMs' ? 'timeout' : field}(…)`,
+      problem: 'a daemon is not watched once it runs; leave the call out',
+    })),
     {
       when: !daemon && spec.pidFile !== undefined,
       call: `pidFile('${spec.pidFile ?? ''}')`,

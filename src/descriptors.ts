@@ -25,13 +25,19 @@ interface UsedDescriptor {
 const givenAway = new WeakSet<UsedDescriptor>();
 
 /** Every descriptor that a command uses, with the call that named it. */
-function usedDescriptors({ stdin, stdout, stderr, descriptors = [] }: CommandSpec): { entry: UsedDescriptor; call: string }[] {
+function usedDescriptors({ stdin, stdout, stderr, descriptors = [], listenFds = [] }: CommandSpec): { entry: UsedDescriptor; call: string }[] {
   return [
-    ...(stdin.from === 'fd' ? [{ entry: stdin, call: `inputFd(${stdin.fd})` }] : []),
-    ...(stdout.to === 'fd' ? [{ entry: stdout, call: `outputFd(${stdout.fd})` }] : []),
-    ...(stderr.to === 'fd' ? [{ entry: stderr, call: `errorFd(${stderr.fd})` }] : []),
+    ...(stdin.from === 'fd' ? [{ entry: stdin, call: streamCall('inputFd', stdin, 0) }] : []),
+    ...(stdout.to === 'fd' ? [{ entry: stdout, call: streamCall('outputFd', stdout, 1) }] : []),
+    ...(stderr.to === 'fd' ? [{ entry: stderr, call: streamCall('errorFd', stderr, 2) }] : []),
     ...descriptors.map((entry) => ({ entry, call: passCall(entry) })),
+    ...listenFds.map((fd) => ({ entry: { fd }, call: `listenFds(${fd})` })),
   ];
+}
+
+/** The call that made a descriptor a standard stream. Only passFd() gives it away. */
+function streamCall(method: string, { fd, closeInParent }: UsedDescriptor, as: number): string {
+  return closeInParent === true ? passCall({ fd, as }) : `${method}(${fd})`;
 }
 
 /** The call that passed a descriptor, as it stands in a message. */

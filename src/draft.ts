@@ -136,7 +136,8 @@ export class Draft {
   /** Passes a descriptor, at a number of its own or as one of the standard streams. */
   pass(fd: unknown, { as, closeInParent = false }: { as: unknown; closeInParent?: boolean }, call: Call): void {
     const open = this.openFd(fd, call);
-    const target = this.integer(as, call, { what: 'a descriptor in the program', min: 0, max: HIGHEST_FD });
+    // Where both are the same number, a wrong one is one mistake.
+    const target = as === fd ? open : this.integer(as, call, { what: 'a descriptor in the program', min: 0, max: HIGHEST_FD });
     if (open === undefined || target === undefined) return;
     const entry = { fd: open, ...(closeInParent ? { closeInParent: true as const } : {}) };
     if (target > 2) this.descriptors.push({ ...entry, as: target });
@@ -194,7 +195,11 @@ export class Draft {
 
   path(path: unknown, call: Call): string | undefined {
     if (!(path instanceof URL)) return this.string(path, call, 'the path');
-    if (path.protocol === 'file:' && path.host === '') return fileURLToPath(path);
+    if (path.protocol === 'file:' && path.host === '') {
+      if (!/%2f/i.test(path.pathname)) return this.string(fileURLToPath(path), call, 'the path');
+      this.mistake(call, "the address holds a '/' as %2F, which no part of a path can hold");
+      return undefined;
+    }
     this.mistake(call, path.protocol === 'file:' ? 'the address names a host; a path has none' : `the address is of the kind ${path.protocol}; only file: means a path`);
     return undefined;
   }
@@ -221,9 +226,12 @@ function limitValue(value: unknown): LimitValue | undefined {
 
 const magnitude = (value: LimitValue): number => (value === 'unlimited' ? Infinity : Number(value));
 
+const ownFiles = ['draft', 'command'].flatMap((name) => ['js', 'ts'].map((type) => new URL(`${name}.${type}`, import.meta.url)).flatMap((url) => [`${url.href}:`, `${fileURLToPath(url)}:`]));
+
 /** The place in the caller's code, as file, line and column. */
 function callSite(): string | undefined {
   const frames = new Error().stack?.split('\n').slice(1) ?? [];
-  const outside = frames.find((frame) => !/[/\\](?:draft|command)\.[jt]s[:?]/.test(frame));
+  // Frames without a file are built-in functions that called us back.
+  const outside = frames.find((frame) => /:\d+:\d+\)?$/.test(frame) && !ownFiles.some((file) => frame.includes(file)));
   return outside === undefined ? undefined : /\(?([^\s()]+:\d+:\d+)\)?$/.exec(outside)?.[1];
 }

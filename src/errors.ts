@@ -43,7 +43,7 @@ const LONGEST_COMMAND = 120;
 
 function inBackticks(command: string): string {
   const line = command.replaceAll('\n', String.raw`\n`);
-  return line.length > LONGEST_COMMAND ? `\`${line.slice(0, LONGEST_COMMAND - 1)}…\`` : `\`${line}\``;
+  return line.length > LONGEST_COMMAND ? `\`${line.slice(0, LONGEST_COMMAND - 1).replace(/[\ud800-\udbff]$/, '')}…\`` : `\`${line}\``;
 }
 
 const cannotStart = (subject: Subject): string => `Cannot start ${inBackticks(subject.command)}`;

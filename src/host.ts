@@ -1,13 +1,18 @@
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
+import { inspect } from 'node:util';
+import { errnoName } from './errno.js';
+import { native } from './native/binding.js';
 
 /** What stands at a path, seen by somebody who wants to execute it. */
-export type FileKind = 'executable' | 'not-executable' | 'directory' | 'missing';
+export type FileKind = 'executable' | 'not-executable' | 'directory' | 'missing' | 'unreachable';
 
 /** A user of this machine, as a launch needs to know one. */
 export interface Account {
   readonly name: string;
   readonly uid: number;
   readonly gid: number;
+  /** All groups that the user is in, its own first. */
+  readonly groups: readonly number[];
 }
 
 /**
@@ -23,8 +28,6 @@ export interface Host {
   /** The soft and hard limit of open files that Node found at its start, if that can be told and Node has changed it since. */
   openFilesAtStart(): { readonly soft: number; readonly hard: number } | undefined;
   account(nameOrUid: string | number): Account | undefined;
-  /** The supplementary groups that a user of that name is in. */
-  groupsOf(name: string): readonly number[];
 }
 
 /** The machine that this process runs on. */
@@ -36,7 +39,6 @@ export const thisHost: Host = {
   look,
   openFilesAtStart,
   account,
-  groupsOf,
 };
 
 function look(path: string): FileKind {
@@ -44,10 +46,14 @@ function look(path: string): FileKind {
     const stats = statSync(path, { throwIfNoEntry: false });
     if (stats === undefined) return 'missing';
     if (stats.isDirectory()) return 'directory';
+  } catch {
+    // It lies behind a directory that is closed to us: nobody can say whether it is there.
+    return 'unreachable';
+  }
+  try {
     accessSync(path, constants.X_OK);
     return 'executable';
   } catch {
-    // It is there, or behind a directory that is closed to us: either way not ours to execute.
     return 'not-executable';
   }
 }
@@ -80,19 +86,23 @@ function openFilesOf(pid: string): { soft: number; hard: number } | undefined {
   }
 }
 
+/** Asks the C library, which knows every name service; without the addon, the files that most machines have. */
 function account(nameOrUid: string | number): Account | undefined {
-  for (const [name = '', , uid, gid] of records('/etc/passwd')) {
-    if (name === nameOrUid || Number(uid) === nameOrUid) return { name, uid: Number(uid), gid: Number(gid) };
-  }
-  return undefined;
+  if (typeof native === 'string') return accountInFiles(nameOrUid);
+  const answer = native.binding.account(nameOrUid);
+  if (answer === undefined) return undefined;
+  if (typeof answer === 'number') throw new Error(`The name service does not answer for the user ${inspect(nameOrUid)} (${errnoName(answer)}).`);
+  const [name, uid, gid, ...groups] = answer;
+  return { name, uid, gid, groups };
 }
 
-function groupsOf(user: string): readonly number[] {
-  const groups: number[] = [];
-  for (const [, , gid, members = ''] of records('/etc/group')) {
-    if (members.split(',').includes(user)) groups.push(Number(gid));
+function accountInFiles(nameOrUid: string | number): Account | undefined {
+  for (const [name = '', , uid, gid] of records('/etc/passwd')) {
+    if (name !== nameOrUid && Number(uid) !== nameOrUid) continue;
+    const others = records('/etc/group').filter(([, , , members = '']) => members.split(',').includes(name));
+    return { name, uid: Number(uid), gid: Number(gid), groups: Array.from(new Set([Number(gid), ...others.map(([, , group]) => Number(group))])) };
   }
-  return groups;
+  return undefined;
 }
 
 function records(path: string): string[][] {

@@ -108,7 +108,8 @@ export class Capture {
       chunks.unshift(chunk);
       length += chunk.length;
     }
-    return wholeCharactersAtStart(Buffer.concat(chunks).subarray(-TAIL_BYTES), 'utf8').toString();
+    const bytes = wholeCharactersAtStart(Buffer.concat(chunks).subarray(-TAIL_BYTES), 'utf8');
+    return (this.lostBytes > 0 ? wholeCharactersAtEnd(bytes, 'utf8') : bytes).toString();
   }
 
   #checkOverrun(): void {
@@ -175,7 +176,7 @@ export class OutputBuffer {
 
   /** The bytes taken so far, as a copy of its own. */
   bytes(): Buffer {
-    return this.#capture.bytes();
+    return Buffer.from(this.#capture.bytes());
   }
 
   /** The bytes taken so far as text, UTF-8 unless another encoding is named. */

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { link, readFile, readlink, stat, unlink, writeFile } from 'node:fs/promises';
+import { link, readFile, readlink, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PidFileError, type Subject } from './errors.js';
 import { commandLineOf } from './host.js';
 import { isAlive } from './reaper.js';
 
-/** The longest pidfile that is looked at. A pid has seven digits. */
-const PID = /^(\d{1,10})\s*$/;
+/** A pid: digits, up to the end or white space. */
+const PID = /^(\d{1,10})(?:\s|$)/;
 
 /** What `/proc/PID/exe` ends in when the program's file has been replaced. */
 const DELETED = ' (deleted)';
@@ -121,13 +121,37 @@ export async function claim(path: string, pid: number, subject: Subject): Promis
       } catch (error) {
         if (errnoOf(error) !== 'EEXIST') throw error;
       }
-      await assertUnheld(path, subject);
-      await PidFile.remove(path);
+      await takeAway(path, subject);
     }
   } catch (cause) {
     throw cause instanceof PidFileError ? cause : fileError(path, 'written', cause, subject);
   } finally {
     await PidFile.remove(draft);
+  }
+}
+
+/**
+ * Takes a stale pidfile away. Between the look at it and its removal another starter may have put its own in the place;
+ * hence it is first moved aside, where nobody else finds it, and put back if it turns out to be a living one's.
+ */
+async function takeAway(path: string, subject: Subject): Promise<void> {
+  await assertUnheld(path, subject);
+  const aside = `${path}.${randomUUID()}`;
+  try {
+    await rename(path, aside);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    await assertUnheld(aside, subject);
+  } catch (error) {
+    await link(aside, path).catch(() => undefined);
+    throw error instanceof PidFileError && error.heldBy !== undefined
+      ? new PidFileError(path, { heldBy: { pid: error.heldBy, command: commandLineOf(error.heldBy) } }, subject)
+      : error;
+  } finally {
+    await PidFile.remove(aside);
   }
 }
 

@@ -1,4 +1,5 @@
-import { isAbsolute, join, resolve } from 'node:path';
+import { isAbsolute } from 'node:path';
+import { inspect } from 'node:util';
 import { type ByteText, toBytes } from './bytes.js';
 import { LaunchError, type Subject, subjectOf, UsageError } from './errors.js';
 import type { Host } from './host.js';
@@ -88,7 +89,7 @@ export function planLaunch(spec: CommandSpec, host: Host, { mode, search = true 
   const directory = plannedDirectory(spec, host);
   const descriptors = planDescriptors(spec, mode, host);
   const steps = planSteps(spec, { host, subject, file, directory, descriptors });
-  return {
+  const plan = {
     spec,
     subject,
     mode,
@@ -101,6 +102,13 @@ export function planLaunch(spec: CommandSpec, host: Host, { mode, search = true 
     descriptors,
     steps,
   };
+  return Object.defineProperty(plan, inspect.custom, { value: inspectPlan });
+}
+
+/** A plan without its vectors, which hold the values of variables and the secret arguments. */
+function inspectPlan(this: LaunchPlan, _depth: number, options: object, print: typeof inspect): string {
+  const { argv: _argv, envp: _envp, ...shown } = this;
+  return `LaunchPlan ${print(shown, options)}`;
 }
 
 // ---------------------------------------------------------------- the program
@@ -121,7 +129,7 @@ function findProgram(spec: CommandSpec, subject: Subject, host: Host): { file: s
   for (const directory of (host.env['PATH'] ?? DEFAULT_PATH).split(':')) {
     // An empty entry means the current directory to a shell. A program that happens to lie there is not what was said.
     if (!isAbsolute(directory)) continue;
-    const file = join(directory, program);
+    const file = `${directory.replace(/\/+$/, '')}/${program}`;
     if (tried.includes(file)) continue;
     const kind = host.look(file);
     if (kind === 'executable') return { file, tried };
@@ -155,7 +163,7 @@ function plannedDirectory(spec: CommandSpec, host: Host): string | undefined {
 
 // The directory is asked for only where it matters: it may have been removed, and then asking fails.
 function absolute(path: string, host: Host): string {
-  return isAbsolute(path) ? path : resolve(host.cwd(), path);
+  return isAbsolute(path) ? path : `${host.cwd().replace(/\/$/, '')}/${path.replace(/^(?:\.\/+)+/, '')}`;
 }
 
 // ---------------------------------------------------------------- descriptors
@@ -295,18 +303,15 @@ function resolveIds(spec: CommandSpec, host: Host, subject: Subject): Ids {
           : 'there is no user with that number on this machine, and so no group either; give both with uid() and gid()';
       throw new UsageError(subject, [{ call: `user(${JSON.stringify(spec.user).replaceAll('"', "'")})`, problem }]);
     }
-    const { uid, gid, name } = account;
-    return { by: 'user', uid, gid, groups: spec.groups ?? groupList(gid, host.groupsOf(name)) };
+    const { uid, gid, groups } = account;
+    return { by: 'user', uid, gid, groups: spec.groups ?? groups };
   }
   const { uid, gid } = spec;
   if (gid === undefined) return spec.groups === undefined ? { by: '' } : { by: 'groups', groups: spec.groups };
-  const name = uid === undefined ? undefined : host.account(uid)?.name;
-  const groups = spec.groups ?? groupList(gid, name === undefined ? [] : host.groupsOf(name));
+  // As libvirt does: the groups of that user, with the group that was asked for in the place of the user's own.
+  const account = uid === undefined ? undefined : host.account(uid);
+  const groups = spec.groups ?? Array.from(new Set([gid, ...(account?.groups.filter((group) => group !== account.gid) ?? [])]));
   return { by: uid === undefined ? 'gid' : 'uid', ...(uid === undefined ? {} : { uid }), gid, groups };
-}
-
-function groupList(gid: number, others: readonly number[]): readonly number[] {
-  return Array.from(new Set([gid, ...others]));
 }
 
 const needsOwnMemory: ReadonlySet<StepName> = new Set<StepName>([

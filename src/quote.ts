@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { type ByteText, toBytes } from './bytes.js';
+import { type ByteText, fromBytes, toBytes } from './bytes.js';
 
 /** How a command is laid out as text. */
 export interface PrintOptions {
@@ -20,7 +20,7 @@ export interface Printable {
 const NEEDS_QUOTES = /[\r\t\n !"#$&'()*;<>?[\\\]^`{|}~]/;
 
 /** Words that a shell would not take for a program's name: `a=b` is an assignment, `if` opens a statement. */
-const NOT_A_PROGRAM = /^(?:[A-Za-z_]\w*=.*|if|then|elif|else|fi|for|while|until|do|done|case|esac|in|function|select|time|coproc)$/s;
+const NOT_A_PROGRAM = /^(?:[A-Za-z_]\w*\+?=.*|if|then|elif|else|fi|for|while|until|do|done|case|esac|in|function|select|time|coproc)$/s;
 
 const SHELL_NAME = /^[A-Za-z_]\w*$/;
 
@@ -59,7 +59,9 @@ function quoteBytes(bytes: Buffer): string {
 export function printCommand({ env, argv }: Printable, { lineBreaks = false, stripPath = false }: PrintOptions = {}): string {
   const lineBreak = lineBreaks ? ' \\\n' : ' ';
   const [program = '', ...args] = argv;
-  let text = env.every(([name]) => SHELL_NAME.test(name)) ? '' : `env${lineBreak}`;
+  // A name with a dash in front would be an option to env.
+  const end = env.some(([name]) => name.startsWith('-')) ? ' --' : '';
+  let text = env.every(([name]) => SHELL_NAME.test(name)) ? '' : `env${end}${lineBreak}`;
   for (const [name, value] of env) text += `${quoteName(name)}=${quoteWord(value)}${lineBreak}`;
   text += quoteProgram(stripPath ? basename(program) : program);
 
@@ -95,5 +97,6 @@ function startsWithDash(word: ByteText): boolean {
 }
 
 function basename(program: ByteText): ByteText {
-  return typeof program === 'string' ? program.slice(program.lastIndexOf('/') + 1) : program;
+  const bytes = toBytes(program);
+  return fromBytes(bytes.subarray(bytes.lastIndexOf('/') + 1));
 }

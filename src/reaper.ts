@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import pidtree from 'pidtree';
 import { onExit } from 'signal-exit';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -46,6 +47,15 @@ function endOwned(): void {
 /** Whether there is a process with that pid, ended ones included that nobody has reaped. */
 export function isAlive(pid: number): boolean {
   return send(pid, 0) !== 'ESRCH';
+}
+
+/** Whether a process has ended and is only remembered until its parent asks. */
+function isZombie(pid: number): boolean {
+  try {
+    return /\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  } catch {
+    return false;
+  }
 }
 
 /** Sends a signal and gives the errno of a failure. A negative pid means the process group. */
@@ -145,7 +155,7 @@ export async function killTree(root: number | { readonly pid: number }): Promise
   let survivors = pids;
   for (let probe = 0; probe < GONE_PROBES && survivors.length > 0; probe += 1) {
     await delay(GONE_PROBE_MS);
-    survivors = survivors.filter(isAlive);
+    survivors = survivors.filter((pid) => isAlive(pid) && !isZombie(pid));
   }
   return { level: 'walk', ended: pids.filter((pid) => !survivors.includes(pid)), survivors };
 }

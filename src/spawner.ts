@@ -7,6 +7,7 @@ import { CommandError, LaunchError, type Subject, subjectOf, UnsupportedError, U
 import { publishAsNode, publishError, publishLaunch } from './events.js';
 import { thisHost } from './host.js';
 import { type Launched, Outcome, type Stopping, stopSteps } from './outcome.js';
+import { own } from './reaper.js';
 import { Capture, type CaptureLimit, connectBuffer, type OutputBuffer } from './output.js';
 import { type LaunchPlan, planLaunch } from './plan.js';
 import type { CommandSpec, LaunchMode } from './spec.js';
@@ -40,6 +41,8 @@ export async function launch(spec: CommandSpec, mode: LaunchMode, attachments: A
   try {
     const { plan, resources, ...known } = prepare(spec, mode, attachments, engine);
     const process = await engine.launch(plan, resources);
+    // Ours before anybody hears of it: a signal that ends this process now ends the child too.
+    if (mode !== 'daemon') own(process);
     started(spec, known.subject, process.pid, engine);
     return { process, ...known };
   } catch (error) {

@@ -72,7 +72,7 @@ function enterErrno(directory: string): string | undefined {
 }
 
 function lookBehind(file: string, errno: string): Partial<LaunchFailure> {
-  if (errno === 'EACCES') return { isDirectory: statSync(file, { throwIfNoEntry: false })?.isDirectory() === true };
+  if (errno === 'EACCES') return { isDirectory: isDirectory(file) };
   if (errno !== 'ENOENT') return {};
   const header = readHeader(file);
   if (header === undefined) return {};
@@ -80,6 +80,15 @@ function lookBehind(file: string, errno: string): Partial<LaunchFailure> {
   if (interpreter !== undefined) return { missing: { what: 'interpreter', path: interpreter } };
   const loader = loaderOf(header);
   return loader === undefined ? {} : { missing: { what: 'loader', path: loader } };
+}
+
+function isDirectory(file: string): boolean {
+  try {
+    return statSync(file).isDirectory();
+  } catch {
+    // It lies behind a directory that is closed to us: that is the reason for the EACCES.
+    return false;
+  }
 }
 
 /** How many bytes a vector takes, its NULs and pointers included, as the kernel counts them. */
@@ -138,15 +147,28 @@ const machines: Readonly<Record<string, readonly number[] | undefined>> = { x64:
  *
  * libuv executes with `execvp`, which hands such a file to `/bin/sh`. A shell is not what was said, so it must be known before.
  */
-export function isForeignFormat(file: string): boolean {
-  if (process.platform !== 'linux') return false;
+export function isForeignFormat(file: string, depth = 0): boolean {
+  if (process.platform !== 'linux' || depth > DEEPEST_SCRIPT) return false;
   const header = readHeader(file);
-  if (header === undefined || interpreterOf(header) !== undefined) return false;
-  if (isElf(header)) {
-    const known = machines[process.arch];
-    if (known === undefined || header.length < 20 || known.includes(header.readUInt16LE(18))) return false;
-  }
+  if (header === undefined || isOwnElf(header)) return false;
+  const interpreter = interpreterOf(header);
+  if (interpreter !== undefined) return isForeignFormat(interpreter, depth + 1);
   return !registeredFormats().some((matches) => matches(file, header));
+}
+
+/** How many scripts the kernel lets be the interpreters of each other. */
+const DEEPEST_SCRIPT = 4;
+
+const ELF_HEADER_BYTES = 52;
+const ET_EXEC = 2;
+const ET_DYN = 3;
+
+/** A program or a library for this machine, to judge by its header; an object file is neither. */
+function isOwnElf(header: Buffer): boolean {
+  if (!isElf(header) || header.length < ELF_HEADER_BYTES) return false;
+  const type = header.readUInt16LE(16);
+  const known = machines[process.arch];
+  return (type === ET_EXEC || type === ET_DYN) && (known === undefined || known.includes(header.readUInt16LE(18)));
 }
 
 const BINFMT_MISC = '/proc/sys/fs/binfmt_misc';

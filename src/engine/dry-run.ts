@@ -26,8 +26,10 @@ const scopes = new AsyncLocalStorage<DryRunEngine>();
 
 /** The dry run in whose scope the caller stands. */
 export function currentDryRun(): DryRunEngine | undefined {
-  const engine = scopes.getStore();
-  return engine?.isOpen === true ? engine : undefined;
+  let engine = scopes.getStore();
+  // What goes on after the end of an inner scope belongs to the next one that is open.
+  while (engine?.isOpen === false) engine = engine.outer;
+  return engine;
 }
 
 /** Records what would be started, and answers in its place. */
@@ -38,7 +40,7 @@ export class DryRunEngine implements Engine {
   readonly commands: string[] = [];
   readonly specs: CommandSpec[] = [];
   readonly #respond: Respond | undefined;
-  readonly #outer = scopes.getStore();
+  readonly outer = scopes.getStore();
   isOpen = true;
 
   constructor(respond?: Respond) {
@@ -53,7 +55,7 @@ export class DryRunEngine implements Engine {
   leave(): void {
     this.isOpen = false;
     // Entered as `undefined` where there was none: Node's types know no way to leave.
-    scopes.enterWith(this.#outer!);
+    scopes.enterWith(this.outer!);
   }
 
   refusal(): undefined {

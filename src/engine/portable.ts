@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer';
+import { closeSync, openSync } from 'node:fs';
 import { PassThrough, pipeline, type Readable, type Writable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { execa, type ResultPromise } from 'execa';
@@ -22,6 +23,7 @@ export const portableLimits: readonly string[] = [
   'The program inherits the descriptor limit of this process, which Node raised at its start.',
   'A program that is ended by a real-time signal is reported as exited with code 0, since child_process says so.',
   'resourceUsage and coreDumped are undefined.',
+  'A program whose output nobody reads any more gets ECONNRESET or EPIPE from its socket, where a pipe would give SIGPIPE.',
   "A launch copies this process's page tables and holds the event loop meanwhile: about 1 ms in a small process, over 100 ms at 4 GiB.",
 ];
 
@@ -74,6 +76,9 @@ function refusal(plan: LaunchPlan): Refusal | undefined {
     const why = portableRefusals[step.step];
     // What nobody asked for is a kindness of the plan, not a promise: `portableLimits` tells that it is missing here.
     if (why !== undefined && step.by !== '') return { feature: step.by, why };
+    if (step.step === 'setuid' && plan.directory !== undefined && step.id !== process.geteuid?.()) {
+      return { feature: 'workingDirectory', why: 'child_process enters the directory before it takes the uid, so that rights are not checked for the user that the program runs as' };
+    }
     if (step.step === 'setgroups' && step.groups.some((group) => group !== plan.spec.gid && group !== idOf(plan, 'setgid'))) {
       return { feature: step.by, why: 'child_process always drops all supplementary groups; say groups([]) to have it so' };
     }
@@ -124,6 +129,7 @@ async function pairFor(plan: LaunchPlan): Promise<SocketPair> {
 
 function start(plan: LaunchPlan, files: OpenFiles, pair: SocketPair | undefined): ResultPromise {
   const [argv0 = '', ...args] = plan.argv.map((word) => decode(word) ?? '');
+  const fillers = occupyNumbers(plan);
   try {
     return execa(plan.file, args, {
       argv0,
@@ -144,12 +150,45 @@ function start(plan: LaunchPlan, files: OpenFiles, pair: SocketPair | undefined)
   } catch (cause) {
     // execa asks for the working directory, and throws where this process's own has been removed.
     throw new LaunchError(plan.subject, { step: 'chdir', errno: 'ENOENT', path: plan.directory ?? '.', cause });
+  } finally {
+    for (const fd of fillers) closeSync(fd);
+  }
+}
+
+/** What libuv opens for a start beside the ends of the pipes: two for the news of a failed exec, and some for good measure. */
+const SPARE_DESCRIPTORS = 6;
+
+/**
+ * Makes sure that the start has the descriptors it needs, and occupies the numbers that the child will have.
+ *
+ * Node does not survive to run out of descriptors within `spawn`: it throws where nobody can catch. And libuv does not
+ * protect the pipe on which it hears of a failed exec: a descriptor that the child gets at that very number destroys it.
+ */
+function occupyNumbers(plan: LaunchPlan): number[] {
+  const highest = plan.descriptors.at(-1)?.childFd ?? 2;
+  const pipes = plan.descriptors.filter(({ source }) => source.kind === 'pipe').length;
+  const spare: number[] = [];
+  const fillers: number[] = [];
+  try {
+    while (spare.length < SPARE_DESCRIPTORS + 2 * pipes) {
+      const fd = openSync('/dev/null', 'r');
+      (fd <= highest ? fillers : spare).push(fd);
+    }
+    return fillers;
+  } catch (cause) {
+    for (const fd of fillers) closeSync(fd);
+    const { code = 'EMFILE' } = cause as NodeJS.ErrnoException;
+    throw new LaunchError(plan.subject, { step: 'pipe', errno: code, cause });
+  } finally {
+    for (const fd of spare) closeSync(fd);
   }
 }
 
 async function failedStart(plan: LaunchPlan, subprocess: ResultPromise): Promise<LaunchError> {
   const { cause } = (await subprocess) as { cause?: unknown };
   for (const stream of subprocess.stdio) stream?.destroy();
+  // Node's error carries all arguments, secret ones too.
+  delete (cause as { spawnargs?: unknown }).spawnargs;
   const { code = 'EIO' } = cause as NodeJS.ErrnoException;
   return new LaunchError(plan.subject, diagnose(plan, code, cause));
 }

@@ -1,4 +1,4 @@
-import { loadNative } from '../native/binding.js';
+import { native as loaded } from '../native/binding.js';
 import { currentDryRun } from './dry-run.js';
 import { NativeEngine } from './native.js';
 import { portableEngine, portableLimits, portableRefusals } from './portable.js';
@@ -18,7 +18,6 @@ export interface EngineInfo {
 /** The variable that chooses an engine: `native` or `portable`. */
 const ENGINE_VARIABLE = 'VIRCOMMAND_ENGINE';
 
-const loaded = loadNative();
 const native = typeof loaded === 'string' ? loaded : new NativeEngine(loaded);
 
 interface Choice {

@@ -27,8 +27,12 @@ export async function socketPair(): Promise<SocketPair> {
     await once(server, 'listening');
     const accepted = once(server, 'connection');
     theirs = connect(path);
-    // `once` also ends at an error: the server tells one of accepting (no descriptor left), the socket one of connecting.
-    const [[ours]] = (await Promise.all([accepted, once(theirs, 'connect')])) as [[Socket], unknown];
+    // Without a descriptor left, libuv accepts a connection only to close it, and tells nobody but the other end.
+    const refused = once(theirs.resume(), 'close').then(() => {
+      throw Object.assign(new Error('The connection was closed at once.'), { code: 'EMFILE', syscall: 'accept' });
+    });
+    const [ours] = (await Promise.race([accepted, refused])) as [Socket];
+    refused.catch(() => undefined);
     theirs.pause();
     return { ours, theirs };
   } catch (error) {

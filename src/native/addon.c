@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "accounts.h"
 #include "launch.h"
 #include "steps.h"
 #include "watch.h"
@@ -208,6 +209,38 @@ static napi_value close_all(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* account(nameOrUid): [name, uid, gid, ...groups], undefined where there is none, or a negative errno */
+static napi_value find_account(napi_env env, napi_callback_info info) {
+  size_t argc = 1, length;
+  napi_value key, result, value;
+  napi_valuetype type;
+  uint32_t uid = 0;
+  char *name = NULL;
+  CHECK(env, napi_get_cb_info(env, info, &argc, &key, NULL, NULL));
+  CHECK(env, napi_typeof(env, key, &type));
+  if (type == napi_string) {
+    CHECK(env, napi_get_value_string_utf8(env, key, NULL, 0, &length));
+    name = malloc(length + 1);
+    if (name == NULL) return number(env, -ENOMEM);
+    (void)napi_get_value_string_utf8(env, key, name, length + 1, NULL); /* It gave its length just now. */
+  } else {
+    CHECK(env, napi_get_value_uint32(env, key, &uid));
+  }
+  struct account account;
+  const int found = account_find(name, uid, &account);
+  free(name);
+  if (found == 0) return NULL;
+  if (found < 0) return number(env, found);
+  CHECK(env, napi_create_array_with_length(env, (size_t)account.group_count + 3, &result));
+  CHECK(env, napi_create_string_utf8(env, account.name, NAPI_AUTO_LENGTH, &value));
+  (void)napi_set_element(env, result, 0, value); /* A new array of that length takes it. */
+  (void)napi_set_element(env, result, 1, number(env, account.uid));
+  (void)napi_set_element(env, result, 2, number(env, account.gid));
+  for (int i = 0; i < account.group_count; i++) (void)napi_set_element(env, result, (uint32_t)i + 3, number(env, account.groups[i]));
+  account_free(&account);
+  return result;
+}
+
 /* launch(plan: Buffer, result: Int32Array[6]): sets pid, pidfd, failed, step, errno, holder. */
 static napi_value launch_plan(napi_env env, napi_callback_info info) {
   size_t argc = 2, size, length;
@@ -382,6 +415,7 @@ NAPI_MODULE_INIT() {
       {"pipe", NULL, make_pipe, NULL, NULL, NULL, napi_enumerable, NULL},
       {"memoryFile", NULL, memory_file, NULL, NULL, NULL, napi_enumerable, NULL},
       {"closeAll", NULL, close_all, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"account", NULL, find_account, NULL, NULL, NULL, napi_enumerable, NULL},
       {"launch", NULL, launch_plan, NULL, NULL, NULL, napi_enumerable, NULL},
       {"watch", NULL, watch, NULL, NULL, NULL, napi_enumerable, NULL},
       {"turn", NULL, turn, NULL, NULL, NULL, napi_enumerable, NULL},

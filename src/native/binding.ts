@@ -12,6 +12,8 @@ export interface Binding {
   memoryFile(bytes: Buffer): number;
   /** Closes the descriptors that are 0 or above. */
   closeAll(fds: Int32Array): void;
+  /** Name, uid, gid and groups of a user, `undefined` where there is none, or a negative errno. */
+  account(nameOrUid: string | number): [name: string, uid: number, gid: number, ...groups: number[]] | number | undefined;
   /** Starts a child by an encoded plan. Sets pid, pidfd, failed, step, errno, and the holder of a pidfile. Throws for bytes that are no plan. */
   launch(plan: Buffer, result: Int32Array): void;
   /**
@@ -43,6 +45,9 @@ export interface Native {
   readonly binding: Binding;
   readonly helper: string;
 }
+
+/** The addon, or in words why there is none. */
+export const native: Native | string = loadNative();
 
 /** Loads the addon, or says in words why there is none. */
 export function loadNative(): Native | string {

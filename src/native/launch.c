@@ -97,7 +97,8 @@ int launch_is_possible(char *stack) {
   volatile int shared = 0;
   int pidfd = -1;
   const int pid = clone_blocked(probe_main, (void *)&shared, stack, &pidfd);
-  if (pid < 0) return 0;
+  /* Out of descriptors or processes just now: that says nothing of what the kernel can do. */
+  if (pid < 0) return pid == -EMFILE || pid == -ENFILE || pid == -EAGAIN || pid == -ENOMEM;
   if (pidfd >= 0) {
     reap(pidfd);
     close(pidfd);

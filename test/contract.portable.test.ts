@@ -1,0 +1,4 @@
+import { engineContract } from './contract/index.js';
+
+process.env['VIRCOMMAND_ENGINE'] = 'portable';
+engineContract('portable');

@@ -1,0 +1,168 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
+import { type Child, Command, ExitError, pidAbort, pidWait } from 'vircommand';
+import { describe, expect, test } from 'vitest';
+import { eventually, exists, FOREVER, isRunning, nodeFixture, processStat, rejection, sh, useDirectory, useProcesses } from './tools.js';
+
+/** Far more than a pipe and a stream hold together. */
+const MUCH = 50_000_000;
+const HELD_AT_MOST = 5_000_000;
+
+/** How many looks in a row show the same before something counts as standing still. */
+const STILL = 20;
+
+const sleep = (): Command => new Command('sleep', FOREVER);
+
+export function asyncContract(): void {
+  describe('a child', () => {
+    const path = useDirectory();
+    const started = useProcesses();
+
+    test('has the streams that were asked for, and null for the others', async () => {
+      const none = await sh('exit 0').runAsync();
+      expect([none.stdin, none.stdout, none.stderr]).toEqual([null, null, null]);
+      const all = await sh('cat; echo err >&2').inputPipe().outputPipe().errorPipe().runAsync();
+      all.stdin?.end('in');
+      expect(await Promise.all([text(all.stdout!), text(all.stderr!)])).toEqual(['in', 'err\n']);
+      expect(await all.wait()).toMatchObject({ exitCode: 0, stdout: undefined, stderr: undefined });
+      await none.wait();
+    });
+
+    test('talks in both directions while it runs', async () => {
+      const child = await new Command('cat').inputPipe().outputPipe().runAsync();
+      for (const line of ['one\n', 'two\n', 'é\n']) {
+        child.stdin?.write(line);
+        const [chunk] = (await once(child.stdout!, 'data')) as [Buffer];
+        expect(String(chunk)).toBe(line);
+      }
+      child.stdin?.end();
+      await child.wait();
+    });
+
+    test('leaves what it wrote in its streams, to be read long after its end', async () => {
+      const child = await sh('seq 20000; seq 5 >&2').outputPipe().errorPipe().runAsync();
+      const ended = eventually('it has written all, or waits for a reader', () => !isRunning(child.pid) || processStat(child.pid)?.state === 'S');
+      await ended;
+      const numbers = (last: number): string => Array.from({ length: last }, (_, index) => `${index + 1}\n`).join('');
+      const small = await sh('seq 1000').outputPipe().runAsync();
+      await small.wait();
+      await eventually('it is gone', () => !exists(small.pid));
+      expect(await text(small.stdout!)).toBe(numbers(1000));
+      expect(await Promise.all([text(child.stdout!), text(child.stderr!)])).toEqual([numbers(20_000), numbers(5)]);
+      await child.wait();
+    });
+
+    test('is blocked while nobody reads what it writes, and nothing of it is lost', async () => {
+      const child = await nodeFixture('write-and-report.js', String(MUCH), path('report')).outputPipe().runAsync();
+      const reported = (): number => {
+        try {
+          return Number(readFileSync(path('report'), 'utf8'));
+        } catch {
+          // It has not begun.
+          return 0;
+        }
+      };
+      let [last, still] = [0, 0];
+      await eventually('it stands still', () => {
+        const now = reported();
+        still = now > 0 && now === last && processStat(child.pid)?.state === 'S' ? still + 1 : 0;
+        last = now;
+        return still === STILL;
+      });
+      expect(reported()).toBeLessThan(HELD_AT_MOST);
+      expect((await text(child.stdout!)).length).toBe(MUCH);
+      await child.wait();
+    });
+
+    test('that closes its input hurts nobody who writes to it', async () => {
+      const child = await sh('exec 0<&-; read go').inputPipe().outputBuffer().runAsync();
+      const written = await new Promise<Error | null | undefined>((resolve) => child.stdin?.write('x'.repeat(MUCH), resolve));
+      expect(written).toBeInstanceOf(Error);
+      expect((await child.wait({ check: false })).signal).toBeNull();
+    });
+
+    test('that has ended hurts nobody who writes to it', async () => {
+      const child = await new Command('true').inputPipe().runAsync();
+      await child.wait();
+      expect(await new Promise((resolve) => child.stdin?.write('x', resolve))).toBeInstanceOf(Error);
+    });
+
+    // By SIGPIPE from a pipe; a socket whose last bytes were not read says ECONNRESET.
+    test('that nobody reads any more is told so', async () => {
+      const child = await new Command('yes').outputPipe().runAsync();
+      await once(child.stdout!, 'data');
+      child.stdout!.destroy();
+      expect((await child.wait({ check: false })).exitCode).not.toBe(0);
+    });
+
+    test('can be waited for many times, before its end and after', async () => {
+      const child = await sh('exit 3').runAsync();
+      const options = { check: false };
+      const results = await Promise.all([child.wait(options), child.wait(options), rejection(ExitError, child.wait()).then(({ result }) => result)]);
+      results.push(await child.wait(options));
+      expect(new Set(results).size).toBe(1);
+      expect(results[0].exitCode).toBe(3);
+    });
+
+    test('takes signals until it has ended, and none after', async () => {
+      const child = await sh("trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done").outputPipe().runAsync();
+      await once(child.stdout!, 'data');
+      expect(child.signal('SIGUSR1')).toBe(true);
+      expect((await child.wait({ check: false })).exitCode).toBe(9);
+      expect(child.signal('SIGUSR1')).toBe(false);
+      expect(child.signal('SIGKILL')).toBe(false);
+    });
+
+    test('is ended at the end of its block with `await using`, and its pipes are closed', async () => {
+      let kept: Child;
+      {
+        await using child = await sh(`trap '' TERM; exec sleep ${FOREVER}`).inputPipe().outputPipe().runAsync();
+        kept = child;
+        expect(exists(child.pid)).toBe(true);
+      }
+      expect(exists(kept.pid)).toBe(false);
+      expect([kept.stdin?.destroyed, kept.stdout?.destroyed]).toEqual([true, true]);
+      await rejection(ExitError, kept.wait());
+    });
+
+    test('that is released lives on after its block, and is waited for and ended by its pid', async () => {
+      let pid = 0;
+      {
+        await using child = await sleep().runAsync();
+        pid = started(child.release());
+        expect(child.release()).toBe(pid);
+      }
+      expect(isRunning(pid)).toBe(true);
+      await pidAbort(pid);
+      expect(exists(pid)).toBe(false);
+      await expect(pidWait(pid, { check: false })).rejects.toMatchObject({ reason: 'aborted' });
+
+      const quick = (await sh('exit 4').runAsync()).release();
+      expect(await pidWait(quick, { check: false })).toMatchObject({ pid: quick, exitCode: 4 });
+      await expect(pidWait(quick)).rejects.toThrow(ExitError);
+      await expect(pidWait(1)).rejects.toMatchObject({ code: 'ECHILD' });
+    });
+
+    test('that is released is out of reach for its timeout and its abort signal', async () => {
+      const controller = new AbortController();
+      const child = await sleep().timeout(1).abortSignal(controller.signal).runAsync();
+      const pid = started(child.release());
+      controller.abort();
+      await sh('sleep 0.1').run();
+      expect(isRunning(pid)).toBe(true);
+      await pidAbort(pid);
+    });
+
+    test.for(['exit', 'throw', 'SIGTERM', 'SIGINT', 'SIGHUP'] as const)('ends with this process, unless it was released: %s', async (end) => {
+      const parent = await nodeFixture('leave-children.js', end.startsWith('SIG') ? 'wait' : end).outputPipe().runAsync();
+      const [line] = (await once(parent.stdout!, 'data')) as [Buffer];
+      const [owned = 0, released = 0] = String(line).split(' ').map(Number);
+      started(released);
+      if (end.startsWith('SIG')) parent.signal(end as NodeJS.Signals);
+      await parent.wait({ check: false });
+      await eventually('the child that was not released is gone', () => !isRunning(owned));
+      expect(isRunning(released)).toBe(true);
+    });
+  });
+}

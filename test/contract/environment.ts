@@ -1,0 +1,91 @@
+import { Command, UnsupportedError } from 'vircommand';
+import { describe, expect, test } from 'vitest';
+import type { EngineUnderTest } from './engine.js';
+import { rejection, useDirectory, withVariables, writeProgram } from './tools.js';
+
+const printEnvironment = (): Command => new Command('/usr/bin/env', '-0');
+
+/** The environment that a program was given, in its order. */
+async function environmentOf(command: Command): Promise<string[]> {
+  const { stdout } = await command.outputBuffer().run();
+  return stdout.split('\0').slice(0, -1);
+}
+
+export function environmentContract(engine: EngineUnderTest): void {
+  describe('environment', () => {
+    const path = useDirectory();
+
+    test('a program inherits exactly the environment of this process', async () => {
+      await withVariables({ VC_ONE: 'é = "quoted"\nline', VC_EMPTY: '' }, async () => {
+        const mine = Object.entries(process.env).map(([name, value]) => `${name}=${String(value)}`);
+        expect((await environmentOf(printEnvironment())).sort()).toEqual(mine.sort());
+      });
+    });
+
+    test('a variable that is set before the launch, and after the command was made, is inherited', async () => {
+      const command = printEnvironment();
+      await withVariables({ VC_LATE: 'yes' }, async () => {
+        expect(await environmentOf(command)).toContain('VC_LATE=yes');
+      });
+    });
+
+    test.for<[string, (command: Command) => Command, string[]]>([
+      ['env()', (command) => command.env('A', '1'), ['A=1']],
+      ['env() with a value that holds everything', (command) => command.env('A', ' =\n\'"$é'), ['A= =\n\'"$é']],
+      ['envString()', (command) => command.envString('A=b=c'), ['A=b=c']],
+      ['envFormat()', (command) => command.envFormat('A', '%03d', 7), ['A=007']],
+      ['envPass() of a variable that is set', (command) => command.envPass('VC_SET'), ['VC_SET=set here']],
+      ['envPass() of a variable that is not set', (command) => command.envPass('VC_UNSET'), []],
+      ['envPass() of both', (command) => command.envPass('VC_UNSET', 'VC_SET'), ['VC_SET=set here']],
+      ['envPass() of an empty variable', (command) => command.envPass('VC_BLANK'), ['VC_BLANK=']],
+      ['envClear()', (command) => command.envClear(), []],
+      ['envClear() after others', (command) => command.env('A', '1').envClear().env('B', '2'), ['B=2']],
+      ['envXdg()', (command) => command.envXdg('/v'), ['XDG_DATA_HOME=/v/.local/share', 'XDG_CACHE_HOME=/v/.cache', 'XDG_CONFIG_HOME=/v/.config']],
+      ['a variable set again', (command) => command.env('A', '1').env('B', '2').env('A', '3'), ['A=3', 'B=2']],
+      ['a variable called __proto__', (command) => command.env('__proto__', 'x').env('constructor', 'y'), ['__proto__=x', 'constructor=y']],
+    ])('%s gives the program exactly that, in that order', async ([, set, expected]) => {
+      await withVariables({ VC_SET: 'set here', VC_BLANK: '', VC_UNSET: undefined }, async () => {
+        expect(await environmentOf(set(printEnvironment()))).toEqual(expected);
+      });
+    });
+
+    // child_process adds this variable to every environment that does not name it.
+    test('NODE_V8_COVERAGE goes where it is said, and nowhere else', async () => {
+      await withVariables({ NODE_V8_COVERAGE: '/tmp/coverage' }, async () => {
+        expect(await environmentOf(printEnvironment().envClear())).toEqual([]);
+        expect(await environmentOf(printEnvironment().env('A', '1'))).toEqual(['A=1']);
+        expect(await environmentOf(printEnvironment().envPass('NODE_V8_COVERAGE'))).toEqual(['NODE_V8_COVERAGE=/tmp/coverage']);
+      });
+    });
+
+    test('envPassCommon() passes LC_ALL=C and the common variables that are set, and no other', async () => {
+      const common = { LD_LIBRARY_PATH: undefined, LD_PRELOAD: undefined, HOME: '/h', USER: 'u', LOGNAME: undefined, TMPDIR: '/t', VC_OTHER: 'x' };
+      const search = process.env['PATH'] ?? '';
+      await withVariables(common, async () => {
+        expect(await environmentOf(printEnvironment().envPassCommon())).toEqual(['LC_ALL=C', `PATH=${search}`, 'HOME=/h', 'USER=u', 'TMPDIR=/t']);
+      });
+    });
+
+    test('a value is that of the call, not that of the launch', async () => {
+      const command = await withVariables({ VC_SET: 'then' }, async () => printEnvironment().envPass('VC_SET'));
+      expect(await environmentOf(command)).toEqual(['VC_SET=then']);
+    });
+
+    test('bytes that are no UTF-8 arrive as they are, or are refused', async () => {
+      const command = printEnvironment().env('A', new Uint8Array([0xff, 0xfe])).outputBuffer({ encoding: 'buffer' });
+      if (engine.passesBytes) expect((await command.run()).stdout).toEqual(Buffer.from([0x41, 0x3d, 0xff, 0xfe, 0]));
+      else expect(await rejection(UnsupportedError, command.run())).toMatchObject({ feature: 'env', engine: engine.name });
+    });
+
+    test('the program is looked for in the PATH of this process, not in its own', async () => {
+      writeProgram(path('tool'), '#!/bin/sh\necho "found with PATH=$PATH"\n');
+      await withVariables({ PATH: path() }, async () => {
+        const { stdout } = await new Command('tool').env('PATH', '/somewhere').outputBuffer().run();
+        expect(stdout).toBe('found with PATH=/somewhere\n');
+      });
+      await withVariables({ PATH: '/usr/bin' }, async () => {
+        await expect(new Command('tool').env('PATH', path()).run()).rejects.toMatchObject({ step: 'path-search', errno: 'ENOENT' });
+      });
+    });
+  });
+}

@@ -1,0 +1,93 @@
+import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { Command, type DaemonResult, PidFileError } from 'vircommand';
+import { describe, expect, test } from 'vitest';
+import { children, eventually, exists, FOREVER, isRunning, rejection, umask, useDirectory, useProcesses } from './tools.js';
+
+/** How many starters want one pidfile at once, and how often the race is run. */
+const STARTERS = 20;
+const RACES = 5;
+
+/** A pid that no kernel gives out. */
+const NOBODY = '2147483647';
+
+export function pidFileContract(): void {
+  describe("a daemon's pidfile", () => {
+    const path = useDirectory();
+    const started = useProcesses();
+    const daemon = () => new Command('sleep', FOREVER).daemonize().pidFile(path('pid'));
+
+    test('that a running daemon holds is refused, and that daemon named', async () => {
+      const { pid } = await daemon().run();
+      started(pid);
+      const before = children();
+      const error = await rejection(PidFileError, daemon().run());
+      expect(error).toMatchObject({ code: 'ERR_COMMAND_PIDFILE', path: path('pid'), heldBy: pid });
+      expect(error.message).toBe(`Pidfile '${path('pid')}' is held by process ${pid} (\`sleep ${FOREVER}\`). Stop that process, or choose another file.`);
+      expect([children().filter((child) => !before.includes(child)), readFileSync(path('pid'), 'utf8')]).toEqual([[], String(pid)]);
+    });
+
+    test('can be had again when its daemon has ended', async () => {
+      const first = await daemon().run();
+      process.kill(first.pid, 'SIGKILL');
+      await eventually('it is gone', () => !isRunning(first.pid));
+      await eventually('it is reaped', () => !exists(first.pid));
+      const second = await daemon().run();
+      started(second.pid);
+      expect(readFileSync(path('pid'), 'utf8')).toBe(String(second.pid));
+    });
+
+    test.for([
+      ['a dead pid', NOBODY],
+      ['a dead pid and a newline', `${NOBODY}\n`],
+      ['nothing', ''],
+      ['no number', 'not a pid\n'],
+      ['zero', '0'],
+      ['a negative number', '-1'],
+      ['far too much', '1'.repeat(100_000)],
+    ])('that a crash has left behind is taken over: it holds %s', async ([, content = '']) => {
+      writeFileSync(path('pid'), content);
+      const { pid } = await daemon().run();
+      started(pid);
+      expect([readFileSync(path('pid'), 'utf8'), readdirSync(path())]).toEqual([String(pid), ['pid']]);
+    });
+
+    test('whose pid now means another process is taken over, and that process left alone', async () => {
+      const stranger = await new Command('sleep', FOREVER).runAsync();
+      await using _ = stranger;
+      writeFileSync(path('pid'), String(stranger.pid));
+      // The file is older than the process: it means one that is gone.
+      utimesSync(path('pid'), new Date(0), new Date(0));
+      const { pid } = await daemon().run();
+      started(pid);
+      expect([isRunning(stranger.pid), readFileSync(path('pid'), 'utf8')]).toEqual([true, String(pid)]);
+    });
+
+    test('that cannot be written leaves no daemon behind', async () => {
+      const before = children();
+      const command = new Command('sleep', FOREVER).daemonize().pidFile(path('absent/pid'));
+      expect(await rejection(PidFileError, command.run())).toMatchObject({ errno: 'ENOENT', heldBy: undefined });
+      expect(children().filter((pid) => !before.includes(pid))).toEqual([]);
+    });
+
+    test.for<[string, string | undefined]>([
+      ['a new one', undefined],
+      ['one left behind by a crash', NOBODY],
+    ])(`has one winner among ${STARTERS} that want it at once, and no process is left over: %s`, async ([, content]) => {
+      for (let race = 0; race < RACES; race += 1) {
+        const pidFile = path(`race-${race}`);
+        if (content !== undefined) writeFileSync(pidFile, content);
+        const before = children();
+        const starts = Array.from({ length: STARTERS }, () => new Command('sleep', FOREVER).daemonize().pidFile(pidFile).run());
+        const outcomes = await Promise.allSettled(starts);
+        const winners = outcomes.filter((outcome): outcome is PromiseFulfilledResult<DaemonResult> => outcome.status === 'fulfilled').map(({ value }) => value.pid);
+        for (const pid of winners) started(pid);
+        expect({ race, winners: winners.length, others: children().filter((pid) => !before.includes(pid) && !winners.includes(pid)) }).toEqual({ race, winners: 1, others: [] });
+        expect(readFileSync(pidFile, 'utf8')).toBe(String(winners[0]));
+        const losers = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as PidFileError] : []));
+        expect(losers.every((error) => error instanceof PidFileError && error.heldBy !== undefined)).toBe(true);
+      }
+      expect(readdirSync(path())).toHaveLength(RACES);
+      expect(statSync(path('race-0')).mode & 0o777).toBe(0o644 & ~umask());
+    });
+  });
+}
