@@ -163,6 +163,12 @@ function explainFailure(failure: LaunchFailure): Explanation {
       return explainOpen(failure, path);
     case 'execve':
       return explainExec(failure, path);
+    case 'sched_core':
+      if (failure.errno !== 'EINVAL' && failure.errno !== 'ENODEV') break;
+      return {
+        what: 'there is no core scheduling on this machine',
+        wayOut: 'It takes a kernel with CONFIG_SCHED_CORE and a processor with more than one thread to a core. Leave runAlone() and runAmong() out.',
+      };
   }
   switch (failure.errno) {
     case 'EMFILE':

@@ -19,7 +19,7 @@ export function explainPlan(plan: LaunchPlan, engine: Engine, why: string): stri
     ['descriptors', [...plan.descriptors.map(({ childFd, source }) => `${childFd} ← ${sourceText(source, childFd)}`), 'nothing else']],
     ['engine', [`${engine.name}: ${why}`]],
     ...(engine.usesLanes ? [['lane', [lanes[plan.lane]]] as [string, string[]]] : []),
-    ['steps', plan.steps.map((step, index) => `${index + 1}. ${step.step.padEnd(13)} ${stepText(step)}${noted(engine.note(step))}`)],
+    ['steps', plan.steps.map((step, index) => `${`${index + 1}.`.padEnd(3)} ${step.step.padEnd(13)} ${stepText(step)}${noted(engine.note(step))}`)],
   ];
   const lines = rows.flatMap(([title, texts]) => texts.map((text, index) => `  ${(index === 0 ? title : '').padEnd(12)} ${text}`));
   return [printCommand(printable(plan.spec, { env: false })), ...lines].join('\n');

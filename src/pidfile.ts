@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { link, readFile, readlink, rename, stat, unlink, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readlink, rename, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { PidFileError, type Subject } from './errors.js';
 import { commandLineOf } from './host.js';
 import { isAlive } from './reaper.js';
@@ -107,51 +108,44 @@ export async function assertUnheld(path: string, subject: Subject): Promise<void
 }
 
 /**
- * Writes a pidfile that was found unheld. It appears whole or not at all, and never in the place of one that
- * somebody else has put there meanwhile.
+ * Writes a pidfile, unless a living process holds it by now. It appears whole or not at all.
+ *
+ * Between a look at a stale file and its replacement another starter may have put its own in the place. Hence one
+ * claim at a time: who makes the directory beside the file may look and replace.
  */
 export async function claim(path: string, pid: number, subject: Subject): Promise<void> {
   const draft = `${path}.${randomUUID()}`;
+  const claiming = `${path}.claim`;
   try {
-    await writeFile(draft, String(pid), { flag: 'wx', mode: 0o644, flush: true });
-    for (;;) {
-      try {
-        await link(draft, path);
-        return;
-      } catch (error) {
-        if (errnoOf(error) !== 'EEXIST') throw error;
-      }
-      await takeAway(path, subject);
+    await beginClaim(claiming);
+    try {
+      await assertUnheld(path, subject);
+      await writeFile(draft, String(pid), { flag: 'wx', mode: 0o644, flush: true });
+      await rename(draft, path);
+    } finally {
+      await rmdir(claiming);
     }
   } catch (cause) {
-    throw cause instanceof PidFileError ? cause : fileError(path, 'written', cause, subject);
-  } finally {
     await PidFile.remove(draft);
+    throw cause instanceof PidFileError ? cause : fileError(path, 'written', cause, subject);
   }
 }
 
-/**
- * Takes a stale pidfile away. Between the look at it and its removal another starter may have put its own in the place;
- * hence it is first moved aside, where nobody else finds it, and put back if it turns out to be a living one's.
- */
-async function takeAway(path: string, subject: Subject): Promise<void> {
-  await assertUnheld(path, subject);
-  const aside = `${path}.${randomUUID()}`;
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return;
-    throw error;
-  }
-  try {
-    await assertUnheld(aside, subject);
-  } catch (error) {
-    await link(aside, path).catch(() => undefined);
-    throw error instanceof PidFileError && error.heldBy !== undefined
-      ? new PidFileError(path, { heldBy: { pid: error.heldBy, command: commandLineOf(error.heldBy) } }, subject)
-      : error;
-  } finally {
-    await PidFile.remove(aside);
+/** A claim takes milliseconds; one that is older than this was left behind by a crash. */
+const LONGEST_CLAIM_MS = 10_000;
+const CLAIM_PROBE_MS = 5;
+
+async function beginClaim(directory: string): Promise<void> {
+  for (;;) {
+    try {
+      await mkdir(directory);
+      return;
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+    }
+    const begun = statSync(directory, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    if (Date.now() - begun > LONGEST_CLAIM_MS) await rmdir(directory).catch(() => undefined);
+    await delay(CLAIM_PROBE_MS);
   }
 }
 

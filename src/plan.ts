@@ -230,8 +230,8 @@ interface Decided {
  * The steps in the order that lets each succeed. Every edge has a reason; these are the ones that cost most when broken:
  *
  * - the daemon's second fork comes before the pidfile, which holds the final pid;
- * - descriptors are placed before limits, since a limit of 0 files would fail them;
- * - limits, pidfile, labels and the bounding set need rights that go with the ids;
+ * - limits come after all that opens or writes a file: a limit of 0 files or 0 bytes would fail the pidfile and the labels;
+ * - pidfile, labels, limits and the bounding set need rights that go with the ids;
  * - groups go before gid, and gid before uid: after the uid, neither can be changed;
  * - capabilities and the parent-death signal come after the ids, whose change clears them;
  * - the directory comes after the ids: it must be open to the user that the program runs as.
@@ -252,9 +252,6 @@ function planSteps(spec: CommandSpec, { host, subject, file, directory, descript
   if (spec.oomScoreAdjust !== undefined) steps.push({ step: 'oom_score_adj', by: 'oomScoreAdjust', score: spec.oomScoreAdjust });
   if (spec.coreScheduling === 'alone') steps.push({ step: 'sched_core', by: 'runAlone', among: undefined });
   else if (spec.coreScheduling !== undefined) steps.push({ step: 'sched_core', by: 'runAmong', among: spec.coreScheduling.among });
-  const found = spec.limits?.some(({ resource }) => resource === 'nofile') === true ? undefined : host.openFilesAtStart();
-  if (found !== undefined) steps.push({ step: 'prlimit', by: '', limit: { resource: 'nofile', ...found } });
-  for (const limit of spec.limits ?? []) steps.push({ step: 'prlimit', by: 'limit', limit });
   if (spec.pidFile !== undefined) steps.push({ step: 'pidfile', by: 'pidFile', path: absolute(spec.pidFile, host) });
   if (spec.listenFds !== undefined) steps.push({ step: 'listen_pid', by: 'listenFds' });
 
@@ -262,6 +259,9 @@ function planSteps(spec: CommandSpec, { host, subject, file, directory, descript
 
   if (spec.selinuxLabel !== undefined) steps.push({ step: 'selinux', by: 'selinuxLabel', label: spec.selinuxLabel });
   if (spec.appArmorProfile !== undefined) steps.push({ step: 'apparmor', by: 'appArmorProfile', label: spec.appArmorProfile });
+  const found = spec.limits?.some(({ resource }) => resource === 'nofile') === true ? undefined : host.openFilesAtStart();
+  if (found !== undefined) steps.push({ step: 'prlimit', by: '', limit: { resource: 'nofile', ...found } });
+  for (const limit of spec.limits ?? []) steps.push({ step: 'prlimit', by: 'limit', limit });
   steps.push(...privilegeSteps(spec, host, subject));
 
   if (directory !== undefined && !daemon) steps.push({ step: 'chdir', by: 'workingDirectory', path: directory });

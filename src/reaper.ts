@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import pidtree from 'pidtree';
 import { onExit } from 'signal-exit';
+import { signals } from 'signal-exit/signals';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SignalName } from './signals.js';
 
@@ -14,6 +15,11 @@ export interface Signalable {
 export const ABORT_GRACE_MS = 10;
 
 // ---------------------------------------------------------------- the children of this process
+
+// Node ignores SIGXFSZ, so that a file that grows too large is an error and not the end. A handler that comes and goes
+// would leave the default action behind; so there shall be none.
+const fileTooLarge = signals.indexOf('SIGXFSZ');
+if (fileTooLarge >= 0) signals.splice(fileTooLarge, 1);
 
 const owned = new Set<Signalable>();
 let forget: (() => void) | undefined;

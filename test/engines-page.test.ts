@@ -1,20 +1,37 @@
-import { readFileSync } from 'node:fs';
-import { beforeAll, describe, expect, test } from 'vitest';
-import { Command, engineInfo, UnsupportedError } from 'vircommand';
+import { existsSync, readFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Child, Command, engineInfo, UnsupportedError } from 'vircommand';
 import { portableLimits, portableRefusals } from '../src/engine/portable.js';
+import { stepNames } from '../src/steps.js';
 
-// docs/engines.md and the table in README.md say what the portable engine refuses. Here they are held against it.
+// docs/engines.md and the table in README.md say what each engine refuses. Here they are held against the engines.
 
-beforeAll(() => {
-  process.env['VIRCOMMAND_ENGINE'] = 'portable';
+let chosen: string | undefined;
+beforeEach(() => {
+  chosen = process.env['VIRCOMMAND_ENGINE'];
+  use('portable');
+});
+afterEach(() => {
+  if (chosen === undefined) delete process.env['VIRCOMMAND_ENGINE'];
+  else process.env['VIRCOMMAND_ENGINE'] = chosen;
 });
 
+function use(engine: 'native' | 'portable'): void {
+  process.env['VIRCOMMAND_ENGINE'] = engine;
+}
+
+/** Goes on with the native engine, or skips where there is none. */
+function useNative(skip: (why: string) => void): void {
+  use('native');
+  const { why } = engineInfo();
+  if (why !== 'VIRCOMMAND_ENGINE asks for it') skip(why);
+}
+
 const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
-const page = read('docs/engines.md');
 
 /** The text below a heading, up to the next one. */
-function section(title: string): string {
-  const [, text = ''] = page.split(`## ${title}\n`);
+function section(file: string, title: string): string {
+  const [, text = ''] = read(file).split(`## ${title}\n`);
   return text.split('\n## ')[0] ?? '';
 }
 
@@ -23,6 +40,9 @@ const rows = (text: string) =>
 
 /** The methods that a cell of a table names. */
 const methodsIn = (cell: string) => Array.from(cell.matchAll(/`\.(\w+)\(/g), ([, method = '']) => method);
+
+/** The steps that a cell names. */
+const stepsIn = (cell = '') => Array.from(cell.matchAll(/`([\w-]+)`/g), ([, step = '']) => step);
 
 /** A call of each method that the portable engine refuses. */
 const calls: Readonly<Record<string, (command: Command) => unknown>> = {
@@ -51,19 +71,27 @@ const calls: Readonly<Record<string, (command: Command) => unknown>> = {
   exec: (command) => command.exec(),
 };
 
+/** What comes of a call: an error, or nothing of interest. A child that was started is ended. */
+async function outcome(method: string): Promise<unknown> {
+  try {
+    const started: unknown = await calls[method]?.(new Command('true'));
+    if (started instanceof Object && 'abort' in started) await (started as Child).abort();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
 async function refusal(method: string): Promise<UnsupportedError> {
-  const call = calls[method];
-  const error = await Promise.resolve(new Command('true'))
-    .then(call)
-    .catch((problem: unknown) => problem);
+  const error = await outcome(method);
   expect(error, method).toBeInstanceOf(UnsupportedError);
   return error as UnsupportedError;
 }
 
-describe('docs/engines.md', () => {
-  const [, ...table] = rows(section('What it refuses'));
+describe('docs/engines.md, of the portable engine,', () => {
+  const [, ...table] = rows(section('docs/engines.md', 'What the portable engine refuses'));
 
-  test('has the table of what the portable engine refuses', () => {
+  test('has the table of what it refuses', () => {
     expect(Object.fromEntries(table.map(([step = '', , why]) => [step.replaceAll('`', ''), why]))).toEqual(portableRefusals);
     expect(engineInfo().refuses).toEqual(portableRefusals);
   });
@@ -77,9 +105,56 @@ describe('docs/engines.md', () => {
     }
   });
 
-  test('has the list of what the portable engine promises less of', () => {
-    expect(Array.from(section('What it promises less of').matchAll(/^\* (.+)$/gm), ([, limit]) => limit)).toEqual(portableLimits);
+  test('has the list of what it promises less of', () => {
+    const list = section('docs/engines.md', 'What the portable engine promises less of');
+    expect(Array.from(list.matchAll(/^\* (.+)$/gm), ([, limit]) => limit)).toEqual(portableLimits);
     expect(engineInfo().limits).toEqual(portableLimits);
+  });
+});
+
+describe('docs/engines.md, of the native engine,', () => {
+  const [, ...table] = rows(section('docs/engines.md', 'What the native engine refuses'));
+  const documented = new Map(table.map(([step = '', methods = '', where, why]) => [step.replaceAll('`', ''), { methods: methodsIn(methods), where, why }]));
+
+  test('has every step that it refuses here, with the reason', ({ skip }) => {
+    useNative(skip);
+    for (const [step, why] of Object.entries(engineInfo().refuses)) expect(documented.get(step)?.why, step).toBe(why);
+    for (const [step, { where }] of documented) if (where === 'everywhere') expect(engineInfo().refuses).toHaveProperty(step);
+    expect(engineInfo().limits).toEqual([]);
+  });
+
+  test('names the methods that it refuses, and it refuses no other', async ({ skip }) => {
+    useNative(skip);
+    const refuses = engineInfo().refuses;
+    const refused = new Set(['exec', ...Array.from(documented).flatMap(([step, { methods }]) => (step in refuses ? methods : []))]);
+    const found = new Set<string>();
+    for (const method of Object.keys(calls)) if ((await outcome(method)) instanceof UnsupportedError) found.add(method);
+    expect(found).toEqual(refused);
+  });
+});
+
+describe('docs/internals.md', () => {
+  test('gives a reason for the place of every step, in the order in which they are taken', () => {
+    const [, ...table] = rows(section('docs/internals.md', 'The order of the steps'));
+    expect(table.map(([step]) => stepsIn(step)).flat()).toEqual(stepNames.slice(stepNames.indexOf('cgroup')));
+  });
+
+  test('names only files and functions that exist', () => {
+    const text = read('docs/internals.md');
+    const files = Array.from(text.matchAll(/`((?:src|test)\/[\w./-]+)`/g), ([, file = '']) => file);
+    expect(files.filter((file) => !existsSync(new URL(`../${file}`, import.meta.url)))).toEqual([]);
+    const known = files.filter((file) => !file.endsWith('/')).map(read).join('\n');
+    const functions = Array.from(text.matchAll(/`#?(\w+)\(\)`/g), ([, name = '']) => name);
+    // System calls and functions of the C library are called somewhere, or told of as what is not called.
+    expect(functions.filter((name) => !known.includes(name))).toEqual([]);
+  });
+});
+
+describe('docs/errors.md', () => {
+  test('names every step, but those that do not fail', () => {
+    const listed = rows(section('docs/errors.md', 'LaunchError')).flatMap(([step]) => stepsIn(step));
+    const quiet = ['sigaction', 'setsid', 'setpgid', 'daemon-fork', 'dup2', 'close_range', 'umask', 'listen_pid', 'no_new_privs', 'sigprocmask'];
+    expect(new Set([...listed, ...quiet, 'hook', 'pidfile'])).toEqual(new Set([...stepNames, 'step']));
   });
 });
 
@@ -105,9 +180,16 @@ describe('the table in README.md', () => {
   const marked = (mark: string) => new Set(functions.filter(([, , here]) => here?.startsWith(mark)).flatMap(([, methods = '']) => methodsIn(methods)));
   const exists = (method: string) => method in Command.prototype;
 
-  test('marks as refused exactly what is refused', async () => {
-    expect(marked('refused')).toEqual(new Set(Object.keys(calls)));
+  test('marks as native or refused exactly what the portable engine refuses', async () => {
+    expect(new Set([...marked('native'), ...marked('refused')])).toEqual(new Set(Object.keys(calls)));
+    for (const method of Object.keys(calls)) await refusal(method);
+  });
+
+  test('marks as refused exactly what the native engine refuses on every machine', async ({ skip }) => {
+    useNative(skip);
     for (const method of marked('refused')) await refusal(method);
+    const elsewhere = new Set(['selinuxLabel', 'appArmorProfile']);
+    for (const method of marked('native')) if (!elsewhere.has(method)) expect(await outcome(method), method).not.toBeInstanceOf(UnsupportedError);
   });
 
   test('marks as there what is there, and as later what is not', () => {

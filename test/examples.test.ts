@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { Command } from 'vircommand';
+import { Command, engineInfo } from 'vircommand';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
@@ -94,6 +94,33 @@ describe('an example', () => {
     const stdout = expectSuccess(run('pass-descriptor'));
     expect(stdout).toMatch(/^The program wrote to its descriptor 9, our \d+: color = blue$/m);
     expect(stdout).toContain('the log is still open, and the config is closed');
+  });
+
+  test('privileges are given away by root, or the program says why not', () => {
+    const stdout = expectSuccess(run('privileges'));
+    if (process.geteuid?.() !== 0) {
+      expect(stdout).toContain('Only root can give privileges away: run this as root.\n');
+    } else if (engineInfo().engine === 'portable') {
+      expect(stdout).toContain('the portable engine cannot do umask()');
+    } else {
+      const { uid, gid } = new Command('true').user('nobody').plan().steps.reduce(
+        (ids, step) => (step.step === 'setuid' ? { ...ids, uid: step.id } : step.step === 'setgid' ? { ...ids, gid: step.id } : ids),
+        { uid: -1, gid: -1 },
+      );
+      const fields = Object.fromEntries(Array.from(stdout.matchAll(/^(\w+):\s+(.*?)\s*$/gm), ([, name, value]) => [name, value]));
+      expect(fields).toMatchObject({
+        Umask: '0027',
+        Uid: Array<number>(4).fill(uid).join('\t'),
+        Gid: Array<number>(4).fill(gid).join('\t'),
+        CapPrm: '0000000000000400',
+        CapBnd: '0000000000000400',
+        CapAmb: '0000000000000400',
+        NoNewPrivs: '1',
+      });
+      expect(stdout).toMatch(/^Max open files +64 +64 /m);
+      expect(stdout).toMatch(/^Max core file size +0 +0 /m);
+    }
+    expect(stdout).toMatch(/^Of this process nothing has changed: Umask:\s+\d+$/m);
   });
 
   test('a dry run records commands and answers them', () => {

@@ -72,5 +72,6 @@ export function selectEngine(): Engine {
 export function engineInfo(): EngineInfo {
   const { engine, why } = choose();
   if (engine === portableEngine) return { engine: engine.name, why, refuses: portableRefusals, limits: portableLimits };
-  return { engine: engine.name, why, refuses: engine instanceof NativeEngine ? engine.refuses() : {}, limits: [] };
+  if (engine instanceof NativeEngine) return { engine: engine.name, why, refuses: engine.refuses(), limits: [] };
+  return { engine: engine.name, why, refuses: engine.name === 'dry-run' ? {} : { launch: why }, limits: [] };
 }

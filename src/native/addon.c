@@ -147,7 +147,12 @@ static void on_end(void *data, const struct process_end *end, struct piece outpu
   (void)napi_close_handle_scope(env, scope);
 }
 
-static const struct watch_events events = {on_report, on_output, on_end};
+/* The environment is going, and its references go with it. */
+static void on_discard(void *context) {
+  free(context);
+}
+
+static const struct watch_events events = {on_report, on_output, on_discard, on_end};
 
 /* ---------------------------------------------------------------- functions */
 

@@ -24,12 +24,12 @@
   STEP(SETPRIORITY, "setpriority")      \
   STEP(OOM_SCORE_ADJ, "oom_score_adj")  \
   STEP(SCHED_CORE, "sched_core")        \
-  STEP(PRLIMIT, "prlimit")              \
   STEP(PIDFILE, "pidfile")              \
   STEP(LISTEN_PID, "listen_pid")        \
   STEP(HOOK, "hook")                    \
   STEP(SELINUX, "selinux")              \
   STEP(APPARMOR, "apparmor")            \
+  STEP(PRLIMIT, "prlimit")              \
   STEP(CAPBSET_DROP, "capbset_drop")    \
   STEP(SETGROUPS, "setgroups")          \
   STEP(SETGID, "setgid")                \

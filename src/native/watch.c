@@ -351,6 +351,7 @@ void watcher_close(struct watcher *watcher, void (*callback)(void *context), voi
       }
     }
     for (int role = 0; role < ROLES; role++) close_source(&process->sources[role]);
+    watcher->events->on_discard(process->context);
     discard(process);
   }
   watcher->processes = NULL;

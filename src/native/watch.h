@@ -45,6 +45,8 @@ struct piece {
 struct watch_events {
   void (*on_report)(void *context, const struct report *report);
   void (*on_output)(void *context, int stream, struct piece piece);
+  /* Instead of on_end, where the watcher is closed before the process has ended: to let go of the context, and no more. */
+  void (*on_discard)(void *context);
   /* The last event of a process. */
   void (*on_end)(void *context, const struct process_end *end, struct piece output[OUTPUTS]);
 };

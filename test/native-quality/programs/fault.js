@@ -1,0 +1,101 @@
+// Launches a command while somebody makes a system call fail, and prints as JSON how that ended and what it has left behind.
+// Arguments: the kind of command, an empty directory, and words: `cold` (no launch before), `sacrifice` (one launch and one
+// write, whatever comes of them, with the fault in place before the launch that counts).
+//
+// It says `ready` on standard output, waits for a byte, launches, prints how that ended, waits for another byte, and counts.
+import { openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command } from 'vircommand';
+import { settle, useTemporary } from '../../fixtures/counters.js';
+
+const [, , kind, directory, ...words] = process.argv;
+useTemporary(directory);
+const pidFile = join(directory, 'a.pid');
+
+const daemon = () => new Command('sleep', '600').pidFile(pidFile).daemonize();
+const kinds = {
+  plain: () => new Command('true').run(),
+  captured: () => new Command('cat').inputBuffer('hello').outputBuffer().errorBuffer().run(),
+  piped: async () => {
+    const child = await new Command('cat').inputPipe().outputPipe().errorPipe().runAsync();
+    child.stdin.end();
+    child.stdout.resume();
+    child.stderr.resume();
+    return child.wait();
+  },
+  steps: () => new Command('true').newSession().umask(0).nice(1).limit('core', 0, 0).workingDirectory('/').noNewPrivileges().dieWithParent().run(),
+  group: () => new Command('true').processGroup().oomScoreAdjust(500).run(),
+  helper: () => new Command('cat').clearCaps().inputBuffer('hello').outputBuffer().run(),
+  'helper-piped': async () => {
+    const child = await new Command('cat').clearCaps().inputPipe().outputPipe().errorPipe().runAsync();
+    child.stdin.end();
+    child.stdout.resume();
+    child.stderr.resume();
+    return child.wait();
+  },
+  ids: () => new Command('true').uid(65534).gid(65534).allowCap('CAP_NET_RAW').run(),
+  handshake: async () => {
+    const child = await new Command('true').requireHandshake().runAsync();
+    try {
+      await child.handshakeWait();
+      await child.handshakeNotify();
+      return await child.wait();
+    } finally {
+      await child[Symbol.asyncDispose]();
+    }
+  },
+  sync: async () => new Command('cat').inputBuffer('hello').outputBuffer().runSync(),
+  'sync-helper': async () => new Command('cat').clearCaps().inputBuffer('hello').outputBuffer().runSync(),
+  daemon: async () => stop(await daemon().run()),
+  'daemon-helper': async () => stop(await daemon().clearCaps().run()),
+};
+
+// A daemon is nobody's child; that it has gone is seen where its pidfile can be taken.
+async function stop({ pid }) {
+  process.kill(pid, 'SIGKILL');
+  rmSync(pidFile, { force: true });
+  return { pid };
+}
+
+const launch = () =>
+  kinds[kind]().then(
+    () => ({ name: 'none' }),
+    ({ name, code, step, errno, syscall, message, heldBy }) => ({ name, code, step, errno, syscall, message, heldBy }),
+  );
+
+/** Waits for a byte while the event loop stands still. Standard input may be set not to block. */
+function wait() {
+  for (;;) {
+    try {
+      return readSync(0, Buffer.alloc(1));
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+    }
+  }
+}
+
+const say = (value) => writeSync(1, `${JSON.stringify(value)}\n`);
+
+const nothing = openSync('/dev/null', 'w');
+if (!words.includes('cold')) await launch();
+const before = await settle();
+say('ready');
+wait();
+if (words.includes('sacrifice')) {
+  await launch();
+  try {
+    writeSync(nothing, 'x');
+  } catch {
+    // That was the first write of this thread; the child's is another.
+  }
+}
+const outcome = await launch();
+say(outcome);
+wait();
+// What a watcher needs is made at the first launch, and stays: with a fault before it, the first that goes well makes it.
+const after = await settle(before);
+const left = readdirSync(directory).filter((name) => name.endsWith('.pid'));
+const again = await launch();
+const end = words.includes('cold') ? undefined : await settle(before);
+say({ before, after, left, again: again.name === 'none' ? 'ran' : again, end: end ?? before });

@@ -1,0 +1,24 @@
+{
+  # The addon with AddressSanitizer and UndefinedBehaviorSanitizer, for `npm run test:sanitize`. child.c has none: it runs
+  # in a child that shares this memory, where the sanitizers' own calls would be as wrong as any other of a library.
+  'target_defaults': {
+    'cflags': ['-std=gnu11', '-D_GNU_SOURCE', '-O1', '-g', '-Wall', '-Wextra', '-Werror', '-fvisibility=hidden', '-fno-strict-aliasing', '-fno-omit-frame-pointer'],
+    'include_dirs': ['../../../src/native'],
+  },
+  'targets': [
+    {
+      'target_name': 'child',
+      'type': 'static_library',
+      'cflags': ['-fPIC'],
+      'sources': ['../../../src/native/child.c'],
+    },
+    {
+      'target_name': 'vircommand',
+      'dependencies': ['child'],
+      'cflags': ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'],
+      'ldflags': ['-fsanitize=address,undefined'],
+      'defines': ['NAPI_VERSION=8'],
+      'sources': ['../../../src/native/addon.c', '../../../src/native/watch.c', '../../../src/native/launch.c', '../../../src/native/decode.c'],
+    },
+  ],
+}

@@ -1,0 +1,75 @@
+// Runs test files on an addon that was built with AddressSanitizer and UndefinedBehaviorSanitizer, in a copy of this
+// checkout, so that what is built here stays as it is. Arguments: test files; without any, those that start programs.
+//
+// What the sanitizers find ends the process that they find it in, and so fails the test. Leaks are looked for at the end of
+// each process, and only those count that the addon made: Node and V8 leave a lot to the kernel.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, '../../..');
+const DEFAULT = ['test/contract.native.test.ts', 'test/native', 'test/unit', 'test/native-quality/watcher.test.ts', 'test/native-quality/stress.test.ts'];
+
+function stop(why) {
+  console.error(`test:sanitize: NOT RUN: ${why}`);
+  process.exit(process.env.VIRCOMMAND_SANITIZE === 'required' ? 1 : 0);
+}
+
+if (process.platform !== 'linux') stop('the native engine is for Linux');
+const library = (name) => {
+  const path = spawnSync('cc', [`-print-file-name=${name}`], { encoding: 'utf8' }).stdout?.trim() ?? '';
+  return path.startsWith('/') && existsSync(path) ? path : undefined;
+};
+const asan = library('libasan.so');
+if (asan === undefined || library('libubsan.so') === undefined) stop('the C compiler has no libasan and libubsan');
+
+const helper = join(root, 'src/native/build/Release/vircommand-helper');
+if (!existsSync(helper)) stop('there is no helper; run `npm run build:native` first');
+
+const copy = mkdtempSync(join(tmpdir(), 'vircommand-sanitize-'));
+let failed;
+try {
+  for (const name of ['src', 'test', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'vitest.config.ts', 'docs', 'README.md']) {
+    if (existsSync(join(root, name))) cpSync(join(root, name), join(copy, name), { recursive: true, filter: (path) => !path.endsWith('/build') });
+  }
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+
+  const run = (program, ...words) => execFileSync(program, words, { cwd: copy, stdio: ['ignore', 'inherit', 'inherit'] });
+  run('npx', '--no-install', 'node-gyp', 'rebuild', '--silent', '-C', 'test/native-quality/sanitize');
+  const release = join(copy, 'src/native/build/Release');
+  mkdirSync(release, { recursive: true });
+  copyFileSync(join(copy, 'test/native-quality/sanitize/build/Release/vircommand.node'), join(release, 'vircommand.node'));
+  copyFileSync(helper, join(release, 'vircommand-helper'));
+  chmodSync(join(release, 'vircommand-helper'), 0o755);
+  run('npx', '--no-install', 'tsc', '-p', 'tsconfig.build.json');
+
+  const logs = join(copy, 'logs');
+  mkdirSync(logs);
+  const files = process.argv.length > 2 ? process.argv.slice(2) : DEFAULT;
+  const { status } = spawnSync(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...files.filter((file) => existsSync(join(copy, file)))], {
+    cwd: copy,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: {
+      ...process.env,
+      VIRCOMMAND_ENGINE: 'native',
+      LD_PRELOAD: asan,
+      // Only Node's processes write a log: `log_path` of a program that has no sanitizer says nothing.
+      ASAN_OPTIONS: `detect_leaks=1:log_path=${join(logs, 'asan')}:log_exe_name=1`,
+      UBSAN_OPTIONS: `print_stacktrace=1:log_path=${join(logs, 'ubsan')}`,
+      LSAN_OPTIONS: 'exitcode=0',
+    },
+  });
+  failed = status !== 0;
+
+  const reports = readdirSync(logs).flatMap((name) => readFileSync(join(logs, name), 'utf8').split(/\n\n(?=Direct leak|Indirect leak|=====)/));
+  const ours = reports.filter((report) => /vircommand\.node/.test(report));
+  for (const report of ours) console.error(report);
+  console.error(`test:sanitize: ${ours.length} findings in the addon, ${reports.length - ours.length} in Node itself.`);
+  failed ||= ours.length > 0;
+} finally {
+  rmSync(copy, { recursive: true });
+}
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,177 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { Command, LaunchError, PidFile, PidFileError } from 'vircommand';
+import { describe, expect, test } from 'vitest';
+import { eventually, exists, isRunning, processStat, rejection, useDirectory, useProcesses } from '../contract/tools.js';
+import { lanes, parentWords, resultIn, root, useNativeEngine } from './tools.js';
+
+useNativeEngine();
+const path = useDirectory();
+const keep = useProcesses();
+
+const sleeper = () => new Command('sleep', '600').daemonize();
+
+/** The pid that holds a lock on a file, as the kernel lists it. */
+function lockHolder(file: string): number | undefined {
+  const { ino } = statSync(file);
+  const line = readFileSync('/proc/locks', 'utf8').split('\n').find((row) => row.includes(`:${ino} `) && row.includes('POSIX'));
+  return line === undefined ? undefined : Number(line.trim().split(/\s+/)[4]);
+}
+
+/** The processes that execute this very Node, or our helper: what a failed start could leave. */
+const ours = () =>
+  readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && (Number(pid) !== process.pid) && /vircommand-helper|\/nowhere/.test(readlinkSync(`/proc/${pid}/exe`) + readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+    } catch {
+      // It is gone, or a thread of the kernel.
+      return false;
+    }
+  });
+
+const children = () => readdirSync('/proc').map(Number).filter((pid) => pid > 0 && processStat(pid)?.parent === process.pid);
+
+describe.for(lanes)('in the lane %s', ([, take]) => {
+  test('a daemon is nobody\'s child but init\'s, leads no session and no group, and has no terminal', async () => {
+    const { pid } = await take(sleeper()).run();
+    keep(pid);
+    const [, parent, group, session, terminal] = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ').map(Number);
+    expect(parent).not.toBe(process.pid);
+    expect(session).not.toBe(processStat(process.pid)?.session);
+    expect([session === pid, group, terminal]).toEqual([false, session, 0]);
+    expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/');
+    // The one in the middle, which leads the session, has been reaped.
+    expect(exists(session ?? 0)).toBe(false);
+    expect(children()).toEqual([]);
+  });
+
+  test('run() resolves when the program runs and its pidfile is written and locked by it', async () => {
+    const { pid, pidFile } = await take(sleeper()).pidFile(path('pid')).run();
+    keep(pid);
+    expect(pidFile).toBe(path('pid'));
+    expect(readFileSync(path('pid'), 'utf8')).toBe(String(pid));
+    expect(readFileSync(`/proc/${pid}/cmdline`, 'utf8')).toBe('sleep\0' + '600\0');
+    expect(lockHolder(path('pid'))).toBe(pid);
+    expect(await PidFile.readIfAlive(path('pid'))).toBe(pid);
+  });
+
+  test('it has its three descriptors, and the pidfile, by which it holds the lock', async () => {
+    const { pid } = await take(sleeper()).pidFile(path('pid')).run();
+    keep(pid);
+    const targets = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+    expect(targets.sort()).toEqual(['/dev/null', '/dev/null', '/dev/null', path('pid')].sort());
+  });
+
+  test('a second start is told who holds the pidfile, and starts nothing', async () => {
+    const { pid } = await take(sleeper()).pidFile(path('pid')).run();
+    keep(pid);
+    const error = await rejection(PidFileError, take(new Command('sh', '-c', 'echo >"$0"', path('ran')).daemonize()).pidFile(path('pid')).run());
+    expect([error.heldBy, error.path]).toEqual([pid, path('pid')]);
+    expect(error.message).toMatch(new RegExp(`^Pidfile '${path('pid')}' is held by process ${pid}\\b`));
+    expect(isRunning(pid)).toBe(true);
+    expect(readFileSync(path('pid'), 'utf8')).toBe(String(pid));
+    await eventually('nothing is left of the second', () => ours().length === 0);
+    expect(existsSync(path('ran'))).toBe(false);
+  });
+
+  test('the lock ends with the daemon, however it ends, and the file is taken over', async () => {
+    const first = await take(sleeper()).pidFile(path('pid')).run();
+    keep(first.pid);
+    process.kill(first.pid, 'SIGKILL');
+    await eventually('the first has ended', () => !isRunning(first.pid));
+    expect(readFileSync(path('pid'), 'utf8')).toBe(String(first.pid));
+    const second = await take(sleeper()).pidFile(path('pid')).run();
+    keep(second.pid);
+    expect(readFileSync(path('pid'), 'utf8')).toBe(String(second.pid));
+    expect(lockHolder(path('pid'))).toBe(second.pid);
+  });
+
+  test('what a longer pid left in the file is gone', async () => {
+    writeFileSync(path('pid'), '99999999999 and more\n');
+    const { pid } = await take(sleeper()).pidFile(path('pid')).run();
+    keep(pid);
+    expect(readFileSync(path('pid'), 'utf8')).toBe(String(pid));
+  });
+
+  test('a program that is not there rejects, and leaves no pidfile and no process', async () => {
+    const error = await rejection(LaunchError, take(new Command('/nowhere/at/all').daemonize()).pidFile(path('pid')).run());
+    expect([error.step, error.errno, error.path]).toEqual(['execve', 'ENOENT', '/nowhere/at/all']);
+    await eventually('nothing is left of it', () => ours().length === 0);
+    expect(existsSync(path('pid'))).toBe(false);
+    expect(children()).toEqual([]);
+  });
+
+  test('a step that fails before or after the pidfile rejects too, and leaves none', async () => {
+    const before = await rejection(LaunchError, take(sleeper()).limit('nofile', 2 ** 40).pidFile(path('pid')).run());
+    expect([before.step, existsSync(path('pid'))]).toEqual(['prlimit', false]);
+    const held = await rejection(LaunchError, take(sleeper()).passFd(2, { as: 1_048_575 }).pidFile(path('pid')).run());
+    expect([held.step, existsSync(path('pid'))]).toEqual(['dup2', false]);
+    expect(children()).toEqual([]);
+  });
+
+  test.for<[string, string, () => void]>([
+    ['in a directory that is not there', 'ENOENT', () => undefined],
+    ['that is a directory', 'EISDIR', () => mkdirSync(path('missing/pid'), { recursive: true })],
+    ['that is a symbolic link', 'ELOOP', () => {
+      mkdirSync(path('missing'));
+      symlinkSync('/dev/null', path('missing/pid'));
+    }],
+  ])('a pidfile %s is a PidFileError', async ([, errno, prepare]) => {
+    prepare();
+    const error = await rejection(PidFileError, take(sleeper()).pidFile(path('missing/pid')).run());
+    expect([error.errno, error.heldBy, error.path]).toEqual([errno, undefined, path('missing/pid')]);
+    expect(children()).toEqual([]);
+  });
+
+  test('pipes of a daemon are streams of the caller', async () => {
+    const { pid, stdin, stdout } = await take(new Command('cat').daemonize()).inputPipe().outputPipe().run();
+    keep(pid);
+    stdin?.write('hello');
+    const [chunk] = (await once(stdout ?? expect.fail(), 'data')) as [Buffer];
+    expect(chunk.toString()).toBe('hello');
+    const ended = once(stdout ?? expect.fail(), 'close');
+    stdin?.end();
+    stdout?.resume();
+    await ended;
+  });
+});
+
+const PARENTS = 5;
+const STARTS = 10;
+
+test('of fifty starts at once, from several processes, exactly one wins, and the others are told its pid', async () => {
+  const [program = '', ...words] = parentWords(
+    async ({ Command: Program }, { file, starts }) => {
+      const command = () => new Program('sleep', '600').daemonize().pidFile(file);
+      process.stdout.write('ready\n');
+      await process.getBuiltinModule('node:events').once(process.stdin, 'data');
+      process.stdin.destroy();
+      const outcomes = await Promise.allSettled(Array.from({ length: starts }, (_, index) => (index % 2 === 0 ? command() : command().clearCaps()).run()));
+      return outcomes.map((outcome) => {
+        if (outcome.status === 'fulfilled') return { pid: outcome.value.pid };
+        const { name, heldBy } = outcome.reason as { name: string; heldBy?: number };
+        return { name, heldBy };
+      });
+    },
+    { file: path('pid'), starts: STARTS },
+  );
+  const parents = Array.from({ length: PARENTS }, () => spawn(program, words, { cwd: root, env: { ...process.env, VIRCOMMAND_ENGINE: 'native' }, stdio: ['pipe', 'pipe', 'inherit'] }));
+  const outputs = parents.map(() => '');
+  await Promise.all(
+    parents.map(async (parent, index) => {
+      parent.stdout.on('data', (chunk: Buffer) => (outputs[index] = `${outputs[index] ?? ''}${chunk.toString()}`));
+      await once(parent.stdout, 'data');
+    }),
+  );
+  const closed = Promise.all(parents.map((parent) => once(parent, 'close')));
+  for (const parent of parents) parent.stdin.end('go');
+  await closed;
+  const told = outputs.flatMap((output) => resultIn(output, '') as { pid?: number; name?: string; heldBy?: number }[]);
+  const winners = told.flatMap(({ pid }) => pid ?? []);
+  for (const pid of winners) keep(pid);
+  expect(told).toHaveLength(PARENTS * STARTS);
+  expect(winners).toEqual([Number(readFileSync(path('pid'), 'utf8'))]);
+  const losers = told.filter(({ pid }) => pid === undefined);
+  expect(losers).toEqual(losers.map(() => ({ name: 'PidFileError', heldBy: winners[0] })));
+});

@@ -1,0 +1,99 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { Command, engineInfo, UnsupportedError } from 'vircommand';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { eventually, rejection } from '../contract/tools.js';
+import { lanes, launchFailure, outputOf, useNativeEngine } from './tools.js';
+
+useNativeEngine();
+
+/** A new control group, gone after the test; nothing where this process may not make one. */
+function makeControlGroup(name: string): string | undefined {
+  const mount = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/self/mounts', 'utf8'))?.[1];
+  const own = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1];
+  if (mount === undefined || own === undefined) return undefined;
+  const directory = `${mount}${own === '/' ? '' : own}/${name}`;
+  try {
+    mkdirSync(directory);
+  } catch {
+    // It is read-only, or another user's.
+    return undefined;
+  }
+  onTestFinished(async () => {
+    await eventually('the control group is empty', () => readFileSync(`${directory}/cgroup.procs`, 'utf8') === '');
+    rmdirSync(directory);
+  });
+  return directory;
+}
+
+const noGroup = 'there is no control group of version 2 here that this process may write to';
+
+describe.for(lanes)('control groups, in the lane %s', ([lane, take]) => {
+  test('cgroup() is entered by the program, and not by this process', async ({ skip }) => {
+    const directory = makeControlGroup(`vircommand-test-${process.pid}-${lane}`) ?? skip(noGroup);
+    const before = readFileSync('/proc/self/cgroup', 'utf8');
+    const text = await outputOf(take(new Command('cat', '/proc/self/cgroup')).cgroup(directory));
+    expect(directory.endsWith(/^0::(.*)$/m.exec(text)?.[1] ?? 'nowhere')).toBe(true);
+    expect(readFileSync('/proc/self/cgroup', 'utf8')).toBe(before);
+  });
+
+  test('the name of a control group may have letters of any language', async ({ skip }) => {
+    const directory = makeControlGroup(`vircommand-prüfung-${process.pid}-${lane}`) ?? skip(noGroup);
+    expect(await outputOf(take(new Command('cat', '/proc/self/cgroup')).cgroup(directory))).toContain('prüfung');
+  });
+
+  test('a directory that is no control group is a failure of that step', async () => {
+    expect(await launchFailure(take(new Command('true')).cgroup('/nowhere'))).toEqual({
+      step: 'cgroup',
+      errno: 'ENOENT',
+      sentence: "it could not enter the control group '/nowhere' (cgroup: ENOENT).",
+    });
+  });
+});
+
+describe.for(lanes)('core scheduling, in the lane %s', ([, take]) => {
+  test.for<[string, (command: Command) => Command]>([
+    ['runAlone', (command) => command.runAlone()],
+    ['runAmong', (command) => command.runAmong(process.pid)],
+  ])('%s() takes effect, or is refused with a reason where the kernel cannot', async ([method, ask]) => {
+    const error: unknown = await ask(take(new Command('true'))).run().then(() => undefined, (reason: unknown) => reason);
+    if (error === undefined) return;
+    // A kernel without core scheduling answers EINVAL, and one on a processor that runs one thread for each core, ENODEV.
+    expect(error).toBeInstanceOf(UnsupportedError);
+    expect(error).toMatchObject({ feature: method, engine: 'native' });
+  });
+
+  test('runAmong() a process that is not there is a failure of that step', async ({ skip }) => {
+    const works = await new Command('true').runAlone().run().then(() => true, () => false);
+    if (!works) skip('this kernel has no core scheduling');
+    expect(await launchFailure(take(new Command('true')).runAmong(0x3fff_ffff))).toMatchObject({ step: 'sched_core', errno: 'ESRCH' });
+  });
+});
+
+describe('labels', () => {
+  test('a SELinux label is refused with a reason where there is no SELinux', async ({ skip }) => {
+    if (existsSync('/sys/fs/selinux/enforce')) skip('this machine has SELinux');
+    const error = await rejection(UnsupportedError, new Command('true').selinuxLabel('system_u:object_r:bin_t:s0').run());
+    expect([error.feature, error.engine, error.why]).toEqual(['selinuxLabel', 'native', 'SELinux is not enabled on this machine']);
+    expect(engineInfo().refuses).toMatchObject({ selinux: error.why });
+  });
+
+  test('an AppArmor profile is refused with a reason where there is no AppArmor', async ({ skip }) => {
+    if (existsSync('/proc/self/attr/apparmor')) skip('this machine has AppArmor');
+    const error = await rejection(UnsupportedError, new Command('true').appArmorProfile('unconfined').run());
+    expect([error.feature, error.engine, error.why]).toEqual(['appArmorProfile', 'native', 'AppArmor is not enabled on this machine']);
+    expect(engineInfo().refuses).toMatchObject({ apparmor: error.why });
+  });
+
+  test.for(lanes)('an AppArmor profile is that of the program, in the lane %s', async ([, take], { skip }) => {
+    if (!existsSync('/proc/self/attr/apparmor')) skip('this machine has no AppArmor');
+    expect(await outputOf(take(new Command('cat', '/proc/self/attr/apparmor/current')).appArmorProfile('unconfined'))).toBe('unconfined\n');
+    expect(await launchFailure(take(new Command('true')).appArmorProfile('no-such-profile'))).toMatchObject({ step: 'apparmor', errno: 'ENOENT' });
+  });
+
+  test('a refused command starts nothing', async ({ skip }) => {
+    if (existsSync('/sys/fs/selinux/enforce')) skip('this machine has SELinux');
+    const before = readdirSync('/proc/self/fd').length;
+    await rejection(UnsupportedError, new Command('true').selinuxLabel('x').run());
+    expect(readdirSync('/proc/self/fd')).toHaveLength(before);
+  });
+});
