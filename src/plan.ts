@@ -75,6 +75,10 @@ export interface PlanOptions {
   readonly mode: LaunchMode;
   /** False: the program is not looked for, as in a dry run. Default: true. */
   readonly search?: boolean;
+  /** This process's variables byte for byte, where somebody knows them better than `host.env`. */
+  readonly inherited?: (() => readonly Uint8Array[]) | undefined;
+  /** The spec as the subject of an error, where the caller has made it already. */
+  readonly subject?: Subject;
 }
 
 /**
@@ -83,8 +87,7 @@ export interface PlanOptions {
  * @throws {LaunchError} with the step `path-search` if PATH gives no executable of that name.
  * @throws {UsageError} if the user that the program shall run as is not known here.
  */
-export function planLaunch(spec: CommandSpec, host: Host, { mode, search = true }: PlanOptions): LaunchPlan {
-  const subject = subjectOf(spec);
+export function planLaunch(spec: CommandSpec, host: Host, { mode, search = true, subject = subjectOf(spec), inherited }: PlanOptions): LaunchPlan {
   const { file, tried } = search ? findProgram(spec, subject, host) : { file: textOf(spec.argv[0]), tried: [] };
   const directory = plannedDirectory(spec, host);
   const descriptors = planDescriptors(spec, mode, host);
@@ -97,7 +100,7 @@ export function planLaunch(spec: CommandSpec, host: Host, { mode, search = true 
     file,
     tried,
     argv: spec.argv.map(toBytes),
-    envp: planEnvironment(spec, host),
+    envp: planEnvironment(spec, host, inherited),
     ...(directory === undefined ? {} : { directory }),
     descriptors,
     steps,
@@ -142,7 +145,8 @@ function findProgram(spec: CommandSpec, subject: Subject, host: Host): { file: s
 
 // ---------------------------------------------------------------- environment and directory
 
-function planEnvironment(spec: CommandSpec, host: Host): readonly Uint8Array[] {
+function planEnvironment(spec: CommandSpec, host: Host, inherited: PlanOptions['inherited']): readonly Uint8Array[] {
+  if (inherited !== undefined && spec.env === undefined && spec.listenFds === undefined) return inherited();
   const variables = new Map<string, ByteText>();
   if (spec.env !== undefined) {
     for (const [name, value] of spec.env) variables.set(name, value);

@@ -93,7 +93,7 @@ function quoteProgram(program: ByteText): string {
 }
 
 function startsWithDash(word: ByteText): boolean {
-  return toBytes(word)[0] === 0x2d;
+  return typeof word === 'string' ? word.startsWith('-') : toBytes(word)[0] === 0x2d;
 }
 
 function basename(program: ByteText): ByteText {

@@ -23,17 +23,28 @@ if (fileTooLarge >= 0) signals.splice(fileTooLarge, 1);
 
 const owned = new Set<Signalable>();
 let forget: (() => void) | undefined;
+let idle: NodeJS.Timeout | undefined;
+
+/** To put the handlers up and take them down again costs more than a launch: a series of commands keeps them. */
+const IDLE_MS = 100;
 
 /** From now on, the child ends at the latest when this process does. */
 export function own(child: Signalable): void {
   owned.add(child);
-  // The handlers for signals and for the exit are there only while there is something to clean up.
+  // The handlers for signals and for the exit are there only while there is something to clean up, and a moment longer.
   forget ??= onExit(endOwned);
 }
 
 /** The child has ended, or may outlive this process. */
 export function disown(child: Signalable): void {
   owned.delete(child);
+  if (owned.size > 0) return;
+  if (idle === undefined) idle = setTimeout(forgetWhenIdle, IDLE_MS).unref();
+  else idle.refresh();
+}
+
+function forgetWhenIdle(): void {
+  idle = undefined;
   if (owned.size > 0) return;
   forget?.();
   forget = undefined;

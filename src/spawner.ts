@@ -23,8 +23,8 @@ export interface Attachments {
 const LOG_LIMIT: CaptureLimit = { bytes: 64 * 1024, policy: 'headAndTail' };
 
 /** Decides a launch for the engine in use, which may be a dry run that needs no program to exist. */
-export function planFor(spec: CommandSpec, mode: LaunchMode, engine: Engine = selectEngine()): LaunchPlan {
-  return planLaunch(spec, thisHost, { mode, search: engine.name !== 'dry-run' });
+export function planFor(spec: CommandSpec, mode: LaunchMode, engine: Engine = selectEngine(), subject: Subject = subjectOf(spec)): LaunchPlan {
+  return planLaunch(spec, thisHost, { mode, search: engine.name !== 'dry-run', subject, inherited: engine.environment });
 }
 
 /** Starts a program that this process looks after. */
@@ -116,7 +116,7 @@ function prepare(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, 
   const { abortSignal } = attachments;
   if (abortSignal?.aborted === true) throw new LaunchError(subject, { step: 'abort', cause: abortSignal.reason });
   if (engine.name !== 'dry-run' && launchesAreForbidden()) throw forbidden(subject);
-  const plan = planFor(spec, mode, engine);
+  const plan = planFor(spec, mode, engine, subject);
   const refusal = engine.refusal(plan);
   if (refusal !== undefined) throw new UnsupportedError(subject, { ...refusal, engine: engine.name });
   const captures = makeCaptures(plan, attachments);

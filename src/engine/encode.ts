@@ -7,11 +7,11 @@ export interface Operation {
   readonly code: StepName;
   /** The place of the plan's step that it belongs to. */
   readonly step: number;
-  readonly a?: number | bigint;
-  readonly b?: number | bigint;
+  readonly a?: number | bigint | undefined;
+  readonly b?: number | bigint | undefined;
   /** A text, or an array of numbers. */
-  readonly text?: string | readonly number[];
-  readonly count?: number;
+  readonly text?: string | readonly number[] | undefined;
+  readonly count?: number | undefined;
 }
 
 /** A program to execute, and what to do before. */
@@ -31,23 +31,28 @@ const codes = new Map<StepName, number>(stepNames.map((name, index) => [name, in
 
 /** Writes a program as the flat buffer that decode.c reads. */
 export function encode({ file, argv, envp, operations }: Program): Buffer {
-  const fileBytes = Buffer.from(file);
-  const texts = operations.map(({ text }) => (typeof text === 'string' ? Buffer.from(text) : text));
-  const vectorsEnd = HEADER_SIZE + 4 * (argv.length + envp.length);
-  const operationsStart = (vectorsEnd + 7) & ~7;
+  const operationsStart = (HEADER_SIZE + 4 * (argv.length + envp.length) + 7) & ~7;
   const stringsStart = operationsStart + OPERATION_SIZE * operations.length;
-  let size = stringsStart + fileBytes.length + 1;
-  for (const word of argv) size += word.length + 1;
-  for (const entry of envp) size += entry.length + 1;
+  // UTF-8 takes three bytes for each unit of a string at most; what is too much is not handed on.
+  let room = stringsStart + 3 * file.length + 1;
+  for (const word of argv) room += word.length + 1;
+  for (const entry of envp) room += entry.length + 1;
   // An array starts at a multiple of four.
-  for (const text of texts) size += text === undefined ? 0 : text instanceof Uint8Array ? text.length + 1 : 4 * text.length + 3;
+  for (const { text } of operations) room += text === undefined ? 0 : typeof text === 'string' ? 3 * text.length + 1 : 4 * text.length + 3;
 
-  const buffer = Buffer.alloc(size);
+  // Its own memory, which starts at a multiple of eight and holds zeros.
+  const buffer = Buffer.from(new ArrayBuffer(room));
+  const words = new Uint32Array(buffer.buffer, 0, stringsStart >> 2);
   let end = stringsStart;
   const place = (bytes: Uint8Array): number => {
     const at = end;
     buffer.set(bytes, at);
     end += bytes.length + 1;
+    return at;
+  };
+  const placeText = (text: string): number => {
+    const at = end;
+    end += buffer.write(text, at) + 1;
     return at;
   };
   const placeArray = (numbers: readonly number[]): number => {
@@ -57,23 +62,37 @@ export function encode({ file, argv, envp, operations }: Program): Buffer {
     return at;
   };
 
-  for (const [index, word] of [MAGIC, VERSION, size, argv.length, envp.length, operations.length, place(fileBytes)].entries()) {
-    buffer.writeUInt32LE(word, 4 * index);
+  let at = HEADER_SIZE >> 2;
+  words[6] = placeText(file);
+  for (const word of argv) words[at++] = place(word);
+  for (const entry of envp) words[at++] = place(entry);
+  at = operationsStart >> 2;
+  for (const { code, step, a = 0, b = 0, text, count } of operations) {
+    words[at] = codes.get(code) ?? 0;
+    words[at + 1] = step;
+    writeLong(words, at + 2, a);
+    writeLong(words, at + 4, b);
+    if (text !== undefined) {
+      words[at + 6] = typeof text === 'string' ? placeText(text) : placeArray(text);
+      words[at + 7] = typeof text === 'string' ? end - 1 - words[at + 6]! : text.length;
+    }
+    if (count !== undefined) words[at + 7] = count;
+    at += OPERATION_SIZE >> 2;
   }
-  let at = HEADER_SIZE;
-  for (const word of argv) at = buffer.writeUInt32LE(place(word), at);
-  for (const entry of envp) at = buffer.writeUInt32LE(place(entry), at);
-  at = operationsStart;
-  for (const [index, { code, step, a = 0, b = 0, count }] of operations.entries()) {
-    const text = texts[index];
-    at = buffer.writeUInt32LE(codes.get(code) ?? 0, at);
-    at = buffer.writeUInt32LE(step, at);
-    at = buffer.writeBigUInt64LE(BigInt.asUintN(64, BigInt(a)), at);
-    at = buffer.writeBigUInt64LE(BigInt.asUintN(64, BigInt(b)), at);
-    at = buffer.writeUInt32LE(text === undefined ? 0 : text instanceof Uint8Array ? place(text) : placeArray(text), at);
-    at = buffer.writeUInt32LE(count ?? text?.length ?? 0, at);
+  words.set([MAGIC, VERSION, end, argv.length, envp.length, operations.length]);
+  return buffer.subarray(0, end);
+}
+
+/** Writes 64 bits. Most values are small numbers, which need no big ones. */
+function writeLong(words: Uint32Array, at: number, value: number | bigint): void {
+  if (typeof value === 'number' && value >= 0) {
+    words[at] = value;
+    words[at + 1] = value / 2 ** 32;
+    return;
   }
-  return buffer;
+  const bits = BigInt.asUintN(64, BigInt(value));
+  words[at] = Number(bits & 0xffff_ffffn);
+  words[at + 1] = Number(bits >> 32n);
 }
 
 /** A descriptor of the child, and the descriptor of this process that it comes from. */
@@ -86,7 +105,9 @@ export interface Move {
  * Orders moves so that none overwrites what a later one needs. A circle (3 to 4 and 4 to 3) is opened by putting one of its
  * descriptors aside, at a number that nobody uses. Moves of a descriptor to its own number come last: they unmark it.
  */
-export function orderMoves(moves: readonly Move[]): Move[] {
+export function orderMoves(moves: readonly Move[]): readonly Move[] {
+  // Where every source lies above every target, as it nearly always does, no move can be in another's way.
+  if (Math.min(...moves.map(({ from }) => from)) > Math.max(...moves.map(({ to }) => to))) return moves;
   const ordered: Move[] = [];
   const waiting = new Map(moves.filter(({ from, to }) => from !== to).map(({ from, to }) => [to, from]));
   const readers = new Map<number, number>();

@@ -2,6 +2,7 @@ import { existsSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
+import { isMainThread } from 'node:worker_threads';
 import { capabilityNames } from '../capabilities.js';
 import { errnoName } from '../errno.js';
 import { type CommandError, LaunchError, PidFileError, type Subject, UsageError } from '../errors.js';
@@ -49,6 +50,20 @@ export class NativeEngine implements Engine {
   constructor({ binding, helper }: Native) {
     this.#binding = binding;
     this.#helper = helper;
+  }
+
+  /** A worker's process.env is a copy of its own, which the kernel knows nothing of. */
+  readonly environment = isMainThread ? () => this.#environment() : undefined;
+
+  #environment(): Uint8Array[] {
+    const bytes = this.#binding.environment();
+    const entries: Uint8Array[] = [];
+    for (let start = 0, at = 0; at < bytes.length; at += 1) {
+      if (bytes[at] !== 0) continue;
+      entries.push(bytes.subarray(start, at));
+      start = at + 1;
+    }
+    return entries;
   }
 
   refusal(plan: LaunchPlan): Refusal | undefined {
@@ -273,7 +288,10 @@ interface Numbers {
 function operationsOf(plan: LaunchPlan, steps: readonly Step[], offset: number, numbers: Numbers): { envp: readonly Uint8Array[]; operations: Operation[] } {
   const listens = steps.some(({ step }) => step === 'listen_pid');
   const envp = listens ? [...plan.envp, Buffer.from(LISTEN_PID_ROOM)] : plan.envp;
-  const operations = steps.flatMap((step, index) => operationsFor(step, plan, numbers).map((operation) => ({ ...operation, step: offset + index })));
+  const operations: Operation[] = [];
+  for (const [index, step] of steps.entries()) {
+    for (const { code, a, b, text, count } of operationsFor(step, plan, numbers)) operations.push({ code, step: offset + index, a, b, text, count });
+  }
   return { envp, operations };
 }
 

@@ -79,6 +79,8 @@ export interface Engine {
   readonly usesLanes: boolean;
   /** How it differs from what a step says, for `explain()`; `undefined` where it does just that. */
   note(step: Step): string | undefined;
+  /** This process's variables byte for byte, where the engine can tell them: for plans that inherit them. */
+  readonly environment?: (() => readonly Uint8Array[]) | undefined;
   /** The first thing in the plan that this engine cannot do, or `undefined` if it can do all. */
   refusal(plan: LaunchPlan): Refusal | undefined;
   /** Starts the program. Rejects with a `LaunchError` that names the failed step; then nothing is left behind. */

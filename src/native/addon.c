@@ -201,6 +201,28 @@ static napi_value memory_file(napi_env env, napi_callback_info info) {
   return number(env, fd);
 }
 
+/*
+ * environment(): Buffer. Every variable as it is, each with its NUL. Only for the main thread, whose process.env this is:
+ * to ask process.env costs a call into the engine for each variable, and its strings lose bytes that are not UTF-8.
+ */
+static napi_value environment_bytes(napi_env env, napi_callback_info info) {
+  (void)info;
+  size_t size = 0;
+  for (char **entry = environ; entry != NULL && *entry != NULL; entry++) size += strlen(*entry) + 1;
+  napi_value result;
+  void *data;
+  CHECK(env, napi_create_buffer(env, size, &data, &result));
+  char *end = data;
+  for (char **entry = environ; entry != NULL && *entry != NULL; entry++) {
+    const size_t length = strlen(*entry) + 1;
+    if (length > size) break;
+    memcpy(end, *entry, length);
+    end += length;
+    size -= length;
+  }
+  return result;
+}
+
 /* closeAll(fds: Int32Array): closes what is 0 or above. */
 static napi_value close_all(napi_env env, napi_callback_info info) {
   size_t argc = 1, length;
@@ -419,6 +441,7 @@ NAPI_MODULE_INIT() {
       {"isPossible", NULL, is_possible, NULL, NULL, NULL, napi_enumerable, NULL},
       {"pipe", NULL, make_pipe, NULL, NULL, NULL, napi_enumerable, NULL},
       {"memoryFile", NULL, memory_file, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"environment", NULL, environment_bytes, NULL, NULL, NULL, napi_enumerable, NULL},
       {"closeAll", NULL, close_all, NULL, NULL, NULL, napi_enumerable, NULL},
       {"account", NULL, find_account, NULL, NULL, NULL, napi_enumerable, NULL},
       {"launch", NULL, launch_plan, NULL, NULL, NULL, napi_enumerable, NULL},

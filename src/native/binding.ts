@@ -10,6 +10,8 @@ export interface Binding {
   pipe(ends: Int32Array): number;
   /** Makes a file in memory that holds the bytes, and gives its descriptor or a negative errno. */
   memoryFile(bytes: Buffer): number;
+  /** The variables of this process as they are, each with a NUL after it. For the main thread only: others have copies. */
+  environment(): Buffer;
   /** Closes the descriptors that are 0 or above. */
   closeAll(fds: Int32Array): void;
   /** Name, uid, gid and groups of a user, `undefined` where there is none, or a negative errno. */
