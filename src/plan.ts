@@ -153,7 +153,12 @@ function planEnvironment(spec: CommandSpec, host: Host, inherited: PlanOptions['
   } else {
     for (const [name, value] of Object.entries(host.env)) if (value !== undefined) variables.set(name, value);
   }
-  if (spec.listenFds !== undefined) variables.set('LISTEN_FDS', String(spec.listenFds.length));
+  if (spec.listenFds !== undefined) {
+    // What this process was itself given by socket activation is not meant for its child.
+    variables.delete('LISTEN_PID');
+    variables.delete('LISTEN_FDNAMES');
+    variables.set('LISTEN_FDS', String(spec.listenFds.length));
+  }
   return Array.from(variables, ([name, value]) =>
     typeof value === 'string' ? Buffer.from(`${name}=${value}`) : Buffer.concat([Buffer.from(`${name}=`), toBytes(value)]),
   );

@@ -99,21 +99,24 @@ export class NativeEngine implements Engine {
   launchSync(plan: LaunchPlan, resources: LaunchResources): SyncProcess {
     const files = openFilesSync(plan);
     try {
-      return new NativeSyncProcess(this.#binding, this.#start(plan, files), plan, resources);
+      return new NativeSyncProcess(this.#binding, this.#start(plan, files, { waits: true }), plan, resources);
     } finally {
       this.#binding.closeAll(Int32Array.from(files.values()));
     }
   }
 
   #launch(plan: LaunchPlan, files: ReadonlyMap<number, number>, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
-    const started = this.#start(plan, files);
+    const started = this.#start(plan, files, { waits: false });
     if (started.pidfd < 0 && started.report < 0) return daemonProcess(started);
     return new NativeProcess(this.#binding, started, plan, resources).started;
   }
 
   /** Starts the child, and throws if a step of the fast lane failed. What the helper finds comes later, as a report. */
-  #start(plan: LaunchPlan, files: ReadonlyMap<number, number>): Started {
+  #start(plan: LaunchPlan, files: ReadonlyMap<number, number>, { waits }: { waits: boolean }): Started {
     const binding = this.#binding;
+    // What the child's end will need must be there before the child is.
+    const errno = binding.ready(waits ? 1 : 0);
+    if (errno !== 0) throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(errno), syscall: 'epoll_create1' });
     const ends = this.#makeEnds(plan, files);
     let lane: Lane | undefined;
     try {
@@ -121,6 +124,7 @@ export class NativeEngine implements Engine {
       const result = new Int32Array(RESULT_LENGTH);
       binding.launch(lane.program, result);
       const [pid = 0, pidfd = -1, failed, step = -1, errno = 0, holder = 0] = result;
+      if (failed !== 0 && step === HELPER_STEP) throw new LaunchError(plan.subject, { step: 'execve', errno: errnoName(errno), path: this.#helper });
       if (failed !== 0) throw failure(plan, { step, errno, holder });
       return { pid, pidfd, report: lane.report, ours: ends.ours, ...(lane.handshake === undefined ? {} : { handshake: lane.handshake }) };
     } catch (error) {
@@ -140,8 +144,7 @@ export class NativeEngine implements Engine {
     for (const { childFd, source } of plan.descriptors) {
       switch (source.kind) {
         case 'null':
-          this.#nullFd ??= openSync('/dev/null', 'r+');
-          sources.set(childFd, this.#nullFd);
+          sources.set(childFd, this.#nullDevice(plan, [...ours.values(), ...theirs]));
           break;
         case 'fd':
           sources.set(childFd, source.fd);
@@ -162,6 +165,18 @@ export class NativeEngine implements Engine {
       }
     }
     return { sources, ours, theirs };
+  }
+
+  /** One descriptor of /dev/null serves all launches. */
+  #nullDevice(plan: LaunchPlan, opened: readonly number[]): number {
+    try {
+      this.#nullFd ??= openSync('/dev/null', 'r+');
+      return this.#nullFd;
+    } catch (cause) {
+      this.#binding.closeAll(Int32Array.from(opened));
+      const { code = 'EIO' } = cause as NodeJS.ErrnoException;
+      throw new LaunchError(plan.subject, { step: 'open', errno: code, path: '/dev/null', wanted: 'be opened', cause });
+    }
   }
 
   /** Makes a pipe. Where there is none to be had, what was opened before is closed again. */
@@ -218,7 +233,7 @@ export class NativeEngine implements Engine {
       file: this.#helper,
       argv: ['vircommand-helper', String(planAt), String(reportAt)].map((word) => Buffer.from(word)),
       envp: [],
-      operations: [...first.operations, { code: 'execve', step: NO_STEP }],
+      operations: [...first.operations, { code: 'execve', step: HELPER_STEP }],
     });
     const theirs = [planFd, report.writeEnd];
     if (hands === undefined) return { program, report: report.readEnd, ours: [report.readEnd], theirs };
@@ -260,7 +275,7 @@ interface Started {
 }
 
 /** The place of what belongs to no step of the plan: to execute the helper. */
-const NO_STEP = 0xffff_ffff;
+const HELPER_STEP = 0x7fff_ffff;
 
 function unused(taken: Set<number>): number {
   let number = 3;
@@ -305,7 +320,7 @@ function operationsFor(step: Step, plan: LaunchPlan, numbers: Numbers): Unplaced
     case 'close_range':
       return gapsBetween(numbers.moves.map(({ to }) => to)).map(({ first, last }) => ({ code, a: first, b: last }));
     case 'cgroup':
-      return [{ code, text: `${step.directory}/cgroup.procs`, count: step.directory.length + 13 }];
+      return [{ code, text: `${step.directory}/cgroup.procs` }];
     case 'umask':
       return [{ code, a: step.mask }];
     case 'setpriority':
@@ -456,8 +471,10 @@ class Watch {
       }
     });
     if (this.#id < 0) {
-      process.kill(pid, 'SIGKILL');
-      binding.closeAll(Int32Array.from([...fds.subarray(0, 2), ...ours.values(), started.handshake?.ready ?? -1, started.handshake?.go ?? -1]));
+      // The child runs, and nobody could look after it, nor would anybody ever reap it.
+      if (pidfd >= 0) binding.undo(pidfd);
+      else process.kill(pid, 'SIGKILL');
+      binding.closeAll(Int32Array.from([report, ...ours.values(), started.handshake?.ready ?? -1, started.handshake?.go ?? -1]));
       throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(this.#id), syscall: 'epoll_ctl' });
     }
   }
@@ -487,7 +504,8 @@ function readEnd([code, status, heldOpen, inputWritten, userMs, systemMs, maxRss
   const exited = code === CLD_EXITED;
   return {
     exitCode: exited ? status : null,
-    signal: exited ? null : signalName(status),
+    // Code 0: somebody else in this process has reaped it, and nobody knows how it ended.
+    signal: exited || code === 0 ? null : signalName(status),
     coreDumped: code === CLD_DUMPED,
     outputHeldOpen: heldOpen !== 0,
     inputWritten,

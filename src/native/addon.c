@@ -15,6 +15,10 @@
 #include "steps.h"
 #include "watch.h"
 
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
 struct environment {
   napi_env env;
   napi_async_cleanup_hook_handle cleanup;
@@ -187,7 +191,9 @@ static napi_value memory_file(napi_env env, napi_callback_info info) {
   void *bytes;
   CHECK(env, napi_get_cb_info(env, info, &argc, &value, NULL, NULL));
   CHECK(env, napi_get_buffer_info(env, value, &bytes, &size));
-  const int fd = memfd_create("vircommand-plan", MFD_CLOEXEC);
+  /* Linux 6.3 can be told to refuse files that could be executed; older ones do not know the flag. */
+  int fd = memfd_create("vircommand-plan", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+  if (fd < 0 && errno == EINVAL) fd = memfd_create("vircommand-plan", MFD_CLOEXEC);
   if (fd < 0) return number(env, -errno);
   for (size_t written = 0; written < size;) {
     const ssize_t result = write(fd, (char *)bytes + written, size - written);
@@ -298,6 +304,17 @@ static napi_value launch_plan(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* undo(pidfd): ends a child that the watcher could not take, and reaps it. Closes the pidfd. */
+static napi_value undo(napi_env env, napi_callback_info info) {
+  size_t argc = 1;
+  napi_value value;
+  int32_t pidfd;
+  CHECK(env, napi_get_cb_info(env, info, &argc, &value, NULL, NULL));
+  CHECK(env, napi_get_value_int32(env, value, &pidfd));
+  launch_undo(pidfd);
+  return NULL;
+}
+
 static struct watcher *open_watcher(struct environment *environment, int waits) {
   uv_loop_t *loop = NULL;
   if (waits) {
@@ -307,6 +324,16 @@ static struct watcher *open_watcher(struct environment *environment, int waits) 
   if (environment->watcher != NULL) return environment->watcher;
   if (napi_get_uv_event_loop(environment->env, &loop) != napi_ok) return NULL;
   return environment->watcher = watcher_new(loop, &events, FIRST_WATCHED);
+}
+
+/* ready(waits: 0 or 1): makes the watcher if there is none, before there is a child that would need it; 0 or an errno */
+static napi_value ready(napi_env env, napi_callback_info info) {
+  size_t argc = 1;
+  napi_value value;
+  int32_t waits;
+  CHECK(env, napi_get_cb_info(env, info, &argc, &value, NULL, NULL));
+  CHECK(env, napi_get_value_int32(env, value, &waits));
+  return number(env, open_watcher(environment_of(env), waits) == NULL ? errno : 0);
 }
 
 /*
@@ -445,6 +472,8 @@ NAPI_MODULE_INIT() {
       {"closeAll", NULL, close_all, NULL, NULL, NULL, napi_enumerable, NULL},
       {"account", NULL, find_account, NULL, NULL, NULL, napi_enumerable, NULL},
       {"launch", NULL, launch_plan, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"undo", NULL, undo, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"ready", NULL, ready, NULL, NULL, NULL, napi_enumerable, NULL},
       {"watch", NULL, watch, NULL, NULL, NULL, napi_enumerable, NULL},
       {"turn", NULL, turn, NULL, NULL, NULL, napi_enumerable, NULL},
       {"signal", NULL, send_signal, NULL, NULL, NULL, napi_enumerable, NULL},

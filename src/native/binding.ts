@@ -18,6 +18,10 @@ export interface Binding {
   account(nameOrUid: string | number): [name: string, uid: number, gid: number, ...groups: number[]] | number | undefined;
   /** Starts a child by an encoded plan. Sets pid, pidfd, failed, step, errno, and the holder of a pidfile. Throws for bytes that are no plan. */
   launch(plan: Buffer, result: Int32Array): void;
+  /** Makes what {@link watch} needs, with the event loop (0) or without (1), and gives 0 or an errno. */
+  ready(waits: number): number;
+  /** Ends a child that {@link watch} could not take, and reaps it. Closes its pidfd. */
+  undo(pidfd: number): void;
   /**
    * Looks after a child: pidfd, report, input, stdout, stderr, stdout streamed, stderr streamed, read to the end, wait by turn().
    * Gives a number for the functions below, or a negative errno; then the descriptors are still the caller's.

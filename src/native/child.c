@@ -179,7 +179,8 @@ static long take_pidfile(const char *path, struct report *report) {
     if (result < 0) {
       if (result == -EACCES || result == -EAGAIN) {
         (void)SYS3(SYS_fcntl, fd, F_GETLK, &lock); /* Who holds it; if that cannot be told, the pid stays 0. */
-        report->daemon_pid = lock.l_type == F_UNLCK ? 0 : (int32_t)lock.l_pid;
+        /* A lock of another kind belongs to an open file, and to no process: its pid is -1. */
+        report->daemon_pid = lock.l_type == F_UNLCK || lock.l_pid < 0 ? 0 : (int32_t)lock.l_pid;
         return -EAGAIN;
       }
       return result;
@@ -187,6 +188,8 @@ static long take_pidfile(const char *path, struct report *report) {
     struct stat locked, found;
     result = SYS4(SYS_newfstatat, fd, "", &locked, AT_EMPTY_PATH);
     if (result < 0) return result;
+    /* A device or a FIFO cannot hold a pid, and must not be removed for that: think of /dev/null, and of root. */
+    if ((locked.st_mode & S_IFMT) != S_IFREG) return -EINVAL;
     result = SYS4(SYS_newfstatat, AT_FDCWD, path, &found, AT_SYMLINK_NOFOLLOW);
     if (result == -ENOENT || (result == 0 && (locked.st_ino != found.st_ino || locked.st_dev != found.st_dev))) {
       (void)SYS1(SYS_close, fd);

@@ -9,9 +9,11 @@
 #include "launch.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +22,9 @@
 
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x00001000
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
 #endif
 #ifndef P_PIDFD
 #define P_PIDFD 3
@@ -59,12 +64,54 @@ static void reap(int pidfd) {
   }
 }
 
+/* ---------------------------------------------------------------- children without a thread */
+
+/* The only state that threads share. A child that is over is nobody's concern but the kernel's, which keeps its entry. */
+static pthread_mutex_t adopted_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct adopted {
+  struct adopted *next;
+  int pidfd;
+} *adopted;
+
+void launch_adopt(int pidfd) {
+  struct adopted *entry = malloc(sizeof *entry);
+  if (entry == NULL) {
+    close(pidfd); /* Its entry in the process table stays until this process ends. */
+    return;
+  }
+  entry->pidfd = pidfd;
+  (void)pthread_mutex_lock(&adopted_lock); /* Fails only for a thread that holds it already. */
+  entry->next = adopted;
+  adopted = entry;
+  (void)pthread_mutex_unlock(&adopted_lock);
+}
+
+static void reap_adopted(void) {
+  if (adopted == NULL || pthread_mutex_trylock(&adopted_lock) != 0) return;
+  for (struct adopted **link = &adopted; *link != NULL;) {
+    struct adopted *entry = *link;
+    siginfo_t info = {0};
+    const int result = waitid((idtype_t)P_PIDFD, (id_t)entry->pidfd, &info, WEXITED | WNOHANG);
+    if (result == 0 && info.si_pid == 0) {
+      link = &entry->next; /* It still runs. */
+      continue;
+    }
+    *link = entry->next;
+    close(entry->pidfd);
+    free(entry);
+  }
+  (void)pthread_mutex_unlock(&adopted_lock);
+}
+
+/* ---------------------------------------------------------------- launching */
+
 void launch(const struct plan *plan, char *stack, struct launched *ret_launched) {
   struct launched launched = {.pidfd = -1};
   /* The child writes here while we sleep; the compiler must not think that it knows what stands in it. */
   volatile struct report *report = &launched.report;
   struct start start = {plan, (struct report *)report};
 
+  reap_adopted();
   const int pid = clone_blocked(child_main, &start, stack, &launched.pidfd);
   if (pid < 0) {
     launched.clone_errno = -pid;
@@ -79,6 +126,12 @@ void launch(const struct plan *plan, char *stack, struct launched *ret_launched)
     launched.pid = pid;
   }
   *ret_launched = launched;
+}
+
+void launch_undo(int pidfd) {
+  (void)SYS4(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); /* It may just have ended, which is as good. */
+  reap(pidfd);
+  close(pidfd);
 }
 
 static int probe_main(void *argument) {

@@ -18,6 +18,12 @@ enum { CHILD_STACK_SIZE = 64 * 1024 };
 /* Launches on a stack of CHILD_STACK_SIZE bytes, which can be used again afterwards. */
 void launch(const struct plan *plan, char *stack, struct launched *ret_launched);
 
+/* Ends a child that nobody can look after, and reaps it. Closes its pidfd. */
+void launch_undo(int pidfd);
+
+/* Takes over the pidfd of a child that outlives the thread which looked after it; it is reaped by a later launch of any thread. */
+void launch_adopt(int pidfd);
+
 /* Whether a vfork child really shares memory here, and clone() gives pidfds. User-mode emulators and sandboxes may not. */
 int launch_is_possible(char *stack);
 

@@ -19,6 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launch.h"
+
 #ifndef P_PIDFD
 #define P_PIDFD 3
 #endif
@@ -32,6 +34,8 @@ enum {
   READ_BUDGET = 1024 * 1024, /* what one output may bring in one turn of the loop, and the size of a busy pipe */
   LAST_READ = 16 * READ_BUDGET,
   WRITE_BUDGET = 1024 * 1024,
+  LARGEST_PIECE = 1024 * 1024 * 1024, /* A Buffer of Node 20 holds less than 4 GiB, however the output is watched. */
+  ID_MASK = 0x3fffffff, /* below the two kinds of watchers, which addon.c tells apart by the bit above */
 };
 
 enum role { ROLE_EXIT, ROLE_REPORT, ROLE_INPUT, ROLE_STDOUT, ROLE_STDERR, ROLES };
@@ -118,7 +122,7 @@ static int make_room(struct output *output, size_t room) {
 
 static void hand_over(struct process *process, int stream) {
   struct output *output = &process->outputs[stream];
-  if (!output->streamed || output->size == 0) return;
+  if (output->size == 0 || (!output->streamed && output->size < LARGEST_PIECE)) return;
   const struct piece piece = {output->bytes, output->size};
   output->bytes = NULL;
   output->size = output->capacity = 0;
@@ -216,9 +220,26 @@ static void unlink_process(struct process *process) {
   if (process->next != NULL) process->next->previous = process->previous;
 }
 
+/* Reads what a helper has to report. At the last look there is a report or there is none: nothing more will come. */
+static void take_report(struct process *process, int is_last) {
+  struct source *source = &process->sources[ROLE_REPORT];
+  struct report report = {0};
+  const ssize_t size = read(source->fd, &report, sizeof report);
+  if (size < 0 && (errno == EAGAIN || errno == EINTR) && !is_last) return;
+  if (size != sizeof report) report.failed = 0;
+  close_source(source);
+  if (process->sources[ROLE_EXIT].fd < 0 && !process->has_ended) {
+    process->has_ended = 1; /* A daemon: its report is all that there was to wait for. */
+    process->watcher->ended++;
+  }
+  process->watcher->events->on_report(process->context, &report);
+}
+
 /* The child is dead: reads what it left, and lets go of everything. What it leads to is told later, when nothing here is half done. */
 static void finish(struct process *process) {
   struct watcher *watcher = process->watcher;
+  /* epoll tells of 64 events at once: the end may be the last of them, and the report the first of the next. */
+  if (process->sources[ROLE_REPORT].fd >= 0) take_report(process, 1);
   for (int stream = 0; stream < OUTPUTS; stream++) {
     (void)read_output(process, stream, LAST_READ);
     hand_over(process, stream);
@@ -251,19 +272,9 @@ static void on_source(struct source *source) {
     case ROLE_EXIT:
       take_status(process);
       break;
-    case ROLE_REPORT: {
-      struct report report = {0};
-      const ssize_t size = read(source->fd, &report, sizeof report);
-      if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-      if (size != sizeof report) report.failed = 0;
-      close_source(source);
-      if (process->sources[ROLE_EXIT].fd < 0 && !process->has_ended) {
-        process->has_ended = 1; /* A daemon: its report is all that there was to wait for. */
-        process->watcher->ended++;
-      }
-      process->watcher->events->on_report(process->context, &report);
+    case ROLE_REPORT:
+      take_report(process, 0);
       break;
-    }
     case ROLE_INPUT:
       write_input(process);
       break;
@@ -314,7 +325,11 @@ struct watcher *watcher_new(uv_loop_t *loop, const struct watch_events *events, 
   if (watcher->epoll_fd < 0 || watcher->wake_fd < 0) goto fail;
   if (epoll_ctl(watcher->epoll_fd, EPOLL_CTL_ADD, watcher->wake_fd, &wake) < 0) goto fail;
   if (loop == NULL) return watcher;
-  if (uv_poll_init(loop, &watcher->poll, watcher->epoll_fd) < 0) goto fail;
+  const int result = uv_poll_init(loop, &watcher->poll, watcher->epoll_fd);
+  if (result < 0) {
+    errno = -result; /* Not every failure of libuv is one of the kernel, and a failure with 0 would look like none. */
+    goto fail;
+  }
   watcher->poll.data = watcher;
   (void)uv_poll_start(&watcher->poll, UV_READABLE, on_ready); /* Fails only on a closed handle. */
   uv_unref((uv_handle_t *)&watcher->poll);
@@ -343,8 +358,13 @@ static void on_closed(uv_handle_t *handle) {
 void watcher_close(struct watcher *watcher, void (*callback)(void *context), void *context) {
   for (struct process *process = watcher->processes, *next; process != NULL; process = next) {
     next = process->next;
-    const int pidfd = process->sources[ROLE_EXIT].fd;
-    if (process->is_kept && pidfd >= 0) {
+    struct source *exit = &process->sources[ROLE_EXIT];
+    const int pidfd = exit->fd;
+    if (!process->is_kept && pidfd >= 0) {
+      (void)epoll_ctl(watcher->epoll_fd, EPOLL_CTL_DEL, pidfd, NULL);
+      exit->fd = -1;
+      launch_adopt(pidfd);
+    } else if (pidfd >= 0) {
       siginfo_t info;
       (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); /* It may just have ended, which is as good. */
       while (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 && errno == EINTR) {
@@ -359,6 +379,19 @@ void watcher_close(struct watcher *watcher, void (*callback)(void *context), voi
   watcher->closed_context = context;
   if (watcher->has_loop) uv_close((uv_handle_t *)&watcher->poll, on_closed);
   else free_watcher(watcher);
+}
+
+static struct process *find(struct watcher *watcher, uint32_t id) {
+  struct process *process = watcher->processes;
+  while (process != NULL && process->id != id) process = process->next;
+  return process;
+}
+
+/* The numbers begin again after a thousand million launches; a long-lived process gets there. */
+static uint32_t next_id(struct watcher *watcher) {
+  do watcher->last_id = (watcher->last_id & ~ID_MASK) | ((watcher->last_id + 1) & ID_MASK);
+  while ((watcher->last_id & ID_MASK) == 0 || find(watcher, watcher->last_id) != NULL);
+  return watcher->last_id;
 }
 
 uint32_t watch_start(struct watcher *watcher, const struct watch_options *options) {
@@ -389,16 +422,10 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
   process->next = watcher->processes;
   if (process->next != NULL) process->next->previous = process;
   watcher->processes = process;
-  process->id = ++watcher->last_id;
+  process->id = next_id(watcher);
   keep(process, 1);
   write_input(process);
   return process->id;
-}
-
-static struct process *find(struct watcher *watcher, uint32_t id) {
-  struct process *process = watcher->processes;
-  while (process != NULL && process->id != id) process = process->next;
-  return process;
 }
 
 int watch_signal(struct watcher *watcher, uint32_t id, int signal) {

@@ -121,15 +121,20 @@ describe('the parent is left as it was found:', () => {
   test('handlers of signals are there only while something runs', async () => {
     const { pids, ended } = await parent(`${HANDLERS}
       const counts = [handlers()];
+      // They stay for a moment, since a series of commands would put them up and down for each.
+      const settled = async () => {
+        for (let turn = 0; turn < 500 && handlers() > counts[0]; turn += 1) await new Promise((resolve) => setTimeout(resolve, 20));
+        return handlers();
+      };
       const child = await sleeper().runAsync();
       counts.push(handlers());
       await child.abort();
-      counts.push(handlers());
+      counts.push(await settled());
       await new Command('true').run();
-      counts.push(handlers());
+      counts.push(await settled());
       await sleeper().daemonize().run().then(({ pid }) => process.kill(pid));
       (await new Command('true').runAsync()).release();
-      counts.push(handlers());
+      counts.push(await settled());
       await ready(...counts);`);
     expect(await ended).toBe(0);
     const [before = -1, during = -1, ...after] = pids;
