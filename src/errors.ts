@@ -152,6 +152,13 @@ interface Explanation {
 
 function explainFailure(failure: LaunchFailure): Explanation {
   const path = failure.path === undefined ? 'it' : `'${failure.path}'`;
+  // Whatever wanted a descriptor, it is not to blame.
+  switch (failure.errno) {
+    case 'EMFILE':
+      return { what: 'this process has no descriptor left', wayOut: 'Close some, or raise its limit (`ulimit -n`).' };
+    case 'ENFILE':
+      return { what: 'the system has no file handle left', wayOut: 'Look at /proc/sys/fs/file-nr.' };
+  }
   switch (failure.step) {
     case 'abort':
       return { what: `its signal was aborted before the start: ${reasonText(failure.cause)}` };
@@ -163,18 +170,8 @@ function explainFailure(failure: LaunchFailure): Explanation {
       return explainOpen(failure, path);
     case 'execve':
       return explainExec(failure, path);
-    case 'sched_core':
-      if (failure.errno !== 'EINVAL' && failure.errno !== 'ENODEV') break;
-      return {
-        what: 'there is no core scheduling on this machine',
-        wayOut: 'It takes a kernel with CONFIG_SCHED_CORE and a processor with more than one thread to a core. Leave runAlone() and runAmong() out.',
-      };
   }
   switch (failure.errno) {
-    case 'EMFILE':
-      return { what: 'this process has no descriptor left', wayOut: 'Close some, or raise its limit (`ulimit -n`).' };
-    case 'ENFILE':
-      return { what: 'the system has no file handle left', wayOut: 'Look at /proc/sys/fs/file-nr.' };
     case 'EAGAIN':
       return {
         what: 'the kernel makes no further process for this user',

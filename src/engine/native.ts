@@ -5,7 +5,7 @@ import type { Readable, Writable } from 'node:stream';
 import { isMainThread } from 'node:worker_threads';
 import { capabilityNames } from '../capabilities.js';
 import { errnoName } from '../errno.js';
-import { type CommandError, LaunchError, PidFileError, type Subject, UsageError } from '../errors.js';
+import { type CommandError, LaunchError, PidFileError, type Subject, UnsupportedError, UsageError } from '../errors.js';
 import { commandLineOf } from '../host.js';
 import { type Binding, type Native, watchEvents } from '../native/binding.js';
 import type { LaunchPlan, Step } from '../plan.js';
@@ -382,7 +382,7 @@ const refusals: Partial<Record<Step['step'], () => string | undefined>> = {
   apparmor: () => (existsSync('/proc/self/attr/apparmor') ? undefined : 'AppArmor is not enabled on this machine'),
 };
 
-function failure(plan: LaunchPlan, { step: index, errno: number, holder }: { step: number; errno: number; holder: number }): LaunchError | PidFileError {
+function failure(plan: LaunchPlan, { step: index, errno: number, holder }: { step: number; errno: number; holder: number }): CommandError {
   const errno = errnoName(number);
   const step = plan.steps[index];
   if (step === undefined) return new LaunchError(plan.subject, { step: 'clone', errno });
@@ -390,6 +390,10 @@ function failure(plan: LaunchPlan, { step: index, errno: number, holder }: { ste
     return errno === 'EAGAIN'
       ? new PidFileError(step.path, { heldBy: { pid: holder, command: commandLineOf(holder) } }, plan.subject)
       : new PidFileError(step.path, { action: 'written', errno, syscall: 'open' }, plan.subject);
+  }
+  if (step.step === 'sched_core' && (errno === 'EINVAL' || errno === 'ENODEV')) {
+    const why = 'there is no core scheduling on this machine: it takes a kernel with CONFIG_SCHED_CORE and more than one thread to a core';
+    return new UnsupportedError(plan.subject, { feature: step.by, engine: 'native', why });
   }
   return new LaunchError(plan.subject, explainStepFailure(plan, step, errno));
 }

@@ -72,7 +72,7 @@ const faults: readonly Fault[] = [
   { kind: 'daemon', inject: ['execve:error=ENOEXEC'], expected: 'LaunchError execve ENOEXEC' },
   { kind: 'sync', inject: ['execve:error=ENOEXEC'], expected: 'LaunchError execve ENOEXEC' },
   // The helper: it cannot be executed, cannot read its plan, and one of its steps fails.
-  { kind: 'helper', inject: ['execve:error=ENOMEM'], expected: 'LaunchError clone ENOMEM' },
+  { kind: 'helper', inject: ['execve:error=ENOMEM'], expected: 'LaunchError execve ENOMEM' },
   { kind: 'helper-piped', inject: ['execve:error=EACCES:when=2'], expected: 'LaunchError execve EACCES' },
   { kind: 'helper-piped', inject: ['pread64:error=EIO'], expected: 'LaunchError clone EIO' },
   { kind: 'helper-piped', inject: ['capset:error=EPERM'], expected: 'LaunchError capset EPERM' },

@@ -81,7 +81,7 @@ describe('the child in shared memory', () => {
     });
     const [child = []] = childrenIn(traces);
     expect(names(child)).toEqual([
-      'rt_sigaction', 'setsid', 'dup3', 'close_range', 'umask', 'setpriority', 'openat', 'write', 'close', 'prlimit64', 'getpid',
+      'rt_sigaction', 'setsid', 'dup3', 'close_range', 'umask', 'setpriority', 'openat', 'write', 'close', 'getpid', 'prlimit64',
       'chdir', 'prctl', 'getppid', 'rt_sigprocmask', 'execve',
     ]);
   });
