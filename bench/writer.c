@@ -1,0 +1,16 @@
+/* Writes as many MiB as it is told to its standard output, as fast as the reader takes them. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int main(int argc, char **argv) {
+  static char block[64 * 1024];
+  size_t left = argc > 1 ? (size_t)atol(argv[1]) << 20 : 0;
+  memset(block, 'x', sizeof block);
+  while (left > 0) {
+    const ssize_t written = write(1, block, left < sizeof block ? left : sizeof block);
+    if (written < 0) return 1;
+    left -= (size_t)written;
+  }
+  return 0;
+}
