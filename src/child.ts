@@ -182,8 +182,12 @@ export class Child {
   async #stop(report: Omit<StopReport, 'sent'>, sequence = this.#launched.spec.stopSequence): Promise<void> {
     if (this.#stopping !== undefined && sequence !== abortSequence) return;
     const { process, startedAt } = this.#launched;
+    // Too much output stays too much, even where the program has ended before anybody could be signaled.
+    if (report.reason === 'output-limit') this.#stopping ??= { ...report, sent: [] };
     process.stopReading();
-    for (const [signal, graceMs] of stopSteps(sequence)) {
+    // What stands before its handshake has every signal blocked, and nothing of its own to tidy up.
+    const steps = process.handshake?.isPending === true ? stopSteps([['SIGKILL', 0]]) : stopSteps(sequence);
+    for (const [signal, graceMs] of steps) {
       if (this.#hasEnded) return;
       try {
         if (!process.signal(signal)) return;

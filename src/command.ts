@@ -6,6 +6,7 @@ import { type CapabilityName, capabilityNames } from './capabilities.js';
 import type { Child } from './child.js';
 import { combinationMistakes } from './combinations.js';
 import { startDaemon } from './daemonize.js';
+import { publishing } from './events.js';
 import { givingAway, givingAwaySync, goneDescriptors } from './descriptors.js';
 import { type Call, Draft, type Flag } from './draft.js';
 import { engineInfo, selectEngine } from './engine/select.js';
@@ -44,7 +45,8 @@ export interface CaptureOptions {
 export type Limit = number | bigint | 'unlimited';
 
 /** A hook's answer: nothing, or 0, to go on. */
-export type HookAnswer = number | undefined;
+// eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- most hooks end without a word, and their type says void.
+export type HookAnswer = number | void;
 
 /** A hook that runs in the child before the program: self-contained, since it runs in a process of its own. */
 export type PreExecHook = URL | ((opaque: never) => HookAnswer | Promise<HookAnswer>);
@@ -148,6 +150,13 @@ export class Command {
    * const again = Command.fromSpec(JSON.parse(JSON.stringify(new Command('true').spec())) as CommandSpec);
    */
   static fromSpec(spec: CommandSpec): Command {
+    const problem = shapeProblem(spec);
+    if (problem !== undefined) {
+      const wrong = new Command('');
+      wrong.#draft.mistakes.splice(0);
+      wrong.#draft.mistake({ method: 'fromSpec', values: [spec] }, problem);
+      return wrong;
+    }
     const command = new Command(argumentOf(spec.argv[0] ?? ''));
     for (const { method, values } of callsOf(spec)) (command[method] as (...values: readonly unknown[]) => Command).apply(command, [...values]);
     const { preExecHook } = spec;
@@ -541,6 +550,7 @@ export class Command {
    */
   outputBuffer(target: { readonly encoding: 'buffer' }): this & HasStdout<Buffer>;
   outputBuffer(target?: OutputBuffer | { readonly encoding?: BufferEncoding }): this & HasStdout<string>;
+  outputBuffer(target: OutputBuffer | CaptureOptions | undefined): this & HasStdout<string | Buffer>;
   outputBuffer(target?: OutputBuffer | CaptureOptions): this {
     if (target instanceof OutputBuffer) this.#stdoutBuffer ??= target;
     return this.#capture('stdout', 'outputBuffer', target);
@@ -556,6 +566,7 @@ export class Command {
    */
   errorBuffer(target: { readonly encoding: 'buffer' }): this & HasStderr<Buffer>;
   errorBuffer(target?: OutputBuffer | { readonly encoding?: BufferEncoding }): this & HasStderr<string>;
+  errorBuffer(target: OutputBuffer | CaptureOptions | undefined): this & HasStderr<string | Buffer>;
   errorBuffer(target?: OutputBuffer | CaptureOptions): this {
     if (target instanceof OutputBuffer) this.#stderrBuffer ??= target;
     return this.#capture('stderr', 'errorBuffer', target);
@@ -992,22 +1003,29 @@ export class Command {
     const daemon: Mistake[] =
       this.#draft.single.daemonize === true ? [{ call: 'runSync()', problem: 'a daemon is not waited for; start it with run(), which resolves when it is running' }] : [];
     return givingAwaySync(this.#data(), () => {
-      this.#assertNoMistakes(daemon);
-      return spawnSync(this.#specFor('run'), this.#attachments());
+      const spec = publishing(() => {
+        this.#assertNoMistakes(daemon);
+        return this.#specFor('run');
+      });
+      return spawnSync(spec, this.#attachments());
     });
   }
 
   /**
    * Replaces this process by the program. Returns only by throwing. Answers to `virCommandExec`.
    *
-   * @throws {UnsupportedError} in the portable engine.
+   * @throws {UnsupportedError} always, in this version.
    */
   exec(): never {
-    throw this.#unsupported('exec', 'Node has no dependable way to replace its own process');
+    throw this.#unsupported('exec', 'this version has no way yet to replace its own process');
   }
 
   async #start<T>(mode: LaunchMode, launch: (spec: CommandSpec, attachments: Attachments) => Promise<T>): Promise<T> {
-    return givingAway(this.#data(), async () => launch(this.#specFor(mode), this.#attachments()));
+    return givingAway(this.#data(), async () => {
+      // What fails later, the launch itself publishes.
+      const spec = publishing(() => this.#specFor(mode));
+      return launch(spec, this.#attachments());
+    });
   }
 
   #attachments(): Attachments {
@@ -1090,6 +1108,18 @@ export class Command {
   #unsupported(feature: string, why: string): UnsupportedError {
     return new UnsupportedError(subjectOf(this.#data()), { feature, engine: selectEngine().name, why });
   }
+}
+
+/** What of a value keeps it from being read as a spec at all. What it says is checked call by call. */
+function shapeProblem(spec: unknown): string | undefined {
+  if (typeof spec !== 'object' || spec === null) return `a spec is an object, and this is ${describeKind(spec)}`;
+  const { version, argv, stdin, stdout, stderr, ...rest } = spec as Partial<Record<keyof CommandSpec, unknown>>;
+  if (version !== 1) return 'it is no spec of the version 1, as spec() gives it';
+  if (!Array.isArray(argv)) return 'it has no argv, the array of the program and its arguments';
+  if (![stdin, stdout, stderr].every((stream) => typeof stream === 'object' && stream !== null)) return 'it lacks one of stdin, stdout and stderr';
+  const lists = ['secretArgs', 'env', 'descriptors', 'listenFds', 'limits', 'allowCaps', 'groups', 'stopSequence'] as const;
+  const wrong = lists.find((name) => rest[name] !== undefined && !Array.isArray(rest[name]));
+  return wrong === undefined ? undefined : `its field ${wrong} is no array`;
 }
 
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -23,7 +23,6 @@ export async function startDaemon(spec: CommandSpec, attachments: Attachments): 
 
   if (writesPidFile) await published(assertUnheld(pidFile, subject));
   const { process } = await launch(spec, 'daemon', attachments, engine);
-  process.unref();
   if (writesPidFile) {
     try {
       await published(claim(pidFile, process.pid, subject));
@@ -33,6 +32,7 @@ export async function startDaemon(spec: CommandSpec, attachments: Attachments): 
       throw error;
     }
   }
+  process.unref();
   const { pid, stdin, stdout, stderr } = process;
   return new DaemonResult({ command: subject.command, pid, pidFile, stdin, stdout, stderr }, process.handshake?.notify.bind(process.handshake));
 

@@ -1,7 +1,8 @@
 import { channel } from 'node:diagnostics_channel';
+import { EventEmitter } from 'node:events';
 import { debuglog } from 'node:util';
 import { toBytes } from './bytes.js';
-import type { CommandError } from './errors.js';
+import { CommandError } from './errors.js';
 import { formatDuration, type RunResult } from './result.js';
 import { type CommandSpec, printable } from './spec.js';
 
@@ -34,6 +35,21 @@ const exits = channel('vircommand:exit');
 const errors = channel('vircommand:error');
 const debug = debuglog('vircommand');
 
+/** An event whose spec is there for whoever asks, and in no log that prints the event: it holds variables and secret arguments. */
+function withHiddenSpec<Event extends { readonly spec: CommandSpec | undefined }>({ spec, ...shown }: Event): Event {
+  return Object.defineProperty(shown, 'spec', { value: spec }) as unknown as Event;
+}
+
+/** Runs something and publishes the error that it throws. */
+export function publishing<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof CommandError) publishError({ command: error.command, spec: error.spec, error });
+    throw error;
+  }
+}
+
 /** Node's own channels for starts, which monitoring tools listen to. */
 const node = channel('child_process');
 const nodeStart = channel('tracing:child_process.spawn:start');
@@ -41,14 +57,15 @@ const nodeEnd = channel('tracing:child_process.spawn:end');
 const nodeError = channel('tracing:child_process.spawn:error');
 
 export function publishLaunch(event: LaunchEvent): void {
-  if (launches.hasSubscribers) launches.publish(event);
+  if (launches.hasSubscribers) launches.publish(withHiddenSpec(event));
 }
 
 /** What `child_process` would have published: for an engine that goes past it. Secret arguments are hidden. */
 export function publishAsNode(spec: CommandSpec, pid: number | undefined, error?: CommandError): void {
   if (![node, nodeStart, nodeEnd, nodeError].some((each) => each.hasSubscribers)) return;
   const spawnargs = printable(spec, { env: false }).argv.map((word) => toBytes(word).toString());
-  const process = { pid, spawnfile: spawnargs[0], spawnargs };
+  // Whoever listens expects a ChildProcess, and hangs listeners on it.
+  const process = Object.assign(new EventEmitter(), { pid, spawnfile: spawnargs[0], spawnargs, exitCode: null, signalCode: null, stdin: null, stdout: null, stderr: null });
   node.publish({ process });
   nodeStart.publish({ process, options: {} });
   if (error === undefined) nodeEnd.publish({ process });
@@ -57,13 +74,13 @@ export function publishAsNode(spec: CommandSpec, pid: number | undefined, error?
 
 /** Tells of an end, on the channel and, under `NODE_DEBUG=vircommand`, as a line on standard error. */
 export function publishExit(event: ExitEvent): void {
-  if (exits.hasSubscribers) exits.publish(event);
+  if (exits.hasSubscribers) exits.publish(withHiddenSpec(event));
   if (!debug.enabled) return;
   const { exitCode, signal, durationMs, pid } = event.result;
   debug('%s (pid %d): %s after %s', event.command, pid, signal ?? `exit code ${String(exitCode)}`, formatDuration(durationMs));
 }
 
 export function publishError(event: ErrorEvent): void {
-  if (errors.hasSubscribers) errors.publish(event);
+  if (errors.hasSubscribers) errors.publish(withHiddenSpec(event));
   if (debug.enabled) debug('%s', event.error.message.split('\n', 1)[0]);
 }

@@ -188,7 +188,7 @@ describe('the table in README.md', () => {
   test('marks as refused exactly what the native engine refuses on every machine', async ({ skip }) => {
     useNative(skip);
     for (const method of marked('refused')) await refusal(method);
-    const elsewhere = new Set(['selinuxLabel', 'appArmorProfile']);
+    const elsewhere = new Set(['selinuxLabel', 'appArmorProfile', 'runAlone', 'runAmong']);
     for (const method of marked('native')) if (!elsewhere.has(method)) expect(await outcome(method), method).not.toBeInstanceOf(UnsupportedError);
   });
 

@@ -1,12 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Buffer } from 'node:buffer';
 import { PassThrough, Readable } from 'node:stream';
+import { inspect } from 'node:util';
 import { toBytes } from '../bytes.js';
 import type { LaunchPlan } from '../plan.js';
 import { printCommand } from '../quote.js';
-import type { SignalName } from '../signals.js';
+import { type SignalName, signalNumber } from '../signals.js';
 import { type CommandSpec, printable } from '../spec.js';
-import type { Engine, EngineProcess, LaunchResources } from './types.js';
+import type { Engine, EngineProcess, LaunchResources, ProcessEnd, SyncProcess } from './types.js';
 
 /** How a command that is not really run shall seem to end. What is left out: exit code 0, no signal, no output. */
 export interface DryRunResponse {
@@ -67,39 +68,62 @@ export class DryRunEngine implements Engine {
   }
 
   async launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
-    this.commands.push(printCommand(printable(plan.spec, { env: true })));
-    this.specs.push(plan.spec);
-    const inputText = Buffer.from(resources.input ?? []).toString();
-    const { exitCode = 0, signal = null, stdout = '', stderr = '' } = (await this.#respond?.(plan.spec, inputText)) ?? {};
-
-    const out = Buffer.from(stdout as string);
-    const err = Buffer.from(stderr as string);
-    const shared = plan.descriptors[2]?.source.kind === 'stdout';
-    resources.captures.get(1)?.write(shared ? Buffer.concat([out, err]) : out);
-    resources.captures.get(2)?.write(err);
-    const forCaller = (fd: number): boolean => {
-      const source = plan.descriptors[fd]?.source;
-      return source?.kind === 'pipe' && source.for === 'caller';
-    };
+    const end = finish(plan, resources, await this.#answer(plan, resources));
+    const shakesHands = plan.steps.some(({ step }) => step === 'handshake');
     return {
       pid: NO_SUCH_PID,
-      stdin: forCaller(0) ? new PassThrough().resume() : null,
-      stdout: forCaller(1) ? Readable.from([shared ? Buffer.concat([out, err]) : out], { objectMode: false }) : null,
-      stderr: forCaller(2) ? Readable.from([err], { objectMode: false }) : null,
-      ended: Promise.resolve({
-        exitCode: signal === null ? exitCode : null,
-        signal,
-        coreDumped: false,
-        outputHeldOpen: false,
-        inputWritten: plan.spec.stdin.from === 'buffer' ? toBytes(plan.spec.stdin.data).length : 0,
-        resourceUsage: undefined,
-      }),
+      ...end.streams,
+      ended: Promise.resolve(end.end),
       signal: () => false,
       stopReading: () => undefined,
       ref: () => undefined,
       unref: () => undefined,
+      ...(shakesHands ? { handshake: { wait: () => Promise.resolve(), notify: () => Promise.resolve(), isPending: false, failure: undefined } } : {}),
     };
   }
+
+  launchSync(plan: LaunchPlan, resources: LaunchResources): SyncProcess {
+    const answer = this.#answer(plan, resources);
+    if (answer instanceof Promise) throw new TypeError('respond() gave a promise, and runSync() cannot wait for one; answer at once.');
+    const { end } = finish(plan, resources, answer);
+    return { pid: NO_SUCH_PID, signal: () => false, stopReading: () => undefined, turn: () => end };
+  }
+
+  #answer(plan: LaunchPlan, resources: LaunchResources): DryRunResponse | undefined | Promise<DryRunResponse | undefined> {
+    this.commands.push(printCommand(printable(plan.spec, { env: true })));
+    this.specs.push(plan.spec);
+    return this.#respond?.(plan.spec, Buffer.from(resources.input ?? []).toString());
+  }
+}
+
+/** Ends a command as the answer says. */
+function finish(plan: LaunchPlan, resources: LaunchResources, answer: DryRunResponse | undefined) {
+  const { exitCode = 0, signal = null, stdout = '', stderr = '' } = answer ?? {};
+  if (!Number.isInteger(exitCode)) throw new TypeError(`respond() gave the exit code ${inspect(exitCode)}; it is a whole number.`);
+  if (signal !== null && signalNumber(signal) === undefined) throw new TypeError(`respond() gave the signal ${inspect(signal)}; write its name, as 'SIGTERM'.`);
+  const out = Buffer.from(stdout as string);
+  const err = Buffer.from(stderr as string);
+  const shared = plan.descriptors[2]?.source.kind === 'stdout';
+  resources.captures.get(1)?.write(shared ? Buffer.concat([out, err]) : out);
+  resources.captures.get(2)?.write(err);
+  const forCaller = (fd: number): boolean => {
+    const source = plan.descriptors[fd]?.source;
+    return source?.kind === 'pipe' && source.for === 'caller';
+  };
+  const end: ProcessEnd = {
+    exitCode: signal === null ? exitCode : null,
+    signal,
+    coreDumped: false,
+    outputHeldOpen: false,
+    inputWritten: plan.spec.stdin.from === 'buffer' ? toBytes(plan.spec.stdin.data).length : 0,
+    resourceUsage: undefined,
+  };
+  const streams = {
+    stdin: forCaller(0) ? new PassThrough().resume() : null,
+    stdout: forCaller(1) ? Readable.from([shared ? Buffer.concat([out, err]) : out], { objectMode: false }) : null,
+    stderr: forCaller(2) ? Readable.from([err], { objectMode: false }) : null,
+  };
+  return { end, streams };
 }
 
 let guards = 0;

@@ -5,7 +5,7 @@ import type { Readable, Writable } from 'node:stream';
 import { isMainThread } from 'node:worker_threads';
 import { capabilityNames } from '../capabilities.js';
 import { errnoName } from '../errno.js';
-import { type CommandError, LaunchError, PidFileError, type Subject, UnsupportedError, UsageError } from '../errors.js';
+import { type CommandError, LaunchError, PidFileError, type Subject, UsageError } from '../errors.js';
 import { commandLineOf } from '../host.js';
 import { type Binding, type Native, watchEvents } from '../native/binding.js';
 import type { LaunchPlan, Step } from '../plan.js';
@@ -68,7 +68,7 @@ export class NativeEngine implements Engine {
 
   refusal(plan: LaunchPlan): Refusal | undefined {
     for (const step of plan.steps) {
-      const why = refusals[step.step]?.();
+      const why = refusals[step.step]?.(this.#binding);
       if (why !== undefined) return { feature: step.by, why };
     }
     return undefined;
@@ -76,12 +76,12 @@ export class NativeEngine implements Engine {
 
   /** The steps that it refuses on this machine, each with the reason. */
   refuses(): Partial<Record<StepName, string>> {
-    const refused = Object.entries(refusals).map(([step, ask]) => [step, ask()] as const);
+    const refused = Object.entries(refusals).map(([step, ask]) => [step, ask(this.#binding)] as const);
     return Object.fromEntries(refused.filter(([, why]) => why !== undefined));
   }
 
   note({ step }: Step): string | undefined {
-    const why = refusals[step]?.();
+    const why = refusals[step]?.(this.#binding);
     return why === undefined ? undefined : `refused: ${why}`;
   }
 
@@ -338,7 +338,7 @@ function operationsFor(step: Step, plan: LaunchPlan, numbers: Numbers): Unplaced
     case 'apparmor':
       return [{ code, text: `exec ${step.label}` }];
     case 'capbset_drop':
-      return [{ code, a: capabilityBits(step.keep), b: toleratesNothing(plan) ? 1 : 0 }];
+      return [{ code, a: capabilityBits(step.keep), b: mayLackPrivileges(plan) ? 1 : 0 }];
     case 'capset':
     case 'cap_ambient':
       return [{ code, a: capabilityBits(step.keep) }];
@@ -372,11 +372,13 @@ const capabilityBits = (names: readonly string[]): bigint =>
   names.reduce((bits, name) => bits | (1n << BigInt((capabilityNames as readonly string[]).indexOf(name))), 0n);
 
 /** libvirt lets a caller without privileges drop the privileges that it does not have, as long as nothing else was asked. */
-const toleratesNothing = ({ steps }: LaunchPlan): boolean => process.geteuid?.() !== 0 && !steps.some(({ step }) => step === 'setuid' || step === 'setgid' || step === 'cap_ambient');
+const mayLackPrivileges = ({ steps }: LaunchPlan): boolean => process.geteuid?.() !== 0 && !steps.some(({ step }) => step === 'setuid' || step === 'setgid' || step === 'cap_ambient');
 
 // ---------------------------------------------------------------- refusals and failures
 
-const refusals: Partial<Record<Step['step'], () => string | undefined>> = {
+const refusals: Partial<Record<Step['step'], (binding: Binding) => string | undefined>> = {
+  sched_core: (binding) =>
+    binding.hasCoreScheduling() ? undefined : 'there is no core scheduling on this machine: it takes a kernel with CONFIG_SCHED_CORE, and a processor with several threads to a core',
   hook: () => 'this version has no hook runner yet',
   selinux: () => (existsSync('/sys/fs/selinux/enforce') ? undefined : 'SELinux is not enabled on this machine'),
   apparmor: () => (existsSync('/proc/self/attr/apparmor') ? undefined : 'AppArmor is not enabled on this machine'),
@@ -390,10 +392,6 @@ function failure(plan: LaunchPlan, { step: index, errno: number, holder }: { ste
     return errno === 'EAGAIN'
       ? new PidFileError(step.path, { heldBy: { pid: holder, command: commandLineOf(holder) } }, plan.subject)
       : new PidFileError(step.path, { action: 'written', errno, syscall: 'open' }, plan.subject);
-  }
-  if (step.step === 'sched_core' && (errno === 'EINVAL' || errno === 'ENODEV')) {
-    const why = 'there is no core scheduling on this machine: it takes a kernel with CONFIG_SCHED_CORE and more than one thread to a core';
-    return new UnsupportedError(plan.subject, { feature: step.by, engine: 'native', why });
   }
   return new LaunchError(plan.subject, explainStepFailure(plan, step, errno));
 }
@@ -620,6 +618,10 @@ class NativeHandshake implements Handshake {
       });
     });
     this.#ready.catch(() => undefined);
+  }
+
+  get isPending(): boolean {
+    return !this.#isNotified;
   }
 
   wait(): Promise<void> {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "accounts.h"
@@ -151,9 +152,8 @@ static void on_end(void *data, const struct process_end *end, struct piece outpu
   (void)napi_close_handle_scope(env, scope);
 }
 
-/* The environment is going, and its references go with it. */
 static void on_discard(void *context) {
-  free(context);
+  forget(context);
 }
 
 static const struct watch_events events = {on_report, on_output, on_discard, on_end};
@@ -171,6 +171,16 @@ static napi_value is_possible(napi_env env, napi_callback_info info) {
   (void)info;
   napi_value result;
   CHECK(env, napi_get_boolean(env, launch_is_possible(environment_of(env)->stack), &result));
+  return result;
+}
+
+/* hasCoreScheduling(): boolean. To ask for one's own cookie changes nothing. */
+static napi_value has_core_scheduling(napi_env env, napi_callback_info info) {
+  enum { SCHED_CORE = 62, GET = 0, THREAD = 0 };
+  (void)info;
+  unsigned long cookie = 0;
+  napi_value result;
+  CHECK(env, napi_get_boolean(env, prctl(SCHED_CORE, GET, 0, THREAD, &cookie) == 0, &result));
   return result;
 }
 
@@ -466,6 +476,7 @@ NAPI_MODULE_INIT() {
   CHECK(env, napi_add_async_cleanup_hook(env, on_environment_end, environment, &environment->cleanup));
   const napi_property_descriptor functions[] = {
       {"isPossible", NULL, is_possible, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"hasCoreScheduling", NULL, has_core_scheduling, NULL, NULL, NULL, napi_enumerable, NULL},
       {"pipe", NULL, make_pipe, NULL, NULL, NULL, napi_enumerable, NULL},
       {"memoryFile", NULL, memory_file, NULL, NULL, NULL, napi_enumerable, NULL},
       {"environment", NULL, environment_bytes, NULL, NULL, NULL, napi_enumerable, NULL},

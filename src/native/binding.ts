@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url';
 export interface Binding {
   /** Whether a child can share this process's memory here, and the kernel gives pidfds. */
   isPossible(): boolean;
+  /** Whether the kernel and the processor know core scheduling. */
+  hasCoreScheduling(): boolean;
   /** Makes a pipe, both ends closed on exec, and gives 0 or an errno. */
   pipe(ends: Int32Array): number;
   /** Makes a file in memory that holds the bytes, and gives its descriptor or a negative errno. */

@@ -7,9 +7,11 @@ export interface EngineUnderTest {
   readonly tellsRealTimeSignals: boolean;
   /** Descriptors that this process inherited without close-on-exec do not reach the program. */
   readonly closesInherited: boolean;
+  /** The working directory is entered with the rights of the user that the program runs as. */
+  readonly entersDirectoryAsUser: boolean;
 }
 
 export const engines: Readonly<Record<EngineUnderTest['name'], EngineUnderTest>> = {
-  native: { name: 'native', passesBytes: true, tellsRealTimeSignals: true, closesInherited: true },
-  portable: { name: 'portable', passesBytes: false, tellsRealTimeSignals: false, closesInherited: false },
+  native: { name: 'native', passesBytes: true, tellsRealTimeSignals: true, closesInherited: true, entersDirectoryAsUser: true },
+  portable: { name: 'portable', passesBytes: false, tellsRealTimeSignals: false, closesInherited: false, entersDirectoryAsUser: false },
 };

@@ -27,7 +27,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     environmentContract(engine);
     pathSearchContract();
     failedStartContract();
-    scarcityContract();
+    scarcityContract(engine);
     inputContract();
     outputContract();
     outputLimitContract();

@@ -4,13 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadNative } from '../../src/native/binding.js';
 import { isRoot } from '../contract/tools.js';
 import { has, here } from './tools.js';
 
 /**
- * Every system call of a launch that can fail is made to fail, once, by strace, in a process of its own. Whatever it is: the
+ * Every system call of a launch that can fail is made to fail, once, by strace, in another process. Whatever it is: the
  * launch ends in one error that names the step, and leaves nothing behind; the next one goes well.
  */
 interface Fault {
@@ -120,34 +120,50 @@ interface Balance {
   readonly again: unknown;
 }
 
-/** What a launch comes to while calls of it fail, and what is there afterwards. */
-async function fail({ kind, inject, words = [] }: Fault, directory: string): Promise<{ outcome: Outcome; balance: Balance }> {
-  const program = spawn(process.execPath, [here('programs/fault.js'), kind, directory, ...words], { env: { ...process.env, VIRCOMMAND_ENGINE: 'native' } });
-  let tracer: ChildProcessWithoutNullStreams | undefined;
-  try {
-    const said = createInterface({ input: program.stdout })[Symbol.asyncIterator]();
-    const next = async (): Promise<string> => ((await said.next()) as { value?: string }).value ?? `the program died: ${await errors}`;
-    const errors = program.stderr.toArray().then((pieces) => Buffer.concat(pieces as Buffer[]).toString());
-    expect(await next()).toBe('"ready"');
+/** A process that launches one kind of command. It takes one fault after the other. */
+class Launcher {
+  readonly #program: ChildProcessWithoutNullStreams;
+  readonly #lines: AsyncIterator<string>;
+  readonly #errors: Promise<string>;
+  readonly #directory = mkdtempSync(join(tmpdir(), 'vircommand-fault-'));
 
+  constructor(kind: string, temperature: 'cold' | 'warm') {
+    const env = { ...process.env, VIRCOMMAND_ENGINE: 'native' };
+    this.#program = spawn(process.execPath, [here('programs/fault.js'), kind, this.#directory, temperature], { env });
+    this.#lines = createInterface({ input: this.#program.stdout })[Symbol.asyncIterator]();
+    this.#errors = this.#program.stderr.toArray().then((pieces) => Buffer.concat(pieces as Buffer[]).toString());
+  }
+
+  /** What a launch comes to while calls of it fail, and what is there afterwards. */
+  async fail({ inject, words = [] }: Fault): Promise<{ outcome: Outcome; balance: Balance }> {
+    expect(await this.#next()).toBe('ready');
     const calls = inject.flatMap((call) => ['-e', `inject=${call.includes(':when=') ? call : `${call}:when=1`}`]);
-    tracer = spawn('strace', ['-f', '-o', '/dev/null', '-p', String(program.pid), ...calls]);
-    await attached(tracer);
-    program.stdin.write('x');
-    const outcome = await next();
-
-    tracer.kill('SIGTERM');
-    await once(tracer, 'close');
-    tracer = undefined;
-    program.stdin.write('x');
-    const balance = await next();
-    return { outcome: JSON.parse(outcome) as Outcome, balance: JSON.parse(balance) as Balance };
-  } finally {
-    tracer?.kill('SIGKILL');
-    if (program.exitCode === null && program.signalCode === null) {
-      program.kill('SIGKILL');
-      await once(program, 'close');
+    const tracer = spawn('strace', ['-f', '-o', '/dev/null', '-p', String(this.#program.pid), ...calls]);
+    let outcome: Outcome;
+    try {
+      await attached(tracer);
+      this.#program.stdin.write(words.includes('sacrifice') ? 's' : 'x');
+      outcome = (await this.#next()) as Outcome;
+    } finally {
+      tracer.kill('SIGTERM');
+      await once(tracer, 'close');
     }
+    this.#program.stdin.write('x');
+    return { outcome, balance: (await this.#next()) as Balance };
+  }
+
+  async end(): Promise<void> {
+    if (this.#program.exitCode === null && this.#program.signalCode === null) {
+      this.#program.kill('SIGKILL');
+      await once(this.#program, 'close');
+    }
+    rmSync(this.#directory, { recursive: true });
+  }
+
+  async #next(): Promise<unknown> {
+    const { value, done } = await this.#lines.next();
+    if (done === true) throw new Error(`The launching process died: ${await this.#errors}`);
+    return JSON.parse(value);
   }
 }
 
@@ -169,24 +185,30 @@ describe.concurrent('a launch of which a system call fails', () => {
     else missing = await whyNot();
   });
 
+  /** Processes that wait for their next fault, by the kind of command that they launch. One that failed a test gets none. */
+  const idle = new Map<string, Launcher[]>();
+  const all: Launcher[] = [];
+  afterAll(async () => {
+    for (const launcher of new Set(all)) await launcher.end();
+  });
+
   const cases = isRoot ? [...asRoot, ...faults] : faults;
   test.for(cases.map((fault) => [fault.kind, fault.inject.join(' and '), fault.words?.join(' ') ?? 'warm', fault] as const))(
     '%s, %s, %s: one error names it, nothing is left behind, and the next launch goes well',
     async ([, , , fault], { expect, skip }) => {
       if (missing !== undefined) skip(missing);
-      const directory = mkdtempSync(join(tmpdir(), 'vircommand-fault-'));
-      try {
-        const { outcome, balance } = await fail(fault, directory);
-        expect(short(outcome), outcome.message).toBe(fault.expected);
-        expect(balance.left, 'pidfiles').toEqual(fault.leaves ?? []);
-        expect(balance.again).toBe('ran');
-        // A watcher that was made by a launch that failed afterwards stays, as after any launch.
-        if (fault.words?.includes('cold') !== true) expect(balance.after).toEqual(balance.before);
-        else expect(balance.after).toMatchObject({ children: 0, zombies: 0 });
-        expect(balance.end).toEqual(balance.before);
-      } finally {
-        rmSync(directory, { recursive: true });
-      }
+      const isCold = fault.words?.includes('cold') === true;
+      const launcher = (isCold ? undefined : idle.get(fault.kind)?.pop()) ?? new Launcher(fault.kind, isCold ? 'cold' : 'warm');
+      all.push(launcher);
+      const { outcome, balance } = await launcher.fail(fault);
+      expect(short(outcome), outcome.message).toBe(fault.expected);
+      expect(balance.left, 'pidfiles').toEqual(fault.leaves ?? []);
+      expect(balance.again).toBe('ran');
+      // A watcher that was made by a launch that failed afterwards stays, as after any launch.
+      if (isCold) expect(balance.after).toMatchObject({ children: 0, zombies: 0 });
+      else expect(balance.after).toEqual(balance.before);
+      expect(balance.end).toEqual(balance.before);
+      if (!isCold) idle.set(fault.kind, [...(idle.get(fault.kind) ?? []), launcher]);
     },
   );
 });

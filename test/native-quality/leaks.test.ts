@@ -8,7 +8,7 @@ import { loadNative } from '../../src/native/binding.js';
 import { here, setting } from './tools.js';
 
 /** How often a program is started; the other kinds in proportion. 20000 for a night's run. */
-const RUNS = setting('VIRCOMMAND_LEAK_RUNS', 1000);
+const RUNS = setting('VIRCOMMAND_LEAK_RUNS', 600);
 const FEWER = Math.ceil(RUNS / 10);
 const FEWEST = Math.ceil(RUNS / 20);
 

@@ -66,12 +66,12 @@ describe('the steps of the child', () => {
       { step: 'setpriority', by: 'nice', nice: 3 },
       { step: 'oom_score_adj', by: 'oomScoreAdjust', score: -7 },
       { step: 'sched_core', by: 'runAmong', among: 5 },
-      { step: 'prlimit', by: 'limit', limit: { resource: 'nofile', soft: 100, hard: 'unlimited' } },
-      { step: 'prlimit', by: 'limit', limit: { resource: 'core', soft: 0, hard: 0 } },
       { step: 'listen_pid', by: 'listenFds' },
       { step: 'hook', by: 'preExecHook', hook: { module: 'file:///hook.js' } },
       { step: 'selinux', by: 'selinuxLabel', label: 'label' },
       { step: 'apparmor', by: 'appArmorProfile', label: 'profile' },
+      { step: 'prlimit', by: 'limit', limit: { resource: 'nofile', soft: 100, hard: 'unlimited' } },
+      { step: 'prlimit', by: 'limit', limit: { resource: 'core', soft: 0, hard: 0 } },
       { step: 'capbset_drop', by: 'clearCaps', keep: ['CAP_KILL'] },
       { step: 'setgroups', by: 'user', groups: [100, 4, 27] },
       { step: 'setgid', by: 'user', id: 100 },
@@ -86,7 +86,7 @@ describe('the steps of the child', () => {
     ]);
   });
 
-  test('of a daemon begin with its session, its directory and its second fork, and lock the pidfile after the limits', () => {
+  test('of a daemon begin with its session, its directory and its second fork, and lock the pidfile before the limits', () => {
     const daemon = prog().daemonize().newSession().pidFile('run/p').maxFiles(9).outputFile('/log').errorToOutput().user('joe');
     const { steps, directory, mode, lane } = plan(daemon, 'daemon');
     const descriptors = [
@@ -102,8 +102,8 @@ describe('the steps of the child', () => {
       { step: 'daemon-fork', by: 'daemonize' },
       { step: 'dup2', by: '', descriptors },
       { step: 'close_range', by: '', keep: [0, 1, 2] },
-      { step: 'prlimit', by: 'limit', limit: { resource: 'nofile', soft: 9, hard: 9 } },
       { step: 'pidfile', by: 'pidFile', path: '/work/run/p' },
+      { step: 'prlimit', by: 'limit', limit: { resource: 'nofile', soft: 9, hard: 9 } },
       { step: 'setgroups', by: 'user', groups: [100, 4, 27] },
       { step: 'setgid', by: 'user', id: 100 },
       { step: 'setuid', by: 'user', id: 1000 },
@@ -196,7 +196,7 @@ test('the limit of open files that Node found at its start comes first, unless a
 
 test('explain() shows no lane where the engine has none', () => {
   const text = explainPlan(plan(prog()), { ...engine, name: 'portable', usesLanes: false }, 'no other');
-  expect(text).toContain('\n  engine       portable: no other\n  steps        1. sigaction');
+  expect(text).toContain('\n  engine       portable: no other\n  steps        1.  sigaction');
 });
 
 test.each([
@@ -237,21 +237,21 @@ test('explain() prints the plan for a person, without values of variables and wi
                nothing else
   engine       native: it is there
   lane         hook runner: a Node process runs the hook, takes the remaining steps and becomes the program
-  steps        1. cgroup        enters the control group /sys/fs/cgroup/x
-               2. sigaction     every signal back to its default action
-               3. setsid        a session of its own
-               4. dup2          places descriptors 0, 1, 2, 3
-               5. close_range   closes all but 0, 1, 2, 3
-               6. umask         umask 000 [in its own way]
-               7. setpriority   nice 3
-               8. oom_score_adj out-of-memory score -7
-               9. sched_core    the core-scheduling group of process 5
-               10. prlimit       nofile 100 (hard unlimited)
-               11. prlimit       core 0 (hard 0)
-               12. listen_pid    sets LISTEN_PID to its own pid
-               13. hook          runs file:///hook.js
-               14. selinux       SELinux label label
-               15. apparmor      AppArmor profile profile
+  steps        1.  cgroup        enters the control group /sys/fs/cgroup/x
+               2.  sigaction     every signal back to its default action
+               3.  setsid        a session of its own
+               4.  dup2          places descriptors 0, 1, 2, 3
+               5.  close_range   closes all but 0, 1, 2, 3
+               6.  umask         umask 000 [in its own way]
+               7.  setpriority   nice 3
+               8.  oom_score_adj out-of-memory score -7
+               9.  sched_core    the core-scheduling group of process 5
+               10. listen_pid    sets LISTEN_PID to its own pid
+               11. hook          runs file:///hook.js
+               12. selinux       SELinux label label
+               13. apparmor      AppArmor profile profile
+               14. prlimit       nofile 100 (hard unlimited)
+               15. prlimit       core 0 (hard 0)
                16. capbset_drop  drops from the bounding set all but CAP_KILL
                17. setgroups     groups 100, 4, 27
                18. setgid        gid 100

@@ -1,14 +1,14 @@
-// Launches a command while somebody makes a system call fail, and prints as JSON how that ended and what it has left behind.
-// Arguments: the kind of command, an empty directory, and words: `cold` (no launch before), `sacrifice` (one launch and one
-// write, whatever comes of them, with the fault in place before the launch that counts).
+// Launches a command while somebody makes a system call fail, prints as JSON how that ended and what it has left behind,
+// and begins again. Arguments: the kind of command, an empty directory, and `warm` (there was a launch before) or `cold`.
 //
-// It says `ready` on standard output, waits for a byte, launches, prints how that ended, waits for another byte, and counts.
+// It says `ready` and waits for a byte; for an `s`, it sacrifices one launch and one write, whatever comes of them, to the
+// fault. It launches, prints how that ended, waits for another byte, and counts.
 import { openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'vircommand';
 import { settle, useTemporary } from '../../fixtures/counters.js';
 
-const [, , kind, directory, ...words] = process.argv;
+const [, , kind, directory, temperature] = process.argv;
 useTemporary(directory);
 const pidFile = join(directory, 'a.pid');
 
@@ -63,11 +63,13 @@ const launch = () =>
     ({ name, code, step, errno, syscall, message, heldBy }) => ({ name, code, step, errno, syscall, message, heldBy }),
   );
 
-/** Waits for a byte while the event loop stands still. Standard input may be set not to block. */
+/** Waits for a byte while the event loop stands still, and gives it. Standard input may be set not to block. */
 function wait() {
+  const byte = Buffer.alloc(1);
   for (;;) {
     try {
-      return readSync(0, Buffer.alloc(1));
+      if (readSync(0, byte) === 0) process.exit();
+      return String(byte);
     } catch (error) {
       if (error.code !== 'EAGAIN') throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
@@ -78,24 +80,25 @@ function wait() {
 const say = (value) => writeSync(1, `${JSON.stringify(value)}\n`);
 
 const nothing = openSync('/dev/null', 'w');
-if (!words.includes('cold')) await launch();
+const isCold = temperature === 'cold';
+if (!isCold) await launch();
 const before = await settle();
-say('ready');
-wait();
-if (words.includes('sacrifice')) {
-  await launch();
-  try {
-    writeSync(nothing, 'x');
-  } catch {
-    // That was the first write of this thread; the child's is another.
+for (;;) {
+  say('ready');
+  if (wait() === 's') {
+    await launch();
+    try {
+      writeSync(nothing, 'x');
+    } catch {
+      // That was the first write of this thread; the child's is another.
+    }
   }
+  say(await launch());
+  wait();
+  // What a watcher needs is made at the first launch, and stays: with a fault before it, the first that goes well makes it.
+  const after = await settle(before);
+  const left = readdirSync(directory).filter((name) => name.endsWith('.pid'));
+  const again = await launch();
+  const end = isCold ? before : await settle(before);
+  say({ before, after, left, again: again.name === 'none' ? 'ran' : again, end });
 }
-const outcome = await launch();
-say(outcome);
-wait();
-// What a watcher needs is made at the first launch, and stays: with a fault before it, the first that goes well makes it.
-const after = await settle(before);
-const left = readdirSync(directory).filter((name) => name.endsWith('.pid'));
-const again = await launch();
-const end = words.includes('cold') ? undefined : await settle(before);
-say({ before, after, left, again: again.name === 'none' ? 'ran' : again, end: end ?? before });
