@@ -127,7 +127,9 @@ export async function claim(path: string, pid: number, subject: Subject): Promis
     }
   } catch (cause) {
     await PidFile.remove(draft);
-    throw cause instanceof PidFileError ? cause : fileError(path, 'written', cause, subject);
+    if (cause instanceof PidFileError) throw cause;
+    // Which of our own calls found out means nothing to the reader: the file could not be made.
+    throw fileError(path, 'written', Object.assign(cause as NodeJS.ErrnoException, { syscall: 'open' }), subject);
   }
 }
 

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { Command, ExitError, OutputBuffer } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { exists, rejection, sh, useDirectory } from './tools.js';
+import { exists, processStat, rejection, sh, useDirectory } from './tools.js';
 
 /** Writes this text to both streams. */
 const toBoth = (text: string): Command => sh('printf %s "$1"; printf %s "$1" >&2', text).outputBuffer().errorBuffer();
@@ -79,6 +79,13 @@ export function outputLimitContract(): void {
       const both = new OutputBuffer();
       const result = await sh('printf 12345; printf 67890 >&2; printf 12345').outputBuffer(both).errorBuffer(both).outputLimit(10).run();
       expect([String(both), result.outputTruncated, result.outputBytes.stdout]).toEqual(['1234567890', true, 15]);
+    });
+
+    test('too much is too much, even if the program has ended before anybody looked', async () => {
+      const child = await new Command('seq', '5000').outputBuffer().outputLimit(1000, 'kill').runAsync();
+      // The event loop stands until the program is over: nobody is left to be signaled.
+      while (processStat(child.pid)?.state !== 'Z');
+      expect(await rejection(ExitError, child.wait({ check: false }))).toMatchObject({ reason: 'output-limit' });
     });
 
     test('the totals count what was not kept, to the byte', async () => {

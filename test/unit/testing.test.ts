@@ -255,3 +255,28 @@ describe('the scope of a dryRun()', () => {
     return { outside, start };
   }
 });
+
+describe('a dry run of what waits', () => {
+  test('answers runSync() at once, and refuses a promise there', () => {
+    using dry = dryRun({ respond: ({ argv }) => (argv[1] === 'later' ? Promise.resolve({}) : { stdout: 'answer' }) });
+    expect(absent().outputBuffer().runSync().stdout).toBe('answer');
+    expect(() => absent('later').runSync()).toThrow('respond() gave a promise, and runSync() cannot wait for one');
+    expect(dry.commands).toHaveLength(2);
+  });
+
+  test('shakes hands', async () => {
+    using dry = dryRun();
+    const child = await absent().requireHandshake().runAsync();
+    await child.handshakeWait();
+    await child.handshakeNotify();
+    await child.wait();
+    const daemon = await absent().daemonize().requireHandshake().run();
+    await daemon.handshakeNotify();
+    expect(dry.commands).toHaveLength(2);
+  });
+
+  test.for([[{ exitCode: 'x' }, 'exit code'], [{ signal: 'SIGKIL' }, 'signal']] as const)('refuses the answer %o', async ([answer, what]) => {
+    using _dry = dryRun({ respond: () => answer as never });
+    await expect(absent().run()).rejects.toThrow(`respond() gave the ${what}`);
+  });
+});
