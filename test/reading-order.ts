@@ -23,6 +23,8 @@ export const readingOrder: readonly string[] = [
   'engine/files.ts',
   'engine/socket-pair.ts',
   'engine/portable.ts',
+  'engine/operations.ts',
+  'engine/native-process.ts',
   'engine/native.ts',
   'engine/dry-run.ts',
   'engine/select.ts',

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { Command, LaunchError, PidFile, PidFileError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { eventually, exists, isRunning, processStat, rejection, useDirectory, useProcesses } from '../contract/tools.js';
@@ -19,16 +19,20 @@ function lockHolder(file: string): number | undefined {
   return line === undefined ? undefined : Number(line.trim().split(/\s+/)[4]);
 }
 
-/** The processes that execute this very Node, or our helper: what a failed start could leave. */
-const ours = () =>
-  readdirSync('/proc').filter((pid) => {
+/** Gives a command a descriptor of a file of its own, by which every process of its launch is known, whatever it executes. */
+function marked<C extends Command>(command: C): { command: C; holders: () => string[] } {
+  const file = path('mark');
+  const fd = openSync(file, 'w');
+  const holds = (pid: string): boolean => {
     try {
-      return /^\d+$/.test(pid) && (Number(pid) !== process.pid) && /vircommand-helper|\/nowhere/.test(readlinkSync(`/proc/${pid}/exe`) + readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+      return readdirSync(`/proc/${pid}/fd`).some((number) => readlinkSync(`/proc/${pid}/fd/${number}`) === file);
     } catch {
-      // It is gone, or a thread of the kernel.
+      // It is gone, or a thread of the kernel, which has no descriptors.
       return false;
     }
-  });
+  };
+  return { command: command.transferFd(fd), holders: () => readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && holds(pid)) };
+}
 
 const children = () => readdirSync('/proc').map(Number).filter((pid) => pid > 0 && processStat(pid)?.parent === process.pid);
 
@@ -75,12 +79,14 @@ describe.for(lanes)('in the lane %s', ([, take]) => {
   test('a second start is told who holds the pidfile, and starts nothing', async () => {
     const { pid } = await take(sleeper()).pidFile(path('pid')).run();
     keep(pid);
-    const error = await rejection(PidFileError, take(new Command('sh', '-c', 'echo >"$0"', path('ran')).daemonize()).pidFile(path('pid')).run());
+    const { command, holders } = marked(take(new Command('sh', '-c', 'echo >"$0"', path('ran')).daemonize()).pidFile(path('pid')));
+    expect(holders()).toEqual([String(process.pid)]);
+    const error = await rejection(PidFileError, command.run());
     expect([error.heldBy, error.path]).toEqual([pid, path('pid')]);
     expect(error.message).toMatch(new RegExp(`^Pidfile '${path('pid')}' is held by process ${pid}\\b`));
     expect(isRunning(pid)).toBe(true);
     expect(readFileSync(path('pid'), 'utf8')).toBe(String(pid));
-    await eventually('nothing is left of the second', () => ours().length === 0);
+    await eventually('nothing is left of the second', () => holders().length === 0);
     expect(existsSync(path('ran'))).toBe(false);
   });
 
@@ -104,9 +110,11 @@ describe.for(lanes)('in the lane %s', ([, take]) => {
   });
 
   test('a program that is not there rejects, and leaves no pidfile and no process', async () => {
-    const error = await rejection(LaunchError, take(new Command('/nowhere/at/all').daemonize()).pidFile(path('pid')).run());
+    const { command, holders } = marked(take(new Command('/nowhere/at/all').daemonize()).pidFile(path('pid')));
+    expect(holders()).toEqual([String(process.pid)]);
+    const error = await rejection(LaunchError, command.run());
     expect([error.step, error.errno, error.path]).toEqual(['execve', 'ENOENT', '/nowhere/at/all']);
-    await eventually('nothing is left of it', () => ours().length === 0);
+    await eventually('nothing is left of it', () => holders().length === 0);
     expect(existsSync(path('pid'))).toBe(false);
     expect(children()).toEqual([]);
   });

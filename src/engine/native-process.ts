@@ -1,0 +1,326 @@
+import { constants } from 'node:os';
+import { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+import { errnoName } from '../errno.js';
+import { type CommandError, LaunchError, PidFileError, type Subject, UsageError } from '../errors.js';
+import { commandLineOf } from '../host.js';
+import { type Binding, watchEvents } from '../native/binding.js';
+import type { LaunchPlan } from '../plan.js';
+import { type SignalName, signalName, signalNumber } from '../signals.js';
+import { explainStepFailure } from './diagnose.js';
+import type { HandshakeEnds } from './operations.js';
+import type { EngineProcess, Handshake, LaunchResources, ProcessEnd, SyncProcess } from './types.js';
+
+/** How a process ended, by `si_code`. */
+const CLD_EXITED = 1;
+const CLD_DUMPED = 3;
+
+/** A child as it was started, with our ends of its pipes. */
+export interface Started {
+  readonly pid: number;
+  /** -1 for a daemon. */
+  readonly pidfd: number;
+  readonly report: number;
+  readonly ours: ReadonlyMap<number, number>;
+  readonly handshake?: HandshakeEnds;
+}
+
+/** What a step that failed is to the caller. */
+export function failure(plan: LaunchPlan, { step: index, errno: number, holder }: { step: number; errno: number; holder: number }): CommandError {
+  const errno = errnoName(number);
+  const step = plan.steps[index];
+  if (step === undefined) return new LaunchError(plan.subject, { step: 'clone', errno });
+  if (step.step === 'pidfile') {
+    return errno === 'EAGAIN'
+      ? new PidFileError(step.path, { heldBy: { pid: holder, command: commandLineOf(holder) } }, plan.subject)
+      : new PidFileError(step.path, { action: 'written', errno, syscall: 'open' }, plan.subject);
+  }
+  return new LaunchError(plan.subject, explainStepFailure(plan, step, errno));
+}
+
+/** A daemon is nobody's child any more: there is nothing to look after. */
+export function daemonProcess({ pid, ours }: Started): EngineProcess {
+  return {
+    pid,
+    ...callerStreams(ours, new Set(ours.keys())),
+    ended: new Promise<never>(() => undefined),
+    signal: (name) => process.kill(pid, name),
+    stopReading: () => undefined,
+    ref: () => undefined,
+    unref: () => undefined,
+  };
+}
+
+interface CallerStreams {
+  readonly stdin: Writable | null;
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+}
+
+function callerStreams(ours: ReadonlyMap<number, number>, forCaller: ReadonlySet<number>): CallerStreams {
+  const stream = (childFd: number): Socket | null => {
+    const fd = ours.get(childFd);
+    if (fd === undefined || !forCaller.has(childFd)) return null;
+    const socket = new Socket({ fd, readable: childFd > 0, writable: childFd === 0 });
+    // A child that does not read is no failure of ours; it shows in the callbacks of what the caller writes.
+    socket.on('error', () => undefined);
+    return socket;
+  };
+  return { stdin: stream(0), stdout: stream(1), stderr: stream(2) };
+}
+
+const callerFds = ({ descriptors }: LaunchPlan): ReadonlySet<number> =>
+  new Set(descriptors.filter(({ source }) => source.kind === 'pipe' && source.for === 'caller').map(({ childFd }) => childFd));
+
+/** What the watcher tells of a child, beside its output, which goes where the plan says. */
+interface Listener {
+  /** The helper's report: the failure, or that the program was executed. */
+  readonly onReport: (failure: CommandError | undefined) => void;
+  readonly onEnd: (end: ProcessEnd) => void;
+}
+
+/** A child in the care of the watcher. */
+class Watch {
+  readonly #binding: Binding;
+  readonly #pid: number;
+  readonly #id: number;
+
+  /** @throws {LaunchError} if the watcher cannot take the child; it is ended then. */
+  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources, { waits, ...listener }: Listener & { waits: boolean }) {
+    const { pid, pidfd, report, ours } = started;
+    this.#binding = binding;
+    this.#pid = pid;
+    const forCaller = callerFds(plan);
+    const own = (childFd: number): number => (forCaller.has(childFd) ? -1 : (ours.get(childFd) ?? -1));
+    const streamed = (fd: 1 | 2): number => (resources.captures.get(fd)?.isWatched === true ? 1 : 0);
+    const fds = Int32Array.of(pidfd, report, own(0), own(1), own(2), streamed(1), streamed(2), resources.waitForOutputEnd ? 1 : 0, waits ? 1 : 0);
+    const { input } = resources;
+    const bytes = input === undefined ? undefined : Buffer.from(input.buffer, input.byteOffset, input.byteLength);
+    this.#id = binding.watch(fds, bytes, (event: number, ...values: unknown[]) => {
+      switch (event) {
+        case watchEvents.report: {
+          const [failed = 0, step = 0, errno = 0, holder = 0] = values as number[];
+          listener.onReport(failed === 0 ? undefined : failure(plan, { step, errno, holder }));
+          break;
+        }
+        case watchEvents.output: {
+          const [stream, piece] = values as [number, Buffer];
+          resources.captures.get(stream === 0 ? 1 : 2)?.write(piece);
+          break;
+        }
+        case watchEvents.end:
+          listener.onEnd(readEnd(values as EndValues, resources));
+      }
+    });
+    if (this.#id < 0) {
+      // The child runs, and nobody could look after it, nor would anybody ever reap it.
+      if (pidfd >= 0) binding.undo(pidfd);
+      else process.kill(pid, 'SIGKILL');
+      binding.closeAll(Int32Array.from([report, ...ours.values(), started.handshake?.ready ?? -1, started.handshake?.go ?? -1]));
+      throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(this.#id), syscall: 'epoll_ctl' });
+    }
+  }
+
+  signal(name: SignalName): boolean {
+    const errno = -this.#binding.signal(this.#id, signalNumber(name) ?? 0);
+    if (errno === 0) return true;
+    if (errno === constants.errno.ESRCH) return false;
+    const code = errnoName(errno);
+    throw Object.assign(new Error(`Cannot send ${name} to process ${this.#pid} (pidfd_send_signal: ${code}).`), { code });
+  }
+
+  stopReading(): void {
+    this.#binding.stopReading(this.#id);
+  }
+
+  keep(isKept: boolean): void {
+    this.#binding.keep(this.#id, isKept ? 1 : 0);
+  }
+}
+
+type EndValues = [code: number, status: number, heldOpen: number, inputWritten: number, userMs: number, systemMs: number, maxRssKib: number, out: Buffer, err: Buffer];
+
+function readEnd([code, status, heldOpen, inputWritten, userMs, systemMs, maxRssKib, out, err]: EndValues, { captures }: LaunchResources): ProcessEnd {
+  if (out.length > 0) captures.get(1)?.write(out);
+  if (err.length > 0) captures.get(2)?.write(err);
+  const exited = code === CLD_EXITED;
+  return {
+    exitCode: exited ? status : null,
+    // Code 0: somebody else in this process has reaped it, and nobody knows how it ended.
+    signal: exited || code === 0 ? null : signalName(status),
+    coreDumped: code === CLD_DUMPED,
+    outputHeldOpen: heldOpen !== 0,
+    inputWritten,
+    resourceUsage: { userMs, systemMs, maxRssKib },
+  };
+}
+
+/** A child in the care of the event loop. */
+export class NativeProcess implements EngineProcess {
+  readonly pid: number;
+  readonly stdin: Writable | null;
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+  readonly ended: Promise<ProcessEnd>;
+  readonly handshake?: NativeHandshake;
+  /** Resolves when the program runs: at once in the fast lane, on the helper's report in the slow one, and when it is ready if it shakes hands. */
+  readonly started: EngineProcess | Promise<EngineProcess>;
+  readonly #watch: Watch;
+
+  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources) {
+    this.pid = started.pid;
+    let end: (end: ProcessEnd) => void = () => undefined;
+    let report: (failure: CommandError | undefined) => void = () => undefined;
+    this.ended = new Promise((resolve) => {
+      end = resolve;
+    });
+    const reported = new Promise<CommandError | undefined>((resolve) => {
+      report = resolve;
+    });
+    this.#watch = new Watch(binding, started, plan, resources, {
+      waits: false,
+      onReport: (error) => {
+        if (this.handshake !== undefined) this.handshake.failure = error;
+        report(error);
+      },
+      onEnd: end,
+    });
+    const { stdin, stdout, stderr } = callerStreams(started.ours, callerFds(plan));
+    this.stdin = stdin;
+    this.stdout = stdout;
+    this.stderr = stderr;
+    if (started.handshake !== undefined) {
+      this.handshake = new NativeHandshake(started.handshake, plan.subject, reported, () => {
+        this.ref();
+      });
+    }
+    this.started = started.report < 0 ? this : this.#begin(plan, reported);
+  }
+
+  async #begin(plan: LaunchPlan, reported: Promise<CommandError | undefined>): Promise<EngineProcess> {
+    if (this.handshake !== undefined) {
+      // A daemon's pidfile is written before its handshake, and the caller of run() may read it.
+      if (plan.mode === 'daemon') await this.handshake.wait();
+      return this;
+    }
+    const error = await reported;
+    if (error === undefined) return this;
+    for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
+    await this.ended;
+    throw error;
+  }
+
+  signal(name: SignalName): boolean {
+    return this.#watch.signal(name);
+  }
+
+  stopReading(): void {
+    this.#watch.stopReading();
+  }
+
+  ref(): void {
+    this.#watch.keep(true);
+  }
+
+  unref(): void {
+    this.#watch.keep(false);
+  }
+}
+
+/** Two pipes and two bytes: the helper says that all is ready, and waits for our word. */
+class NativeHandshake implements Handshake {
+  failure: CommandError | undefined;
+  readonly #ready: Promise<void>;
+  readonly #go: Socket;
+  readonly #reported: Promise<CommandError | undefined>;
+  readonly #subject: Subject;
+  /** Who waits for the report wants this process to live until then, even if the child may outlive it. */
+  readonly #keepAlive: () => void;
+  #isNotified = false;
+
+  constructor({ ready, go }: HandshakeEnds, subject: Subject, reported: Promise<CommandError | undefined>, keepAlive: () => void) {
+    this.#subject = subject;
+    this.#keepAlive = keepAlive;
+    this.#reported = reported;
+    this.#go = new Socket({ fd: go, readable: false, writable: true });
+    this.#go.on('error', () => undefined);
+    const socket = new Socket({ fd: ready, readable: true, writable: false });
+    this.#ready = new Promise((resolve, reject) => {
+      socket.once('data', () => {
+        resolve();
+        socket.destroy();
+      });
+      // The end without a byte: the child died, or one of its steps failed, which its report tells.
+      socket.once('end', () => {
+        void reported.then((error) => {
+          this.#go.destroy();
+          reject(error ?? this.#died());
+        });
+      });
+    });
+    this.#ready.catch(() => undefined);
+  }
+
+  get isPending(): boolean {
+    return !this.#isNotified;
+  }
+
+  wait(): Promise<void> {
+    return this.#ready;
+  }
+
+  async notify(): Promise<void> {
+    await this.#ready;
+    if (this.#isNotified) {
+      throw new UsageError(this.#subject, [{ call: 'handshakeNotify()', problem: 'the handshake is complete already; say it once' }]);
+    }
+    this.#isNotified = true;
+    this.#keepAlive();
+    this.#go.end('1');
+    const error = await this.#reported;
+    if (error !== undefined) throw error;
+  }
+
+  #died(): LaunchError {
+    return new LaunchError(this.#subject, { step: 'handshake', errno: 'EPIPE', wanted: 'come to its handshake, for it died before' });
+  }
+}
+
+/** A child that is waited for turn by turn. */
+export class NativeSyncProcess implements SyncProcess {
+  readonly pid: number;
+  readonly #binding: Binding;
+  readonly #watch: Watch;
+  #end: ProcessEnd | undefined;
+
+  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources) {
+    this.pid = started.pid;
+    this.#binding = binding;
+    let report: { readonly failure: CommandError | undefined } | undefined = started.report < 0 ? { failure: undefined } : undefined;
+    this.#watch = new Watch(binding, started, plan, resources, {
+      waits: true,
+      onReport: (error) => {
+        report = { failure: error };
+      },
+      onEnd: (end) => {
+        this.#end = end;
+      },
+    });
+    const isSettled = (): boolean => report !== undefined && (report.failure === undefined || this.#end !== undefined);
+    while (!isSettled()) binding.turn(-1);
+    if (report?.failure !== undefined) throw report.failure;
+  }
+
+  signal(name: SignalName): boolean {
+    return this.#watch.signal(name);
+  }
+
+  stopReading(): void {
+    this.#watch.stopReading();
+  }
+
+  turn(timeoutMs: number): ProcessEnd | undefined {
+    if (this.#end === undefined) this.#binding.turn(timeoutMs);
+    return this.#end;
+  }
+}
