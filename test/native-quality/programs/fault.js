@@ -6,7 +6,7 @@
 import { openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'vircommand';
-import { settle, useTemporary } from '../../fixtures/counters.js';
+import { quiet, settle, useTemporary } from '../../fixtures/counters.js';
 
 const [, , kind, directory, temperature] = process.argv;
 useTemporary(directory);
@@ -82,7 +82,7 @@ const say = (value) => writeSync(1, `${JSON.stringify(value)}\n`);
 const nothing = openSync('/dev/null', 'w');
 const isCold = temperature === 'cold';
 if (!isCold) await launch();
-const before = await settle();
+const before = await quiet();
 for (;;) {
   say('ready');
   if (wait() === 's') {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { Command, OutputBuffer, PidFile } from 'vircommand';
-import { count, proof, settle, useTemporary } from '../../fixtures/counters.js';
+import { count, proof, quiet, settle, useTemporary } from '../../fixtures/counters.js';
 
 const [, , kind, runs, directory] = process.argv;
 useTemporary(directory);
@@ -98,7 +98,7 @@ const proven = { ...proof(), ...(await proveOwn()) };
 // What V8 and the allocator take for work of this kind is taken before the first look.
 await many(Math.max(50, Number(runs) / 4));
 await collect();
-const before = { ...(await settle()), threads: threads() };
+const before = { ...(await quiet()), threads: threads() };
 const residentBefore = resident();
 await many(Number(runs));
 await collect();

@@ -5,7 +5,7 @@ import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { Command, engineInfo } from 'vircommand';
-import { settle, useTemporary } from '../../fixtures/counters.js';
+import { quiet, settle, useTemporary } from '../../fixtures/counters.js';
 
 const [, , way, directory] = process.argv;
 const root = fileURLToPath(new URL('../../..', import.meta.url));
@@ -134,7 +134,7 @@ if (way === 'ends by itself') {
   await new Command('true').clearCaps().run();
   await (await startWorker({ way: 'launch', times: 1 })).worker.terminate();
   if (way === 'two copies') await copyPackage();
-  const before = { ...(await settle()), own: own() };
+  const before = { ...(await quiet()), own: own() };
   const outcome = await ways[way]();
   const { own: unchanged, ...counts } = before;
   const after = { ...(await settle(counts)), own: own() };
