@@ -11,7 +11,7 @@ interface Clash {
 
 /** The mistakes that lie in no single call, but in two of them, or in how the command is run. */
 export function combinationMistakes(spec: CommandSpec, mode: LaunchMode): Mistake[] {
-  const clashes = [...privilegeClashes(spec), ...daemonClashes(spec, mode), ...runClashes(spec, mode)];
+  const clashes = [...privilegeClashes(spec), ...daemonClashes(spec, mode), ...runClashes(spec, mode), ...(mode === 'exec' ? execClashes(spec) : [])];
   return [...clashes.filter(({ when }) => when).map(({ call, problem }) => ({ call, problem })), ...descriptorMistakes(spec)];
 }
 
@@ -88,6 +88,23 @@ function runClashes({ stdin, stdout, stderr, handshake }: CommandSpec, mode: Lau
       call: 'requireHandshake()',
       problem: 'with run() nobody could answer, and both sides would wait for ever; use runAsync()',
     },
+  ];
+}
+
+/** What needs somebody who is still there when the program runs. */
+function execClashes({ stdin, stdout, stderr, ...spec }: CommandSpec): Clash[] {
+  const alone = 'exec() leaves nobody here to do that; leave the call out, or use run()';
+  const fed = { pipe: 'inputPipe()', buffer: 'inputBuffer(…)' } as Readonly<Record<string, string>>;
+  const read = (stream: 'output' | 'error') => ({ pipe: `${stream}Pipe()`, buffer: `${stream}Buffer()` }) as Readonly<Record<string, string>>;
+  return [
+    ...[fed[stdin.from], read('output')[stdout.to], read('error')[stderr.to]].map((call = '') => ({ when: call !== '', call, problem: alone })),
+    { when: spec.timeoutMs !== undefined, call: 'timeout(…)', problem: alone },
+    { when: spec.stopSequence !== undefined, call: 'stopSequence(…)', problem: alone },
+    { when: spec.outputLimit !== undefined, call: 'outputLimit(…)', problem: alone },
+    { when: spec.waitForOutputEnd === true, call: 'waitForOutputEnd()', problem: alone },
+    { when: spec.handshake === true, call: 'requireHandshake()', problem: alone },
+    { when: spec.daemonize === true, call: 'daemonize()', problem: 'exec() makes this process the program; leave one of the two out' },
+    { when: spec.preExecHook !== undefined, call: 'preExecHook(…)', problem: 'exec() runs the program in this process; call the hook yourself before it' },
   ];
 }
 

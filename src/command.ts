@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
+import { isMainThread } from 'node:worker_threads';
 import { type Argument, describeKind, joinText, toBytes } from './bytes.js';
 import { argumentOf, callsOf } from './calls.js';
 import { type CapabilityName, capabilityNames } from './capabilities.js';
@@ -10,7 +11,7 @@ import { publishing } from './events.js';
 import { givingAway, givingAwaySync, goneDescriptors } from './descriptors.js';
 import { type Call, Draft, type Flag } from './draft.js';
 import { engineInfo, selectEngine } from './engine/select.js';
-import { hidden, type Mistake, subjectOf, UnsupportedError, UsageError } from './errors.js';
+import { hidden, type Mistake, subjectOf, UsageError } from './errors.js';
 import { explainPlan } from './explain.js';
 import type { Outcome, WaitOptions } from './outcome.js';
 import { OutputBuffer } from './output.js';
@@ -19,7 +20,7 @@ import { argLog, printCommand, type PrintOptions } from './quote.js';
 import type { Captured, DaemonResult, RunResult } from './result.js';
 import type { SignalName } from './signals.js';
 import { type CommandSpec, freezeSpec, type LaunchMode, type LimitResource, type OutputEncoding, type OutputLimitPolicy, printable, type StopSequence } from './spec.js';
-import { type Attachments, planFor, spawn, spawnSync } from './spawner.js';
+import { type Attachments, planFor, replace, spawn, spawnSync } from './spawner.js';
 
 /** How a descriptor is passed. */
 export interface PassOptions {
@@ -1012,12 +1013,29 @@ export class Command {
   }
 
   /**
-   * Replaces this process by the program. Returns only by throwing. Answers to `virCommandExec`.
+   * Replaces this process by the program: same pid, same parent; descriptors, environment, directory, ids, capabilities and
+   * limits as the command says. Returns only by throwing, and then this process is unharmed.
    *
-   * @throws {UnsupportedError} always, in this version.
+   * Standard streams that nobody named stay this process's own; all other descriptors are closed. A child rehearses the
+   * launch first, up to the exec itself, so that what can fail fails there. Then the children that this process owns are
+   * ended, as at its exit. Listeners of `'exit'` are not called, and nothing of this process goes on: no timer, no thread.
+   * Answers to `virCommandExec`, and to `execve(2)`.
+   *
+   * @throws {UsageError} if mistakes were made, if the command needs somebody who is still there (a buffer, a pipe, a timeout),
+   * or in a worker thread. {LaunchError} with the step that failed. {UnsupportedError} in the portable engine and in a dry run.
+   *
+   * @example
+   * if (process.argv.includes('--shell')) new Command('/bin/sh', '-i').exec();
    */
   exec(): never {
-    throw this.#unsupported('exec', 'this version has no way yet to replace its own process');
+    const thread: Mistake[] = isMainThread ? [] : [{ call: 'exec()', problem: 'a worker thread is not the process; call it in the main thread' }];
+    return givingAwaySync(this.#data(), () => {
+      const spec = publishing(() => {
+        this.#assertNoMistakes(thread);
+        return this.#specFor('exec');
+      });
+      return replace(spec, this.#attachments());
+    });
   }
 
   async #start<T>(mode: LaunchMode, launch: (spec: CommandSpec, attachments: Attachments) => Promise<T>): Promise<T> {
@@ -1103,10 +1121,6 @@ export class Command {
       const encoding = draft.encoding(target instanceof OutputBuffer ? undefined : target?.encoding, call);
       if (encoding !== undefined) draft.set(stream, { to: 'buffer', encoding }, call);
     });
-  }
-
-  #unsupported(feature: string, why: string): UnsupportedError {
-    return new UnsupportedError(subjectOf(this.#data()), { feature, engine: selectEngine().name, why });
   }
 }
 

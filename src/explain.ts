@@ -7,6 +7,7 @@ const lanes = {
   'shared-memory': 'shared memory: the child executes the steps in this process\'s memory, with its own stack',
   helper: 'helper: a small program with a memory of its own executes the steps, since some change privileges or wait',
   'hook-runner': 'hook runner: a Node process runs the hook, takes the remaining steps and becomes the program',
+  'in-place': 'in place: this process takes the steps, after a child has rehearsed them, and becomes the program',
 } as const;
 
 /** Prints a plan for a person: the program, what it gets, and each step of the child, numbered. Values of variables are left out. */
@@ -107,6 +108,8 @@ export function stepText(step: Step): string {
       return 'waits until the caller lets it go';
     case 'sigprocmask':
       return 'blocks no signal';
+    case 'ptrace':
+      return 'is stopped by its next exec, before the program begins';
     case 'execve':
       return step.path;
   }

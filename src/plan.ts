@@ -26,7 +26,7 @@ export interface PlannedDescriptor {
 /** A step that the child takes, with what it needs. `by` is the method that asked for it, empty for what is always done. */
 export type Step = { readonly by: string } & (
   | { readonly step: 'cgroup'; readonly directory: string }
-  | { readonly step: 'sigaction' | 'sigprocmask' | 'setsid' | 'setpgid' | 'daemon-fork' | 'listen_pid' | 'handshake' | 'no_new_privs' }
+  | { readonly step: 'sigaction' | 'sigprocmask' | 'setsid' | 'setpgid' | 'daemon-fork' | 'listen_pid' | 'handshake' | 'no_new_privs' | 'ptrace' }
   | { readonly step: 'dup2'; readonly descriptors: readonly PlannedDescriptor[] }
   | { readonly step: 'close_range'; readonly keep: readonly number[] }
   | { readonly step: 'umask'; readonly mask: number }
@@ -45,9 +45,10 @@ export type Step = { readonly by: string } & (
 
 /**
  * Where the steps are taken: in a child that shares this process's memory until it executes, in a small helper program
- * with a memory of its own (for steps that change privileges or wait), or in a Node process that runs the hook.
+ * with a memory of its own (for steps that change privileges or wait), in a Node process that runs the hook, or, by
+ * `exec()`, in this process itself.
  */
-export type Lane = 'shared-memory' | 'helper' | 'hook-runner';
+export type Lane = 'shared-memory' | 'helper' | 'hook-runner' | 'in-place';
 
 /** Every question about a launch, answered: what an engine will do, as data. It holds for this moment only; PATH may change. */
 export interface LaunchPlan {
@@ -96,7 +97,7 @@ export function planLaunch(spec: CommandSpec, host: Host, { mode, search = true,
     spec,
     subject,
     mode,
-    lane: chooseLane(steps),
+    lane: mode === 'exec' ? 'in-place' : chooseLane(steps),
     file,
     tried,
     argv: spec.argv.map(toBytes),
@@ -179,8 +180,8 @@ function absolute(path: string, host: Host): string {
 
 function planDescriptors(spec: CommandSpec, mode: LaunchMode, host: Host): readonly PlannedDescriptor[] {
   const sources = new Map<number, DescriptorSource>([
-    [0, inputSource(spec, host)],
-    [1, outputSource(spec.stdout, mode, host)],
+    [0, inputSource(spec, mode, host)],
+    [1, outputSource(spec.stdout, 1, mode, host)],
     [2, errorSource(spec, mode, host)],
   ]);
   for (const { fd, as } of spec.descriptors ?? []) sources.set(as, { kind: 'fd', fd });
@@ -188,10 +189,10 @@ function planDescriptors(spec: CommandSpec, mode: LaunchMode, host: Host): reado
   return Array.from(sources, ([childFd, source]) => ({ childFd, source })).sort((a, b) => a.childFd - b.childFd);
 }
 
-function inputSource({ stdin }: CommandSpec, host: Host): DescriptorSource {
+function inputSource({ stdin }: CommandSpec, mode: LaunchMode, host: Host): DescriptorSource {
   switch (stdin.from) {
     case 'null':
-      return { kind: 'null' };
+      return mode === 'exec' ? { kind: 'fd', fd: 0 } : { kind: 'null' };
     case 'fd':
       return { kind: 'fd', fd: stdin.fd };
     case 'file':
@@ -203,9 +204,11 @@ function inputSource({ stdin }: CommandSpec, host: Host): DescriptorSource {
   }
 }
 
-function outputSource(output: OutputSpec, mode: LaunchMode, host: Host): DescriptorSource {
+function outputSource(output: OutputSpec, childFd: 1 | 2, mode: LaunchMode, host: Host): DescriptorSource {
   switch (output.to) {
     case 'unclaimed':
+      // What this process writes to is what it leaves to the program in its place.
+      if (mode === 'exec') return { kind: 'fd', fd: childFd };
       return mode === 'run' ? { kind: 'pipe', for: 'log' } : { kind: 'null' };
     case 'fd':
       return { kind: 'fd', fd: output.fd };
@@ -222,7 +225,7 @@ function errorSource({ stdout, stderr }: CommandSpec, mode: LaunchMode, host: Ho
   if (stderr.to === 'stdout') return { kind: 'stdout' };
   // Two openings of one file would write over each other; one that both streams share keeps their order.
   if (stderr.to === 'file' && stdout.to === 'file' && absolute(stderr.path, host) === absolute(stdout.path, host)) return { kind: 'stdout' };
-  return outputSource(stderr, mode, host);
+  return outputSource(stderr, 2, mode, host);
 }
 
 // ---------------------------------------------------------------- steps
@@ -323,6 +326,7 @@ function resolveIds(spec: CommandSpec, host: Host, subject: Subject): Ids {
   return { by: uid === undefined ? 'gid' : 'uid', ...(uid === undefined ? {} : { uid }), gid, groups };
 }
 
+/** The steps that a child cannot take in its parent's memory. */
 const needsOwnMemory: ReadonlySet<StepName> = new Set<StepName>([
   'capbset_drop',
   'setgroups',
@@ -333,7 +337,8 @@ const needsOwnMemory: ReadonlySet<StepName> = new Set<StepName>([
   'handshake',
 ]);
 
-function chooseLane(steps: readonly Step[]): Lane {
+/** The lane of a child that takes these steps. */
+export function chooseLane(steps: readonly Step[]): Lane {
   if (steps.some(({ step }) => step === 'hook')) return 'hook-runner';
   return steps.some(({ step }) => needsOwnMemory.has(step)) ? 'helper' : 'shared-memory';
 }

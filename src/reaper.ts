@@ -50,8 +50,8 @@ function forgetWhenIdle(): void {
   forget = undefined;
 }
 
-/** What an exiting process can still do: ask, wait for a moment without an event loop, and end. */
-function endOwned(): void {
+/** Ends the children of a process that is about to exit, or to become another program: ask, wait for a moment without an event loop, end. */
+export function endOwned(): void {
   // Nobody has reaped these children, since no event loop runs any more: their pids cannot mean somebody else.
   const asked = Array.from(owned).filter((child) => child.signal('SIGTERM'));
   if (asked.length === 0) return;

@@ -7,7 +7,7 @@ import { CommandError, LaunchError, type Subject, subjectOf, UnsupportedError, U
 import { publishAsNode, publishError, publishLaunch } from './events.js';
 import { thisHost } from './host.js';
 import { type Launched, Outcome, type Stopping, stopSteps } from './outcome.js';
-import { own } from './reaper.js';
+import { endOwned, own } from './reaper.js';
 import { Capture, type CaptureLimit, connectBuffer, type OutputBuffer } from './output.js';
 import { type LaunchPlan, planLaunch } from './plan.js';
 import type { CommandSpec, LaunchMode } from './spec.js';
@@ -66,6 +66,27 @@ export function spawnSync(spec: CommandSpec, attachments: Attachments): Outcome 
     const process = engine.launchSync(plan, resources);
     started(spec, known.subject, process.pid, engine);
     return waitSync({ process, ...known });
+  } catch (error) {
+    throw failed(error, spec, engine);
+  }
+}
+
+/**
+ * Makes this process the program. Returns only by throwing, and then nothing has changed.
+ *
+ * @throws {LaunchError} {UnsupportedError} {UsageError}
+ */
+export function replace(spec: CommandSpec, attachments: Attachments): never {
+  const engine = selectEngine();
+  try {
+    const { plan, subject } = prepare(spec, 'exec', attachments, engine);
+    if (engine.replace === undefined) {
+      throw new UnsupportedError(subject, { feature: 'exec', engine: engine.name, why: 'child_process can only start other processes' });
+    }
+    return engine.replace(plan, () => {
+      started(spec, subject, process.pid, engine);
+      endOwned();
+    });
   } catch (error) {
     throw failed(error, spec, engine);
   }

@@ -114,8 +114,8 @@ export interface CommandSpec {
 /** The first descriptor of socket activation, by systemd's convention. */
 export const FIRST_LISTEN_FD = 3;
 
-/** How a command is started: `run()`, `runAsync()`, or `run()` of a daemon. */
-export type LaunchMode = 'run' | 'async' | 'daemon';
+/** How a command is started: `run()`, `runAsync()`, `run()` of a daemon, or `exec()`. */
+export type LaunchMode = 'run' | 'async' | 'daemon' | 'exec';
 
 /** What stands in the place of a secret argument. */
 const HIDDEN = '***';

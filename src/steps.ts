@@ -38,6 +38,7 @@ export const stepNames = [
   'pdeathsig',
   'handshake',
   'sigprocmask',
+  'ptrace',
   'execve',
 ] as const;
 

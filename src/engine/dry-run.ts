@@ -3,6 +3,7 @@ import { Buffer } from 'node:buffer';
 import { PassThrough, Readable } from 'node:stream';
 import { inspect } from 'node:util';
 import { toBytes } from '../bytes.js';
+import { UnsupportedError } from '../errors.js';
 import type { LaunchPlan } from '../plan.js';
 import { printCommand } from '../quote.js';
 import { type SignalName, signalNumber } from '../signals.js';
@@ -89,9 +90,19 @@ export class DryRunEngine implements Engine {
     return { pid: NO_SUCH_PID, signal: () => false, stopReading: () => undefined, turn: () => end };
   }
 
+  /** Records the command. What would follow it can be written by no test, so the caller sees that nothing was replaced. */
+  replace({ spec, subject }: LaunchPlan): never {
+    this.#record(spec);
+    throw new UnsupportedError(subject, { feature: 'exec', engine: this.name, why: 'a dry run leaves this process as it is' });
+  }
+
+  #record(spec: CommandSpec): void {
+    this.commands.push(printCommand(printable(spec, { env: true })));
+    this.specs.push(spec);
+  }
+
   #answer(plan: LaunchPlan, resources: LaunchResources): DryRunResponse | undefined | Promise<DryRunResponse | undefined> {
-    this.commands.push(printCommand(printable(plan.spec, { env: true })));
-    this.specs.push(plan.spec);
+    this.#record(plan.spec);
     return this.#respond?.(plan.spec, Buffer.from(resources.input ?? []).toString());
   }
 }

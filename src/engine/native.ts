@@ -1,9 +1,9 @@
-import { existsSync, openSync } from 'node:fs';
+import { existsSync, openSync, readdirSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
 import { errnoName } from '../errno.js';
-import { LaunchError } from '../errors.js';
+import { type CommandError, LaunchError } from '../errors.js';
 import type { Binding, Native } from '../native/binding.js';
-import type { LaunchPlan, Step } from '../plan.js';
+import { chooseLane, type LaunchPlan, type Step } from '../plan.js';
 import type { StepName } from '../steps.js';
 import { childFds, encode, type Move } from './encode.js';
 import { closeFiles, openFiles, openFilesSync } from './files.js';
@@ -13,6 +13,9 @@ import type { Engine, EngineProcess, LaunchResources, Refusal, SyncProcess } fro
 
 /** What the first process of a launch tells of itself: see `launch` of addon.c. */
 const RESULT_LENGTH = 6;
+
+/** What a launch needs that nobody feeds or listens to. */
+const noResources: LaunchResources = { input: undefined, captures: new Map(), waitForOutputEnd: false };
 
 /** The descriptors of one launch in this process. */
 interface Ends {
@@ -94,6 +97,50 @@ export class NativeEngine implements Engine {
     } finally {
       this.#binding.closeAll(Int32Array.from(files.values()));
     }
+  }
+
+  replace(plan: LaunchPlan, onReady: () => void): never {
+    const files = openFilesSync(plan);
+    try {
+      this.#rehearse(plan, files);
+      onReady();
+      throw this.#become(plan, files);
+    } finally {
+      this.#binding.closeAll(Int32Array.from(files.values()));
+    }
+  }
+
+  /**
+   * Has a child take all steps, the exec included, and ends it before the program's first instruction: the kernel stops a
+   * traced process there. What a child can do, this process can do too, and has not begun to do if the child cannot.
+   */
+  #rehearse(plan: LaunchPlan, files: ReadonlyMap<number, number>): void {
+    const last = plan.steps.length - 1;
+    const steps = [...plan.steps.slice(0, last), { step: 'ptrace', by: 'exec' } as const, ...plan.steps.slice(last)];
+    const rehearsal = { ...plan, steps, lane: chooseLane(steps) };
+    try {
+      const started = this.#start(rehearsal, files, { waits: true });
+      const child = new NativeSyncProcess(this.#binding, started, rehearsal, noResources);
+      child.signal('SIGKILL');
+      while (child.turn(-1) === undefined);
+    } catch (error) {
+      // Where nobody may be traced, all has been rehearsed but the exec.
+      if (!(error instanceof LaunchError && error.step === 'ptrace')) throw error;
+    }
+  }
+
+  /** Takes the steps here. What comes back is why this process is still itself. */
+  #become(plan: LaunchPlan, files: ReadonlyMap<number, number>): CommandError {
+    const { sources, theirs } = this.#makeEnds(plan, files);
+    const { file, argv, steps } = plan;
+    const { envp, operations } = operationsOf(plan, steps, 0, { moves: moves(plan, sources), parent: process.ppid });
+    const result = new Int32Array(2);
+    // The event loop may have set a standard stream not to block, which few programs expect of theirs.
+    const streams = [0, 1, 2].map((fd) => sources.get(fd) ?? -1);
+    this.#binding.replace(encode({ file, argv, envp, operations }), Int32Array.from(readdirSync('/proc/self/fd'), Number), Int32Array.from(streams), result);
+    this.#binding.closeAll(Int32Array.from(theirs));
+    const [step = -1, errno = 0] = result;
+    return failure(plan, { step, errno, holder: 0 });
   }
 
   #launch(plan: LaunchPlan, files: ReadonlyMap<number, number>, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
@@ -186,7 +233,7 @@ export class NativeEngine implements Engine {
 
   #fastLane(plan: LaunchPlan, { sources }: Ends): Lane {
     const { file, argv, steps } = plan;
-    const { envp, operations } = operationsOf(plan, steps, 0, { moves: moves(plan, sources) });
+    const { envp, operations } = operationsOf(plan, steps, 0, { moves: moves(plan, sources), parent: process.pid });
     return { program: encode({ file, argv, envp, operations }), report: -1, ours: [], theirs: [] };
   }
 
@@ -205,7 +252,7 @@ export class NativeEngine implements Engine {
     const [planAt, reportAt, readyAt, goAt] = [unused(taken), unused(taken), unused(taken), unused(taken)];
     const placed = plan.steps.findIndex(({ step }) => step === 'close_range') + 1;
     const { file, argv } = plan;
-    const second = operationsOf(plan, plan.steps.slice(placed), placed, { moves: [], handshake: { ready: readyAt, go: goAt } });
+    const second = operationsOf(plan, plan.steps.slice(placed), placed, { moves: [], parent: process.pid, handshake: { ready: readyAt, go: goAt } });
     const planFd = this.#binding.memoryFile(encode({ file, argv, ...second }));
     if (planFd < 0) {
       this.#binding.closeAll(Int32Array.from(opened));
@@ -213,6 +260,7 @@ export class NativeEngine implements Engine {
     }
 
     const first = operationsOf(plan, plan.steps.slice(0, placed), 0, {
+      parent: process.pid,
       moves: [
         ...moves(plan, sources),
         { from: planFd, to: planAt },

@@ -18,6 +18,8 @@ const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 /** The numbers that the steps work on: known only when all descriptors are open. */
 export interface Numbers {
   readonly moves: readonly Move[];
+  /** The process whose death `pdeathsig` tells. */
+  readonly parent: number;
   readonly handshake?: HandshakeEnds;
 }
 
@@ -76,7 +78,7 @@ function operationsFor(step: Step, plan: LaunchPlan, numbers: Numbers): Unplaced
     case 'handshake':
       return [{ code, a: numbers.handshake?.ready ?? 0, b: numbers.handshake?.go ?? 0 }];
     case 'pdeathsig':
-      return [{ code, a: signalNumber(step.signal) ?? 0, b: process.pid }];
+      return [{ code, a: signalNumber(step.signal) ?? 0, b: numbers.parent }];
     default:
       return [{ code }];
   }

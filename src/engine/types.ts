@@ -89,4 +89,9 @@ export interface Engine {
   launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess>;
   /** The same without the event loop, in the engines that can. Throws as `launch` rejects. */
   launchSync?(plan: LaunchPlan, resources: LaunchResources): SyncProcess;
+  /**
+   * Makes this process the program, in the engines that can. Calls back once nothing but the exec itself is left to do.
+   * Returns only by throwing, as `launch` rejects.
+   */
+  replace?(plan: LaunchPlan, onReady: () => void): never;
 }

@@ -13,6 +13,7 @@
 
 #include "accounts.h"
 #include "launch.h"
+#include "replace.h"
 #include "steps.h"
 #include "watch.h"
 
@@ -314,6 +315,40 @@ static napi_value launch_plan(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+static bool int32_array(napi_env env, napi_value value, struct descriptors *ret_descriptors) {
+  void *data;
+  napi_typedarray_type type;
+  if (napi_get_typedarray_info(env, value, &type, &ret_descriptors->count, &data, NULL, NULL) != napi_ok || type != napi_int32_array) return false;
+  ret_descriptors->numbers = data;
+  return true;
+}
+
+/* replace(plan: Buffer, open: Int32Array, blocking: Int32Array, result: Int32Array[2]): returns only if that failed; sets step and errno. */
+static napi_value replace(napi_env env, napi_callback_info info) {
+  size_t argc = 4, size, length;
+  napi_value values[4];
+  void *bytes, *data;
+  struct descriptors open, blocking;
+  CHECK(env, napi_get_cb_info(env, info, &argc, values, NULL, NULL));
+  CHECK(env, napi_get_buffer_info(env, values[0], &bytes, &size));
+  CHECK(env, int32_array(env, values[1], &open) && int32_array(env, values[2], &blocking) ? napi_ok : napi_invalid_arg);
+  CHECK(env, napi_get_typedarray_info(env, values[3], NULL, &length, &data, NULL, NULL));
+  const char *why = "there is no memory for it";
+  char *copy = malloc(size > 0 ? size : 1);
+  if (copy != NULL) memcpy(copy, bytes, size);
+  struct plan *plan = copy == NULL || length < 2 ? NULL : plan_decode(copy, size, &why);
+  if (plan == NULL) {
+    napi_throw_error(env, "ERR_VIRCOMMAND_PLAN", why);
+    return NULL;
+  }
+  struct report report;
+  replace_process(plan, open, blocking, &report);
+  plan_free(plan);
+  ((int32_t *)data)[0] = report.step;
+  ((int32_t *)data)[1] = report.errno_;
+  return NULL;
+}
+
 /* undo(pidfd): ends a child that the watcher could not take, and reaps it. Closes the pidfd. */
 static napi_value undo(napi_env env, napi_callback_info info) {
   size_t argc = 1;
@@ -483,6 +518,7 @@ NAPI_MODULE_INIT() {
       {"closeAll", NULL, close_all, NULL, NULL, NULL, napi_enumerable, NULL},
       {"account", NULL, find_account, NULL, NULL, NULL, napi_enumerable, NULL},
       {"launch", NULL, launch_plan, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"replace", NULL, replace, NULL, NULL, NULL, napi_enumerable, NULL},
       {"undo", NULL, undo, NULL, NULL, NULL, napi_enumerable, NULL},
       {"ready", NULL, ready, NULL, NULL, NULL, napi_enumerable, NULL},
       {"watch", NULL, watch, NULL, NULL, NULL, napi_enumerable, NULL},

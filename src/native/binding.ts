@@ -20,6 +20,11 @@ export interface Binding {
   account(nameOrUid: string | number): [name: string, uid: number, gid: number, ...groups: number[]] | number | undefined;
   /** Starts a child by an encoded plan. Sets pid, pidfd, failed, step, errno, and the holder of a pidfile. Throws for bytes that are no plan. */
   launch(plan: Buffer, result: Int32Array): void;
+  /**
+   * Takes an encoded plan's steps in this process, and becomes its program. Returns only if that failed: sets step and errno.
+   * `open` are the descriptors whose flags are put back then; those in `blocking` lose O_NONBLOCK.
+   */
+  replace(plan: Buffer, open: Int32Array, blocking: Int32Array, result: Int32Array): void;
   /** Makes what {@link watch} needs, with the event loop (0) or without (1), and gives 0 or an errno. */
   ready(waits: number): number;
   /** Ends a child that {@link watch} could not take, and reaps it. Closes its pidfd. */

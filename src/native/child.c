@@ -283,6 +283,9 @@ static long take(const struct plan *plan, const struct operation *operation, str
       return shake_hands((long)operation->a, (long)operation->b);
     case STEP_SIGPROCMASK:
       return unblock_signals();
+    case STEP_PTRACE:
+      /* For a rehearsal: the exec that comes is followed by a stop, before the program's first instruction. */
+      return SYS4(SYS_ptrace, 0 /* PTRACE_TRACEME */, 0, 0, 0);
     case STEP_EXECVE:
       return SYS3(SYS_execve, plan->file, plan->argv, plan->envp);
     default:

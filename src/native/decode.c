@@ -81,6 +81,7 @@ static int is_operation(const struct reader *reader, const struct plan *plan, co
     case STEP_PDEATHSIG:
     case STEP_HANDSHAKE:
     case STEP_SIGPROCMASK:
+    case STEP_PTRACE:
     case STEP_EXECVE:
       return 1;
     default:

@@ -41,6 +41,7 @@
   STEP(PDEATHSIG, "pdeathsig")          \
   STEP(HANDSHAKE, "handshake")          \
   STEP(SIGPROCMASK, "sigprocmask")      \
+  STEP(PTRACE, "ptrace")                \
   STEP(EXECVE, "execve")
 
 #define STEP_NUMBER(name, text) STEP_##name,

@@ -150,6 +150,12 @@ describe('the descriptors', () => {
     expect(sources(command)).toEqual(expected);
   });
 
+  test('of exec() are this process\'s own where nobody said another, and the lane is this process', () => {
+    expect(sources(prog(), 'exec')).toEqual({ 0: { kind: 'fd', fd: 0 }, 1: { kind: 'fd', fd: 1 }, 2: { kind: 'fd', fd: 2 } });
+    expect(sources(prog().outputFile('/log').errorToOutput(), 'exec')).toMatchObject({ 1: { kind: 'file' }, 2: { kind: 'stdout' } });
+    expect(plan(prog().uid(1).gid(1), 'exec').lane).toBe('in-place');
+  });
+
   test('stand in rising order, those for listening first among equals', () => {
     const { descriptors, steps } = plan(prog().passFd(0, { as: 9 }).passFd(1, { as: 7 }).listenFds(2, 1));
     expect(descriptors.slice(3)).toEqual([
