@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { Command, LaunchError, UnsupportedError, UsageError } from 'vircommand';
+import { Command, LaunchError, UnsupportedError, type UsageError } from 'vircommand';
 import { dryRun } from 'vircommand/testing';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { end, eventually, hasProgram, isRunning, useDirectory, writeProgram } from '../contract/tools.js';
@@ -200,7 +200,7 @@ describe('exec() that fails', () => {
     }
     const after = look();
     if (tracer !== undefined) {
-      const closed = new Promise((resolve) => tracer?.once('close', resolve));
+      const closed = new Promise((resolve) => tracer.once('close', resolve));
       tracer.kill();
       await closed;
     }
