@@ -15,6 +15,7 @@ export const readingOrder: readonly string[] = [
   'errors.ts',
   'native/binding.ts',
   'host.ts',
+  'pidfile-problem.ts',
   'plan.ts',
   'engine/types.ts',
   'explain.ts',
