@@ -35,10 +35,16 @@ export async function contentOf(path: string, file: FileHandle): Promise<string>
   return buffer.toString('utf8', 0, bytesRead);
 }
 
-/** Whether the path leads to the open file. */
+/** Whether the path still leads to the open file. */
 export async function leadsTo(path: string, file: FileHandle): Promise<boolean> {
-  const [opened, found] = await Promise.all([file.stat({ bigint: true }), stat(path, { bigint: true })]);
-  return opened.ino === found.ino && opened.dev === found.dev;
+  const opened = await file.stat({ bigint: true });
+  try {
+    const found = await stat(path, { bigint: true });
+    return opened.ino === found.ino && opened.dev === found.dev;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 /** The error for a pidfile that a call of Node's could not handle. */
