@@ -8,6 +8,9 @@ export type { Captured, DaemonResultFields, ResourceUsage, RunResultFields } fro
 export { CommandError, ExitError, LaunchError, PidFileError, UnsupportedError, UsageError } from './errors.js';
 export type { ExitReason, Mistake } from './errors.js';
 export { PidFile } from './pidfile.js';
+export { PidFileLock } from './pidfile-lock.js';
+export type { AcquireOptions } from './pidfile-lock.js';
+export type { CleanupOptions } from './pidfile-cleanup.js';
 export { killPainfully, killTree } from './reaper.js';
 export type { KillOptions, KillTreeResult } from './reaper.js';
 export { engineInfo } from './engine/select.js';

@@ -3,8 +3,8 @@ import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { errnoName } from '../errno.js';
 import { type CommandError, LaunchError, PidFileError, type Subject, UsageError } from '../errors.js';
-import { commandLineOf } from '../host.js';
 import { type Binding, watchEvents } from '../native/binding.js';
+import { takeProblem } from '../pidfile-problem.js';
 import type { LaunchPlan } from '../plan.js';
 import { type SignalName, signalName, signalNumber } from '../signals.js';
 import { explainStepFailure } from './diagnose.js';
@@ -26,15 +26,11 @@ export interface Started {
 }
 
 /** What a step that failed is to the caller. */
-export function failure(plan: LaunchPlan, { step: index, errno: number, holder }: { step: number; errno: number; holder: number }): CommandError {
+export function failure(plan: LaunchPlan, { step: index, errno: number, detail }: { step: number; errno: number; detail: number }): CommandError {
   const errno = errnoName(number);
   const step = plan.steps[index];
   if (step === undefined) return new LaunchError(plan.subject, { step: 'clone', errno });
-  if (step.step === 'pidfile') {
-    return errno === 'EAGAIN'
-      ? new PidFileError(step.path, { heldBy: { pid: holder, command: commandLineOf(holder) } }, plan.subject)
-      : new PidFileError(step.path, { action: 'written', errno, syscall: 'open' }, plan.subject);
-  }
+  if (step.step === 'pidfile') return new PidFileError(step.path, takeProblem(number, detail), plan.subject);
   return new LaunchError(plan.subject, explainStepFailure(plan, step, errno));
 }
 
@@ -99,8 +95,8 @@ class Watch {
     this.#id = binding.watch(fds, bytes, (event: number, ...values: unknown[]) => {
       switch (event) {
         case watchEvents.report: {
-          const [failed = 0, step = 0, errno = 0, holder = 0] = values as number[];
-          listener.onReport(failed === 0 ? undefined : failure(plan, { step, errno, holder }));
+          const [failed = 0, step = 0, errno = 0, detail = 0] = values as number[];
+          listener.onReport(failed === 0 ? undefined : failure(plan, { step, errno, detail }));
           break;
         }
         case watchEvents.output: {

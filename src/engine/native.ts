@@ -161,9 +161,9 @@ export class NativeEngine implements Engine {
       lane = plan.lane === 'helper' ? this.#slowLane(plan, ends) : this.#fastLane(plan, ends);
       const result = new Int32Array(RESULT_LENGTH);
       binding.launch(lane.program, result);
-      const [pid = 0, pidfd = -1, failed, step = -1, errno = 0, holder = 0] = result;
+      const [pid = 0, pidfd = -1, failed, step = -1, errno = 0, detail = 0] = result;
       if (failed !== 0 && step === HELPER_STEP) throw new LaunchError(plan.subject, { step: 'execve', errno: errnoName(errno), path: this.#helper });
-      if (failed !== 0) throw failure(plan, { step, errno, holder });
+      if (failed !== 0) throw failure(plan, { step, errno, detail });
       return { pid, pidfd, report: lane.report, ours: ends.ours, ...(lane.handshake === undefined ? {} : { handshake: lane.handshake }) };
     } catch (error) {
       binding.closeAll(Int32Array.from([...ends.ours.values(), ...(lane?.ours ?? [])]));

@@ -13,6 +13,8 @@
 
 #include "accounts.h"
 #include "launch.h"
+#include "pidfile.h"
+#include "pidlock.h"
 #include "replace.h"
 #include "steps.h"
 #include "watch.h"
@@ -285,7 +287,7 @@ static napi_value find_account(napi_env env, napi_callback_info info) {
   return result;
 }
 
-/* launch(plan: Buffer, result: Int32Array[6]): sets pid, pidfd, failed, step, errno, holder. */
+/* launch(plan: Buffer, result: Int32Array[6]): sets pid, pidfd, failed, step, errno, detail of a pidfile. */
 static napi_value launch_plan(napi_env env, napi_callback_info info) {
   size_t argc = 2, size, length;
   napi_value values[2];
@@ -477,6 +479,134 @@ static napi_value keep(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* ---------------------------------------------------------------- pidfiles */
+
+/* A pidfile that is held, as JavaScript has it in its hand. */
+struct held {
+  struct pidlock *lock;
+};
+
+/* The end of an environment: nobody can give the lock up any more. */
+static void release_at_end(void *data) {
+  struct held *held = data;
+  pidlock_release(held->lock);
+  held->lock = NULL;
+}
+
+static void release_held(napi_env env, struct held *held) {
+  if (held->lock == NULL) return;
+  (void)napi_remove_env_cleanup_hook(env, release_at_end, held); /* It was added when the lock was handed out. */
+  release_at_end(held);
+}
+
+static void free_held(napi_env env, void *data, void *hint) {
+  (void)hint;
+  release_held(env, data);
+  free(data);
+}
+
+/* A pidfile that is being taken, in Node's thread pool. */
+struct taking {
+  napi_async_work work;
+  napi_deferred deferred;
+  struct pidlock *lock;
+  struct pidlock_answer answer;
+  int32_t flags;
+  char *path;
+  char text[24];
+};
+
+static void take_in_pool(napi_env env, void *data) {
+  (void)env;
+  struct taking *taking = data;
+  taking->lock = pidlock_take(taking->path, taking->flags, taking->text, &taking->answer);
+}
+
+/* [errno, detail], or [0, 0, lock, dev, ino]. */
+static napi_value answer_of(napi_env env, struct taking *taking) {
+  napi_value result, lock, dev, ino;
+  if (napi_create_array(env, &result) != napi_ok) return NULL;
+  (void)napi_set_element(env, result, 0, number(env, taking->answer.errno_)); /* A new array takes what it is given. */
+  (void)napi_set_element(env, result, 1, number(env, taking->lock == NULL ? taking->answer.detail : 0));
+  if (taking->lock == NULL) return result;
+  struct held *held = malloc(sizeof *held);
+  if (held == NULL) return NULL;
+  held->lock = taking->lock;
+  if (napi_create_external(env, held, free_held, NULL, &lock) != napi_ok) {
+    free(held);
+    return NULL;
+  }
+  taking->lock = NULL; /* It belongs to the external value from here on. */
+  (void)napi_add_env_cleanup_hook(env, release_at_end, held);
+  (void)napi_create_bigint_uint64(env, taking->answer.dev, &dev);
+  (void)napi_create_bigint_uint64(env, taking->answer.ino, &ino);
+  (void)napi_set_element(env, result, 2, lock);
+  (void)napi_set_element(env, result, 3, dev);
+  (void)napi_set_element(env, result, 4, ino);
+  return result;
+}
+
+static void on_taken(napi_env env, napi_status status, void *data) {
+  struct taking *taking = data;
+  napi_value answer = status == napi_ok ? answer_of(env, taking) : NULL;
+  /* An environment that ends while the file is being taken, or that has no memory left, cannot be told: the file is let go. */
+  if (answer == NULL) (void)napi_get_undefined(env, &answer);
+  if (taking->lock != NULL) pidlock_release(taking->lock);
+  (void)napi_resolve_deferred(env, taking->deferred, answer);
+  (void)napi_delete_async_work(env, taking->work);
+  free(taking->path);
+  free(taking);
+}
+
+/* takePidFile(path, text, create: 0 or 1): a promise of what answer_of() gives */
+static napi_value take_pid_file(napi_env env, napi_callback_info info) {
+  size_t argc = 3, length;
+  napi_value values[3], name, promise;
+  int32_t create;
+  CHECK(env, napi_get_cb_info(env, info, &argc, values, NULL, NULL));
+  CHECK(env, napi_get_value_string_utf8(env, values[0], NULL, 0, &length));
+  CHECK(env, napi_get_value_int32(env, values[2], &create));
+  struct taking *taking = calloc(1, sizeof *taking);
+  if (taking != NULL) taking->path = malloc(length + 1);
+  if (taking == NULL || taking->path == NULL) {
+    free(taking);
+    napi_throw_error(env, NULL, "vircommand: there is no memory for a pidfile");
+    return NULL;
+  }
+  taking->flags = create ? O_CREAT : 0;
+  if (napi_get_value_string_utf8(env, values[0], taking->path, length + 1, NULL) != napi_ok ||
+      napi_get_value_string_utf8(env, values[1], taking->text, sizeof taking->text, NULL) != napi_ok ||
+      napi_create_string_utf8(env, "vircommand", NAPI_AUTO_LENGTH, &name) != napi_ok || napi_create_promise(env, &taking->deferred, &promise) != napi_ok ||
+      napi_create_async_work(env, NULL, name, take_in_pool, on_taken, taking, &taking->work) != napi_ok) {
+    free(taking->path);
+    free(taking);
+    CHECK(env, napi_generic_failure);
+  }
+  CHECK(env, napi_queue_async_work(env, taking->work));
+  return promise;
+}
+
+/* releasePidFile(lock): gives the lock up; the file stays. Once more does nothing. */
+static napi_value release_pid_file(napi_env env, napi_callback_info info) {
+  size_t argc = 1;
+  napi_value value;
+  void *held;
+  CHECK(env, napi_get_cb_info(env, info, &argc, &value, NULL, NULL));
+  CHECK(env, napi_get_value_external(env, value, &held));
+  release_held(env, held);
+  return NULL;
+}
+
+/* pidFileHolder(fd): see pidfile_holder() */
+static napi_value pid_file_holder(napi_env env, napi_callback_info info) {
+  size_t argc = 1;
+  napi_value value;
+  int32_t fd;
+  CHECK(env, napi_get_cb_info(env, info, &argc, &value, NULL, NULL));
+  CHECK(env, napi_get_value_int32(env, value, &fd));
+  return number(env, (double)pidfile_holder(fd));
+}
+
 /* ---------------------------------------------------------------- the module */
 
 static void on_watcher_closed(void *data) {
@@ -517,6 +647,9 @@ NAPI_MODULE_INIT() {
       {"environment", NULL, environment_bytes, NULL, NULL, NULL, napi_enumerable, NULL},
       {"closeAll", NULL, close_all, NULL, NULL, NULL, napi_enumerable, NULL},
       {"account", NULL, find_account, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"takePidFile", NULL, take_pid_file, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"releasePidFile", NULL, release_pid_file, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"pidFileHolder", NULL, pid_file_holder, NULL, NULL, NULL, napi_enumerable, NULL},
       {"launch", NULL, launch_plan, NULL, NULL, NULL, napi_enumerable, NULL},
       {"replace", NULL, replace, NULL, NULL, NULL, napi_enumerable, NULL},
       {"undo", NULL, undo, NULL, NULL, NULL, napi_enumerable, NULL},

@@ -18,7 +18,16 @@ export interface Binding {
   closeAll(fds: Int32Array): void;
   /** Name, uid, gid and groups of a user, `undefined` where there is none, or a negative errno. */
   account(nameOrUid: string | number): [name: string, uid: number, gid: number, ...groups: number[]] | number | undefined;
-  /** Starts a child by an encoded plan. Sets pid, pidfd, failed, step, errno, and the holder of a pidfile. Throws for bytes that are no plan. */
+  /**
+   * Takes a pidfile in Node's thread pool, and holds it by a thread of its own. Gives `undefined` where there is no memory.
+   * The detail is the holder's pid, 0 if that cannot be seen, or the call that failed: see `pidfile.h`.
+   */
+  takePidFile(path: string, text: string, create: number): Promise<TakenPidFile | readonly [errno: number, detail: number] | undefined>;
+  /** Gives the lock up. The file stays. */
+  releasePidFile(lock: PidFileHandle): void;
+  /** The pid that holds the lock of an open pidfile, 0 for nobody, -1 for somebody who cannot be seen, or a negative errno less one. */
+  pidFileHolder(fd: number): number;
+  /** Starts a child by an encoded plan. Sets pid, pidfd, failed, step, errno, and the detail of a pidfile. Throws for bytes that are no plan. */
   launch(plan: Buffer, result: Int32Array): void;
   /**
    * Takes an encoded plan's steps in this process, and becomes its program. Returns only if that failed: sets step and errno.
@@ -42,6 +51,16 @@ export interface Binding {
   /** Whether the event loop waits for the process: 1 or 0. */
   keep(id: number, isKept: number): void;
 }
+
+declare const handle: unique symbol;
+
+/** A pidfile that is held, for the addon to know. */
+export interface PidFileHandle {
+  readonly [handle]: true;
+}
+
+/** A pidfile that is held, and by which the file can be known again. */
+export type TakenPidFile = readonly [errno: 0, detail: 0, lock: PidFileHandle, dev: bigint, ino: bigint];
 
 /** The kinds of events, as `enum event` of addon.c numbers them; what comes with each stands there. */
 export const watchEvents = { report: 0, output: 1, end: 2 } as const;

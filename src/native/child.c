@@ -21,8 +21,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
-#include <sys/stat.h>
 
+#include "pidfile.h"
 #include "steps.h"
 #include "sys.h"
 
@@ -164,47 +164,16 @@ static long write_listen_pid(char *entry) {
 }
 
 /*
- * The pidfile, as libvirt has it: locked on its first byte by the process that it names, for as long as that lives. The
- * descriptor is not closed at exec, because the lock would go with it.
- *
- * Between open() and the lock another process may have removed the file; then the lock is on a file that nobody else will
- * ever find, and the work begins again.
+ * The pidfile is locked by the process that it names, for as long as that lives: the descriptor is not closed at exec, because
+ * the lock would go with it. Gives the descriptor.
  */
 static long take_pidfile(const char *path, struct report *report) {
-  for (;;) {
-    long fd = SYS4(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NOCTTY, 0644);
-    if (fd < 0) return fd;
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
-    long result = SYS3(SYS_fcntl, fd, F_SETLK, &lock);
-    if (result < 0) {
-      if (result == -EACCES || result == -EAGAIN) {
-        (void)SYS3(SYS_fcntl, fd, F_GETLK, &lock); /* Who holds it; if that cannot be told, the pid stays 0. */
-        /* A lock of another kind belongs to an open file, and to no process: its pid is -1. */
-        report->daemon_pid = lock.l_type == F_UNLCK || lock.l_pid < 0 ? 0 : (int32_t)lock.l_pid;
-        return -EAGAIN;
-      }
-      return result;
-    }
-    struct stat locked, found;
-    result = SYS4(SYS_newfstatat, fd, "", &locked, AT_EMPTY_PATH);
-    if (result < 0) return result;
-    /* A device or a FIFO cannot hold a pid, and must not be removed for that: think of /dev/null, and of root. */
-    if ((locked.st_mode & S_IFMT) != S_IFREG) return -EINVAL;
-    result = SYS4(SYS_newfstatat, AT_FDCWD, path, &found, AT_SYMLINK_NOFOLLOW);
-    if (result == -ENOENT || (result == 0 && (locked.st_ino != found.st_ino || locked.st_dev != found.st_dev))) {
-      (void)SYS1(SYS_close, fd);
-      continue;
-    }
-    if (result < 0) return result;
-
-    char pid[NUMBER_SIZE];
-    const size_t length = print_number(pid, (uint64_t)SYS0(SYS_getpid));
-    result = SYS2(SYS_ftruncate, fd, 0);
-    if (result == 0) result = SYS3(SYS_write, fd, pid, length);
-    if (result >= 0) result = (size_t)result == length ? SYS1(SYS_fsync, fd) : -EIO;
-    if (result < 0) (void)SYS3(SYS_unlinkat, AT_FDCWD, path, 0);
-    return result;
-  }
+  char pid[NUMBER_SIZE];
+  const size_t length = print_number(pid, (uint64_t)SYS0(SYS_getpid));
+  int32_t detail;
+  const long fd = pidfile_take(path, O_CREAT, pid, length, &detail);
+  if (fd < 0) report->daemon_pid = detail;
+  return fd;
 }
 
 /*
@@ -309,15 +278,20 @@ static inline __attribute__((always_inline)) long fork_daemon(struct report *rep
 
 void child_run(const struct plan *plan, uint32_t from, struct report *report) {
   const char *pidfile = NULL;
+  long pidfile_fd = -1;
   for (uint32_t i = from; i < plan->count; i++) {
     const struct operation *operation = &plan->operations[i];
     const long result = operation->code == STEP_DAEMON_FORK ? fork_daemon(report) : take(plan, operation, report);
     if (result >= 0) {
-      if (operation->code == STEP_PIDFILE) pidfile = plan->bytes + operation->text;
+      if (operation->code == STEP_PIDFILE) {
+        pidfile = plan->bytes + operation->text;
+        pidfile_fd = result;
+      }
       continue;
     }
-    /* A pidfile of a daemon that never was. Its lock is still ours, so nobody else's is removed. */
-    if (pidfile != NULL) (void)SYS3(SYS_unlinkat, AT_FDCWD, pidfile, 0);
+    /* A pidfile of a daemon that never was. Its lock is still ours; but a handshake may have lasted, and who knows no locks
+     * may have put another file there. */
+    if (pidfile != NULL) pidfile_remove(pidfile_fd, pidfile);
     report->step = (int32_t)operation->step;
     report->errno_ = (int32_t)-result;
     report->failed = 1;

@@ -44,7 +44,7 @@ struct report {
   int32_t failed; /* 0 or 1 */
   int32_t step;
   int32_t errno_;
-  int32_t daemon_pid; /* the daemon, where the plan makes one */
+  int32_t daemon_pid; /* the daemon, where the plan makes one; if its pidfile failed, the detail of pidfile_take() */
 };
 
 /*

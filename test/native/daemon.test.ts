@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { Command, LaunchError, PidFile, PidFileError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { eventually, exists, isRunning, processStat, rejection, useDirectory, useProcesses } from '../contract/tools.js';
-import { lanes, parentWords, resultIn, root, useNativeEngine } from './tools.js';
+import { lanes, needsRoot, parentWords, resultIn, root, useNativeEngine } from './tools.js';
 
 useNativeEngine();
 const path = useDirectory();
@@ -139,6 +139,47 @@ describe.for(lanes)('in the lane %s', ([, take]) => {
     const error = await rejection(PidFileError, take(sleeper()).pidFile(path('missing/pid')).run());
     expect([error.errno, error.heldBy, error.path]).toEqual([errno, undefined, path('missing/pid')]);
     expect(children()).toEqual([]);
+  });
+
+  test.for<[string, (file: string) => void]>([
+    ['a FIFO', (file) => void execFileSync('mkfifo', [file])],
+    ['a device', (file) => void execFileSync('mknod', [file, 'c', '1', '3'])],
+  ])('%s is refused as a pidfile, and is still there', async ([kind, make], { skip }) => {
+    if (kind === 'a device') needsRoot(skip);
+    make(path('special'));
+    const { ino } = statSync(path('special'));
+    const error = await rejection(PidFileError, take(sleeper()).pidFile(path('special')).run());
+    expect(error.message).toBe(`Pidfile '${path('special')}' is no regular file, and was left as it is. Choose another path.`);
+    expect(statSync(path('special')).ino).toBe(ino);
+    expect(children()).toEqual([]);
+  });
+
+  test('a pidfile that cannot be written names the call, and leaves no file', async ({ skip }) => {
+    // A disk that is full: a file system of one page, which another file has.
+    needsRoot(skip);
+    mkdirSync(path('full'));
+    const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'vircommand-test', path('full')]);
+    if (mounted.status !== 0) skip('no file system can be mounted here');
+    try {
+      writeFileSync(path('full/other'), 'x');
+      const error = await rejection(PidFileError, take(sleeper()).pidFile(path('full/pid')).run());
+      expect(error.message).toBe(`Pidfile '${path('full/pid')}' cannot be written (write: ENOSPC).`);
+      expect(readdirSync(path('full'))).toEqual(['other']);
+    } finally {
+      execFileSync('umount', [path('full')]);
+    }
+  });
+
+  test('a daemon that fails after its pidfile was replaced leaves the other one alone', async () => {
+    copyFileSync('/bin/sleep', path('program'));
+    const daemon = await take(new Command(path('program'), '600').daemonize()).requireHandshake().pidFile(path('pid')).run();
+    keep(daemon.pid);
+    expect(readFileSync(path('pid'), 'utf8')).toBe(String(daemon.pid));
+    unlinkSync(path('pid'));
+    writeFileSync(path('pid'), 'of somebody else');
+    rmSync(path('program'));
+    await expect(daemon.handshakeNotify()).rejects.toMatchObject({ step: 'execve' });
+    expect(readFileSync(path('pid'), 'utf8')).toBe('of somebody else');
   });
 
   test('pipes of a daemon are streams of the caller', async () => {

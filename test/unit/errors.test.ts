@@ -195,9 +195,39 @@ test('UnsupportedError names the feature, the engine and the reason', () => {
   expect(error).toMatchObject({ code: 'ERR_COMMAND_UNSUPPORTED', name: 'UnsupportedError', feature: 'umask', engine: 'portable', why: 'child_process sets no umask' });
 });
 
+test('UnsupportedError of what is no command names the feature alone', () => {
+  const error = new UnsupportedError({ command: '', spec: undefined }, { feature: 'PidFile.acquire', engine: 'portable', why: 'it has no locks' });
+  expect(error.message).toBe('The portable engine cannot do PidFile.acquire(), because it has no locks. Leave the call out, or use an engine that can: see docs/engines.md.');
+});
+
 const pidFileRows: readonly (readonly [PidFileProblem, string])[] = [
   [{ heldBy: { pid: 43, command: 'node server.js' } }, "Pidfile '/p' is held by process 43 (`node server.js`). Stop that process, or choose another file."],
   [{ heldBy: { pid: 43, command: undefined } }, "Pidfile '/p' is held by process 43. Stop that process, or choose another file."],
+  [{ heldBy: { pid: process.pid, command: 'node server.js' } }, "Pidfile '/p' is held by this process itself. Release it there first, with PidFile.release()."],
+  [
+    { heldBy: { pid: undefined, command: undefined }, errno: 'EAGAIN' },
+    "Pidfile '/p' is held by a process that cannot be seen from here, such as one of another container or machine. Stop that process, or choose another file.",
+  ],
+  [
+    { heldBy: { pid: 43, command: 'node server.js' }, notEnded: { named: 44 } },
+    "Pidfile '/p' is held by process 43 (`node server.js`), but names process 44. Nothing was signaled; stop the right one yourself.",
+  ],
+  [
+    { heldBy: { pid: 43, command: 'node server.js' }, notEnded: 'own-group' },
+    "Pidfile '/p' is held by process 43 (`node server.js`), and that is in the process group of this process. Leave { group: true } out.",
+  ],
+  [
+    { heldBy: { pid: 43, command: 'node server.js' }, notEnded: 'failed', errno: 'EPERM', syscall: 'kill' },
+    "Pidfile '/p' is held by process 43 (`node server.js`), which could not be ended (kill: EPERM). Stop that process yourself.",
+  ],
+  [{ aborted: true, cause: new Error('no time.') }, "Pidfile '/p' was not taken, since the wait for it was aborted: no time."],
+  [
+    { aborted: true, cause: 'no time', heldBy: { pid: 43, command: 'node server.js' } },
+    "Pidfile '/p' was still held by process 43 (`node server.js`) when the wait for it was aborted: no time.",
+  ],
+  [{ isNot: 'regular', errno: 'EINVAL' }, "Pidfile '/p' is no regular file, and was left as it is. Choose another path."],
+  [{ isNot: 'held' }, "Pidfile '/p' is not held by this thread, so there is nothing to release. A file that nobody holds is removed by PidFile.remove()."],
+  [{ action: 'written', errno: 'ELOOP', syscall: 'open' }, "Pidfile '/p' is a symbolic link, which is not followed (open: ELOOP). Give the path of the file itself."],
   [{ content: 'junk\n' }, String.raw`Pidfile '/p' holds 'junk\n', which is no pid. Remove the file, or choose another one.`],
   [{ action: 'read', errno: 'ENOENT', syscall: 'open' }, "Pidfile '/p' cannot be read (open: ENOENT)."],
   [{ action: 'removed', errno: 'EPERM', syscall: 'unlink' }, "Pidfile '/p' cannot be removed (unlink: EPERM)."],
