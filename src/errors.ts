@@ -375,7 +375,7 @@ export class UnsupportedError extends CommandError {
     super(
       feature === 'launch'
         ? `${cannotStart(subject)}: ${why}. Unset VIRCOMMAND_ENGINE to have the best engine that works here.`
-        : `${cannotStart(subject)}: the ${engine} engine cannot do ${feature}(), because ${why}. Leave the call out, or use an engine that can: see docs/engines.md.`,
+        : `${subject.command === '' ? 'The' : `${cannotStart(subject)}: the`} ${engine} engine cannot do ${feature}(), because ${why}. Leave the call out, or use an engine that can: see docs/engines.md.`,
       subject,
     );
     this.feature = feature;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PidFileError, type Subject } from './errors.js';
 import { commandLineOf } from './host.js';
-import { isAlive } from './reaper.js';
+import { isAlive } from './kill.js';
 
 /** A pid: digits, up to the end or white space. */
 const PID = /^(\d{1,10})(?:\s|$)/;

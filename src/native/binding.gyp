@@ -5,7 +5,7 @@
   'targets': [
     {
       'target_name': 'vircommand',
-      'sources': ['addon.c', 'accounts.c', 'watch.c', 'launch.c', 'child.c', 'decode.c'],
+      'sources': ['addon.c', 'accounts.c', 'watch.c', 'launch.c', 'pidfd.c', 'child.c', 'decode.c'],
       'defines': ['NAPI_VERSION=8'],
     },
     {
