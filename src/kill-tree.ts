@@ -78,7 +78,7 @@ export function noteRoot({ cgroup, processGroup, daemonize }: CommandSpec, pid: 
   roots.delete(pid);
   roots.set(pid, {
     row,
-    cgroup: cgroup === undefined ? undefined : claimGroup(cgroup, pid),
+    cgroup: cgroup === undefined ? undefined : claimGroup(cgroup, row),
     group: processGroup === true ? pid : undefined,
     // The process in the middle made the session, and is gone.
     session: daemonize === true && row.session > 1 && row.session !== readProcess(process.pid)?.session ? row.session : undefined,
@@ -88,20 +88,36 @@ export function noteRoot({ cgroup, processGroup, daemonize }: CommandSpec, pid: 
 }
 
 /** The control group, if it holds nothing but the new process and what that has started since. Whoever had it before has it no longer. */
-function claimGroup(path: string, pid: number): string | undefined {
+function claimGroup(path: string, row: ProcessRow): string | undefined {
   const binding = addonInUse();
+  if (binding === undefined) return undefined;
   try {
     const directory = realpathSync(path);
     for (const [other, root] of roots) if (root.cgroup === directory) roots.set(other, { ...root, cgroup: undefined });
-    const members = membersOf(directory);
-    if (binding === undefined || members.every((member) => member === pid)) return directory;
     const table = readProcessTable(binding);
-    const tree = below(table, new Set([pid]));
-    return members.every((member) => tree.has(member) || !table.has(member)) ? directory : undefined;
+    return membersOf(directory).every(belongsTo(row, table, below(table, new Set([row.pid])))) ? directory : undefined;
   } catch {
     // It cannot be read, or is gone already: it is not ours to end.
     return undefined;
   }
+}
+
+/**
+ * Whether a process that shares the control group of a root belongs to its tree: it is in it, or it is an orphan that is no
+ * older than the root, and was not launched from here. Orphans are children of those that adopt: init, and who stands above us.
+ */
+function belongsTo(root: ProcessRow, table: ProcessTable, tree: ReadonlySet<number>): (pid: number) => boolean {
+  const adopters = new Set([1]);
+  for (let pid = table.get(process.pid)?.parent ?? 0; pid > 1; pid = table.get(pid)?.parent ?? 0) adopters.add(pid);
+  if (adoptsOrphans()) adopters.add(process.pid);
+  const owned = ownedPids();
+  const belongs = (pid: number): boolean => {
+    const row = table.get(pid);
+    if (row === undefined || tree.has(pid)) return true;
+    if (row.start < root.start || owned.has(pid) || roots.has(pid)) return false;
+    return adopters.has(row.parent) || (table.has(row.parent) && row.parent !== process.pid && belongs(row.parent));
+  };
+  return belongs;
 }
 
 /** The pids in a control group and in those below it. Zombies are in none. */
@@ -221,20 +237,9 @@ class Hunt {
    */
   #cgroupIn(table: ProcessTable, tree: ReadonlySet<number>): readonly number[] | undefined {
     if (this.#root?.cgroup === undefined) return undefined;
-    const adopters = new Set([1]);
-    for (let pid = table.get(process.pid)?.parent ?? 0; pid > 1; pid = table.get(pid)?.parent ?? 0) adopters.add(pid);
-    if (adoptsOrphans()) adopters.add(process.pid);
-    const owned = ownedPids();
     try {
       const members = membersOf(this.#root.cgroup);
-      const inside = new Set(members);
-      const { start } = this.#root.row;
-      const belongs = (pid: number): boolean => {
-        const row = table.get(pid);
-        if (row === undefined || tree.has(pid) || inside.has(row.parent)) return true;
-        return adopters.has(row.parent) && row.start >= start && !owned.has(pid);
-      };
-      return members.every(belongs) ? members : undefined;
+      return members.every(belongsTo(this.#root.row, table, tree)) ? members : undefined;
     } catch {
       // The group has been removed, so it is empty.
       return undefined;
