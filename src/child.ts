@@ -56,6 +56,7 @@ export class Child {
       });
     }
     own(process);
+    running.set(this.pid, this);
     this.#ending = this.#settle();
   }
 
@@ -150,11 +151,26 @@ export class Child {
     await this.#handshake('handshakeNotify').notify();
   }
 
-  /** Aborts the program if it is running, closes its pipes, and resolves when both are done. A released program is left alone. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  /**
+   * Ends the program if it runs, as {@link abort} does, then closes its pipes; resolves when both are done. The same as the end
+   * of a block with `await using`.
+   *
+   * Killed first and drained then: neither a program that ignores SIGTERM, is stopped or stands before its handshake, nor
+   * another process that holds its output, keeps this from resolving. A program that was released is left alone. Answers to `virCommandFree`.
+   *
+   * @example
+   * const child = await new Command('sleep', '60').runAsync();
+   * await child.free();
+   */
+  async free(): Promise<void> {
     if (this.#isReleased) return;
     await this.abort();
     for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
+  }
+
+  /** The same as {@link free}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.free();
   }
 
   /** One line: the command, its pid and whether it runs. */
@@ -223,6 +239,7 @@ export class Child {
     this.#cancelTriggers();
     disown(process);
     this.#hasEnded = true;
+    if (running.get(this.pid) === this) running.delete(this.pid);
     if (process.handshake?.failure !== undefined) return process.handshake.failure;
     try {
       return new Outcome(this.#launched, end, this.pid, this.#stopping);
@@ -240,6 +257,8 @@ export class Child {
 
 // ---------------------------------------------------------------- children known by their pid alone
 
+const running = new Map<number, Child>();
+/** Those that were let go, longest ago first; also after their end. */
 const released = new Map<number, Child>();
 const MOST_REMEMBERED = 1000;
 
@@ -251,38 +270,39 @@ function remember(child: Child): void {
   if (released.size > MOST_REMEMBERED && oldest !== undefined) released.delete(oldest);
 }
 
-function releasedChild(method: string, pid: number): Child {
-  const child = released.get(pid);
+function childBy(method: string, pid: number): Child {
+  const child = running.get(pid) ?? released.get(pid);
   if (child === undefined) {
-    const problem = 'this process released no child with that pid, and can only wait for its own; for others there is killPainfully()';
+    const problem = 'this process has no child of that pid that runs or was released, and can only wait for its own; for others there is killPainfully()';
     throw Object.assign(new Error(`${method}(${String(pid)}): ${problem}.`), { code: 'ECHILD' });
   }
   return child;
 }
 
 /**
- * Waits for a child that {@link Child.release} let go, by its pid. Answers to `virPidWait`.
+ * Waits for a child of this process by its pid: one that runs, or that {@link Child.release} let go, also after its end.
+ * Answers to `virPidWait`.
  *
- * @throws {ExitError} as {@link Child.wait} does. {Error} with the code `ECHILD` for a pid that `release()` did not give out.
+ * @throws {ExitError} as {@link Child.wait} does. {Error} with the code `ECHILD` for any other pid, a daemon's included.
  *
  * @example
  * const pid = (await new Command('true').runAsync()).release();
  * await pidWait(pid);
  */
 export async function pidWait(pid: number, options?: WaitOptions): Promise<RunResult> {
-  return releasedChild('pidWait', pid).wait(options);
+  return childBy('pidWait', pid).wait(options);
 }
 
 /**
- * Ends a child that {@link Child.release} let go, by its pid: SIGTERM, and SIGKILL 10 ms later. Resolves when it is dead,
- * also where it was already. Answers to `virPidAbort`.
+ * Ends a child of this process by its pid, one that runs or that {@link Child.release} let go: SIGTERM, and SIGKILL 10 ms later.
+ * Resolves when it is dead, also where it was already. Answers to `virPidAbort`. For other processes there is `killPainfully()`.
  *
- * @throws {Error} with the code `ECHILD` for a pid that `release()` did not give out.
+ * @throws {Error} with the code `ECHILD` for any other pid, a daemon's included.
  *
  * @example
  * const pid = (await new Command('sleep', '60').runAsync()).release();
  * await pidAbort(pid);
  */
 export async function pidAbort(pid: number): Promise<void> {
-  await releasedChild('pidAbort', pid).abort();
+  await childBy('pidAbort', pid).abort();
 }

@@ -1,9 +1,10 @@
-import { channel } from 'node:diagnostics_channel';
+import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import { debuglog } from 'node:util';
 import { toBytes } from './bytes.js';
 import { CommandError } from './errors.js';
-import { formatDuration, type RunResult } from './result.js';
+import { formatDuration, type ResourceUsage, type RunResult } from './result.js';
+import type { SignalName } from './signals.js';
 import { type CommandSpec, printable } from './spec.js';
 
 /** Published on `vircommand:launch` when a program has started. */
@@ -30,9 +31,23 @@ export interface ErrorEvent {
   readonly error: CommandError;
 }
 
+/** Published on `vircommand:adopted` when a process has ended that this process adopted: see `adoptOrphans()`. */
+export interface AdoptedEvent {
+  readonly pid: number;
+  /** The command line, where it was seen while the process ran: of a daemon as the command prints it, of others word by word. */
+  readonly command: string | undefined;
+  /** `null` if a signal ended it. */
+  readonly exitCode: number | null;
+  /** `null` if it exited by itself. */
+  readonly signal: SignalName | null;
+  readonly coreDumped: boolean;
+  readonly resourceUsage: ResourceUsage;
+}
+
 const launches = channel('vircommand:launch');
 const exits = channel('vircommand:exit');
 const errors = channel('vircommand:error');
+const adopted = channel('vircommand:adopted');
 const debug = debuglog('vircommand');
 
 /** An event whose spec is there for whoever asks, and in no log that prints the event: it holds variables and secret arguments. */
@@ -83,4 +98,21 @@ export function publishExit(event: ExitEvent): void {
 export function publishError(event: ErrorEvent): void {
   if (errors.hasSubscribers) errors.publish(withHiddenSpec(event));
   if (debug.enabled) debug('%s', event.error.message.split('\n', 1)[0]);
+}
+
+/** Calls back with each launch of this thread, and gives the way to call it off. */
+export function onLaunch(listener: (event: LaunchEvent) => void): () => void {
+  const hear = (event: unknown): void => {
+    listener(event as LaunchEvent);
+  };
+  subscribe(launches.name, hear);
+  return () => {
+    unsubscribe(launches.name, hear);
+  };
+}
+
+/** Tells of the end of an adopted process. */
+export function publishAdopted(event: AdoptedEvent): void {
+  if (adopted.hasSubscribers) adopted.publish(event);
+  if (debug.enabled) debug('adopted %s (pid %d): %s', event.command ?? 'process', event.pid, event.signal ?? `exit code ${String(event.exitCode)}`);
 }

@@ -11,8 +11,12 @@ export { PidFile } from './pidfile.js';
 export { PidFileLock } from './pidfile-lock.js';
 export type { AcquireOptions } from './pidfile-lock.js';
 export type { CleanupOptions } from './pidfile-cleanup.js';
-export { killPainfully, killTree } from './reaper.js';
-export type { KillOptions, KillTreeResult } from './reaper.js';
+export { killPainfully } from './kill.js';
+export type { KillOptions } from './kill.js';
+export { killTree } from './kill-tree.js';
+export type { KillTreeResult } from './kill-tree.js';
+export { adoptOrphans } from './subreaper.js';
+export type { Adoption, AdoptOptions } from './subreaper.js';
 export { engineInfo } from './engine/select.js';
 export type { EngineInfo } from './engine/select.js';
 export { planLaunch } from './plan.js';
@@ -24,7 +28,7 @@ export type { Argument, ByteText } from './bytes.js';
 export type { CapabilityName } from './capabilities.js';
 export type { SignalName } from './signals.js';
 export type { PrintOptions } from './quote.js';
-export type { ErrorEvent, ExitEvent, LaunchEvent } from './events.js';
+export type { AdoptedEvent, ErrorEvent, ExitEvent, LaunchEvent } from './events.js';
 export type {
   CommandSpec,
   DescriptorSpec,

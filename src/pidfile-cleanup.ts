@@ -4,7 +4,7 @@ import { PidFileError } from './errors.js';
 import { errnoOf } from './pidfile-content.js';
 import { checkPath, lockBinding, look, type Look, PidFileLock, take } from './pidfile-lock.js';
 import { holderOf } from './pidfile-problem.js';
-import { killPainfully } from './reaper.js';
+import { killPainfully } from './kill.js';
 
 /** How {@link PidFile.forceCleanup} goes about it. */
 export interface CleanupOptions {

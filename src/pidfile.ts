@@ -8,7 +8,7 @@ import { commandLineOf } from './host.js';
 import { type CleanupOptions, forceCleanup } from './pidfile-cleanup.js';
 import { contentOf, errnoOf, fileError, pidIn, withPidFile } from './pidfile-content.js';
 import { acquire, type AcquireOptions, lockBinding, look, type PidFileLock, release } from './pidfile-lock.js';
-import { isAlive } from './reaper.js';
+import { isAlive } from './kill.js';
 
 /** What `/proc/PID/exe` ends in when the program's file has been replaced. */
 const DELETED = ' (deleted)';

@@ -7,6 +7,7 @@ import { CommandError, LaunchError, type Subject, subjectOf, UnsupportedError, U
 import { publishAsNode, publishError, publishLaunch } from './events.js';
 import { thisHost } from './host.js';
 import { type Launched, Outcome, type Stopping, stopSteps } from './outcome.js';
+import { noteRoot } from './kill-tree.js';
 import { endOwned, own } from './reaper.js';
 import { Capture, type CaptureLimit, connectBuffer, type OutputBuffer } from './output.js';
 import { type LaunchPlan, planLaunch } from './plan.js';
@@ -150,6 +151,7 @@ function prepare(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, 
 }
 
 function started(spec: CommandSpec, { command }: Subject, pid: number, engine: Engine): void {
+  if (engine.name !== 'dry-run') noteRoot(spec, pid);
   publishLaunch({ command, spec, pid, engine: engine.name });
   if (engine.name === 'native') publishAsNode(spec, pid);
 }

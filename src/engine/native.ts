@@ -140,7 +140,7 @@ export class NativeEngine implements Engine {
     this.#binding.replace(encode({ file, argv, envp, operations }), Int32Array.from(readdirSync('/proc/self/fd'), Number), Int32Array.from(streams), result);
     this.#binding.closeAll(Int32Array.from(theirs));
     const [step = -1, errno = 0] = result;
-    return failure(plan, { step, errno, holder: 0 });
+    return failure(plan, { step, errno, detail: 0 });
   }
 
   #launch(plan: LaunchPlan, files: ReadonlyMap<number, number>, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {

@@ -1,4 +1,4 @@
-import { native as loaded } from '../native/binding.js';
+import { type Binding, native as loaded } from '../native/binding.js';
 import { currentDryRun } from './dry-run.js';
 import { NativeEngine } from './native.js';
 import { portableEngine, portableLimits, portableRefusals } from './portable.js';
@@ -59,6 +59,11 @@ function absent(name: Engine['name'], why: string): Choice {
 /** The engine for a launch that starts here and now. */
 export function selectEngine(): Engine {
   return choose().engine;
+}
+
+/** The addon, for what is done to processes beside launching them; `undefined` where it does not load, or the portable engine was asked for. */
+export function addonInUse(): Binding | undefined {
+  return typeof loaded === 'string' || process.env[ENGINE_VARIABLE] === 'portable' ? undefined : loaded.binding;
 }
 
 /**

@@ -14,6 +14,8 @@
 #include "accounts.h"
 #include "launch.h"
 #include "pidfile.h"
+#include "pidfd.h"
+#include "pidfile.h"
 #include "pidlock.h"
 #include "replace.h"
 #include "steps.h"
@@ -432,6 +434,37 @@ static napi_value watch(napi_env env, napi_callback_info info) {
   return number(env, -why);
 }
 
+/*
+ * awaitEnd(pidfd, callback): id, or a negative errno. Calls back when the process has ended, whosever child it is, and reaps
+ * nobody. The pidfd stays the caller's: a copy is watched.
+ */
+static napi_value await_end(napi_env env, napi_callback_info info) {
+  struct environment *environment = environment_of(env);
+  size_t argc = 2;
+  napi_value values[2], name, resource;
+  int32_t pidfd;
+  CHECK(env, napi_get_cb_info(env, info, &argc, values, NULL, NULL));
+  CHECK(env, napi_get_value_int32(env, values[0], &pidfd));
+  struct watcher *watcher = open_watcher(environment, 0);
+  if (watcher == NULL) return number(env, -errno);
+  struct context *context = calloc(1, sizeof *context);
+  if (context == NULL) return number(env, -ENOMEM);
+  context->environment = environment;
+  CHECK(env, napi_create_reference(env, values[1], 1, &context->callback));
+  CHECK(env, napi_create_string_utf8(env, "vircommand", NAPI_AUTO_LENGTH, &name));
+  CHECK(env, napi_create_object(env, &resource));
+  CHECK(env, napi_async_init(env, resource, name, &context->async));
+  const int copy = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
+  const struct watch_options options = {
+      .pidfd = copy, .report_fd = -1, .input_fd = -1, .output_fd = {-1, -1}, .only_looks = 1, .context = context};
+  const uint32_t id = copy < 0 ? 0 : watch_start(watcher, &options);
+  if (id != 0) return number(env, id);
+  const int why = errno;
+  if (copy >= 0) close(copy);
+  forget(context);
+  return number(env, -why);
+}
+
 /* turn(timeout): waits for events of the processes that are waited for, for so many milliseconds; -1: as long as it takes. */
 static napi_value turn(napi_env env, napi_callback_info info) {
   size_t argc = 1;
@@ -607,6 +640,13 @@ static napi_value pid_file_holder(napi_env env, napi_callback_info info) {
   return number(env, (double)pidfile_holder(fd));
 }
 
+/* leave(id): ends a watch of awaitEnd() before there is anything to tell. */
+static napi_value leave(napi_env env, napi_callback_info info) {
+  const uint32_t id = id_argument(env, info, NULL);
+  watch_leave(watcher_of(env, id), id);
+  return NULL;
+}
+
 /* ---------------------------------------------------------------- the module */
 
 static void on_watcher_closed(void *data) {
@@ -655,11 +695,14 @@ NAPI_MODULE_INIT() {
       {"undo", NULL, undo, NULL, NULL, NULL, napi_enumerable, NULL},
       {"ready", NULL, ready, NULL, NULL, NULL, napi_enumerable, NULL},
       {"watch", NULL, watch, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"awaitEnd", NULL, await_end, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"leave", NULL, leave, NULL, NULL, NULL, napi_enumerable, NULL},
       {"turn", NULL, turn, NULL, NULL, NULL, napi_enumerable, NULL},
       {"signal", NULL, send_signal, NULL, NULL, NULL, napi_enumerable, NULL},
       {"stopReading", NULL, stop_reading, NULL, NULL, NULL, napi_enumerable, NULL},
       {"keep", NULL, keep, NULL, NULL, NULL, napi_enumerable, NULL},
   };
   CHECK(env, napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions));
+  CHECK(env, pidfd_define(env, exports));
   return exports;
 }

@@ -43,6 +43,22 @@ export interface Binding {
    * Gives a number for the functions below, or a negative errno; then the descriptors are still the caller's.
    */
   watch(fds: Int32Array, input: Buffer | undefined, onEvent: (event: number, ...values: unknown[]) => void): number;
+  /** Calls back when the process has ended, whosever child it is, and reaps nobody. Gives a number, or a negative errno. */
+  awaitEnd(pidfd: number, onEvent: () => void): number;
+  /** Ends what {@link awaitEnd} began, before there was anything to tell. */
+  leave(id: number): void;
+  /** Gives a descriptor of the process, or a negative errno. */
+  openPid(pid: number): number;
+  /** Sends a signal to the process, or (1) to the process group that it leads, and gives 0 or a negative errno. */
+  signalPid(pidfd: number, signal: number, toGroup: number): number;
+  /** Whether the process has ended, reaped or not: 1 or 0. */
+  hasEnded(pidfd: number): number;
+  /** Reaps a child of this thread, or (1) only looks at it: 1 it has ended, 0 it runs, or a negative errno. Sets code, status, user ms, system ms, KiB. */
+  reap(pidfd: number, peek: number, end: Float64Array): number;
+  /** Whether orphans below this process become its children: 1 or 0. Gives what it was before, or a negative errno. */
+  setSubreaper(isOn: number): number;
+  /** All processes in sight, six numbers each: pid, parent, group, session, state, start. */
+  processes(): Float64Array;
   /** Waits for events of the processes that are waited for, for so many milliseconds; -1: as long as it takes. */
   turn(timeoutMs: number): void;
   /** Sends a signal, and gives 0 or a negative errno. */

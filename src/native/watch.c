@@ -67,6 +67,7 @@ struct process {
   uint32_t id;
   int has_ended;
   int read_to_end;
+  int only_looks;
   int is_kept; /* the loop waits for it */
 };
 
@@ -182,15 +183,17 @@ static void write_input(struct process *process) {
 
 static void take_status(struct process *process) {
   siginfo_t info = {0};
-  long result;
-  do {
-    /* The C library's waitid() has no place for the usage. */
-    result = syscall(SYS_waitid, P_PIDFD, process->sources[ROLE_EXIT].fd, &info, WEXITED | WNOHANG | __WALL, &process->end.usage);
-  } while (result < 0 && errno == EINTR);
+  long result = -1;
+  if (!process->only_looks) {
+    do {
+      /* The C library's waitid() has no place for the usage. */
+      result = syscall(SYS_waitid, P_PIDFD, process->sources[ROLE_EXIT].fd, &info, WEXITED | WNOHANG | __WALL, &process->end.usage);
+    } while (result < 0 && errno == EINTR);
+  }
   if (result == 0 && info.si_pid == 0) return; /* Not yet. */
   process->has_ended = 1;
   process->watcher->ended++;
-  process->end.code = result == 0 ? info.si_code : 0; /* 0: somebody else has reaped it, and nobody knows how it ended. */
+  process->end.code = result == 0 ? info.si_code : 0; /* 0: somebody else reaps it, and nobody here knows how it ended. */
   process->end.status = result == 0 ? info.si_status : 0;
   close_source(&process->sources[ROLE_EXIT]); /* It would go on being ready. */
 }
@@ -360,7 +363,9 @@ void watcher_close(struct watcher *watcher, void (*callback)(void *context), voi
     next = process->next;
     struct source *exit = &process->sources[ROLE_EXIT];
     const int pidfd = exit->fd;
-    if (!process->is_kept && pidfd >= 0) {
+    if (process->only_looks) {
+      close_source(exit);
+    } else if (!process->is_kept && pidfd >= 0) {
       (void)epoll_ctl(watcher->epoll_fd, EPOLL_CTL_DEL, pidfd, NULL);
       exit->fd = -1;
       launch_adopt(pidfd);
@@ -401,6 +406,7 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
   process->input = options->input;
   process->input_size = options->input_size;
   process->read_to_end = options->read_to_end;
+  process->only_looks = options->only_looks;
   process->context = options->context;
   for (int role = 0; role < ROLES; role++) process->sources[role] = (struct source){process, (enum role)role, -1};
 
@@ -432,6 +438,16 @@ int watch_signal(struct watcher *watcher, uint32_t id, int signal) {
   const struct process *process = find(watcher, id);
   if (process == NULL || process->has_ended) return -ESRCH;
   return syscall(SYS_pidfd_send_signal, process->sources[ROLE_EXIT].fd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+void watch_leave(struct watcher *watcher, uint32_t id) {
+  struct process *process = find(watcher, id);
+  if (process == NULL || !process->only_looks || process->has_ended) return;
+  close_source(&process->sources[ROLE_EXIT]);
+  keep(process, 0);
+  unlink_process(process);
+  watcher->events->on_discard(process->context);
+  discard(process);
 }
 
 void watch_stop_reading(struct watcher *watcher, uint32_t id) {

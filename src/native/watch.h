@@ -23,6 +23,7 @@ struct watch_options {
   int output_fd[OUTPUTS];
   int streamed[OUTPUTS]; /* hand each piece over as it comes, instead of all at the end */
   int read_to_end;       /* wait for the end of the output, not only of the process */
+  int only_looks;        /* somebody else's process: it is neither reaped nor ever ended from here */
   void *context;
 };
 
@@ -71,6 +72,9 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
 
 /* 0, or a negative errno; -ESRCH once the process has been reaped. */
 int watch_signal(struct watcher *watcher, uint32_t id, int signal);
+
+/* Lets go of a process that is only looked at. There will be no event of it; its context is discarded. */
+void watch_leave(struct watcher *watcher, uint32_t id);
 
 /* Does not wait for the end of the output any more. */
 void watch_stop_reading(struct watcher *watcher, uint32_t id);

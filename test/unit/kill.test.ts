@@ -5,6 +5,9 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { killPainfully, killTree } from '../../src/index.js';
 import { temporaryDirectory } from './temporary.js';
 
+// What is done by number, where there are no descriptors of processes. By descriptor: test/native/kill.test.ts.
+process.env['VIRCOMMAND_ENGINE'] = 'portable';
+
 /** The pauses between two looks that `killPainfully` asked for. Nobody waits for them, but for `during`; shorter pauses are real. */
 const pauses = vi.hoisted(() => ({ asked: [] as number[], during: (): Promise<unknown> => Promise.resolve() }));
 vi.mock('node:timers/promises', async (original) => {
@@ -82,9 +85,19 @@ describe('killPainfully', () => {
     expect(sent.map(({ pid }) => pid)).toEqual([-PID]);
   });
 
-  test('tells of a process that may not be signalled', async () => {
+  test('refuses to signal the group that this process is in', async () => {
+    const child = spawn('sleep', ['1000']);
+    const exit = once(child, 'exit');
+    await expect(killPainfully(child.pid!, { group: true })).rejects.toMatchObject({
+      code: 'EINVAL', message: `Cannot end process ${child.pid!}: its process group is the one that this process is in; leave out { group: true }.`,
+    });
+    child.kill();
+    await exit;
+  });
+
+  test('tells of a process that may not be signaled', async () => {
     fakeKill(() => 'EPERM');
-    await expect(killPainfully(PID)).rejects.toMatchObject({ code: 'EPERM', message: `Cannot end process ${PID}: it may not be signalled (kill: EPERM).` });
+    await expect(killPainfully(PID)).rejects.toMatchObject({ code: 'EPERM', message: `Cannot end process ${PID}: it may not be signaled (kill: EPERM).` });
   });
 
   test.each([1, 0, -1, -5000])('takes the pid %i for nobody, and signals nobody', async (pid) => {
@@ -135,6 +148,12 @@ describe('killTree', () => {
     const child = spawn('true');
     await once(child, 'exit');
     expect(await killTree(child.pid!)).toEqual({ level: 'walk', ended: [], survivors: [] });
+  });
+
+  test('refuses a tree that this process is in', async () => {
+    await expect(killTree(process.ppid)).rejects.toMatchObject({
+      code: 'EINVAL', message: `killTree(${process.ppid}): this process is in that tree, and would end before it could tell; give a child of this process.`,
+    });
   });
 
   test.each([1, 0, -5, NaN, 1.5])('refuses to start at %s', async (pid) => {
