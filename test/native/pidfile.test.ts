@@ -1,7 +1,7 @@
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
-  chmodSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, truncateSync, unlinkSync,
+  chmodSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, statSync, symlinkSync, truncateSync, unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import { Worker } from 'node:worker_threads';
 import { Command, PidFile, PidFileError } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, FOREVER, isRunning, processStat, rejection, umask, useDirectory, useProcesses } from '../contract/tools.js';
-import { asNobody, inParent, type Library, needsNobody, needsRoot, lanes, parentWords, root, useNativeEngine } from './tools.js';
+import { asNobody, inParent, type Library, lanes, needsNobody, needsProgram, needsRoot, parentWords, resultIn, root, useNativeEngine } from './tools.js';
 
 useNativeEngine();
 const path = useDirectory();
@@ -630,6 +630,57 @@ test('starters, owners that release and readers never make two owners, nor one w
   expect(told.every(({ owned }) => owned >= ROUNDS / 3)).toBe(true);
   expect(told.some(({ refused }) => refused > 0)).toBe(true);
   expect(readdirSync(path())).toEqual([]);
+});
+
+/**
+ * Another process that takes the file with each `fcntl()` slowed down, so that the moment before or after the lock becomes
+ * long enough to do something in it. Gives what it says in the end, once it has opened the file.
+ */
+async function slowStarter(skip: (why: string) => never, inject: 'delay_enter' | 'delay_exit'): Promise<{ pid: number; end: Promise<unknown> }> {
+  needsProgram(skip, 'strace');
+  const [program = '', ...words] = parentWords(async ({ PidFile: Files }, name) => {
+    process.stdout.write('ready\n');
+    await process.getBuiltinModule('node:events').once(process.stdin, 'data');
+    process.stdin.destroy();
+    return await Files.acquire(name).then(() => process.getBuiltinModule('node:fs').readFileSync(name, 'utf8'), (error: unknown) => (error as Error).message);
+  }, file());
+  const starter = spawn(program, words, { cwd: root, stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, VIRCOMMAND_ENGINE: 'native' } });
+  const pid = keep(starter.pid ?? expect.fail());
+  let output = '';
+  starter.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  await eventually('it has started', () => output.includes('ready'));
+  const tracer = spawn('strace', ['-f', '-p', String(pid), '-e', 'trace=fcntl', '-e', `inject=fcntl:${inject}=300000`, '-o', '/dev/null'], { stdio: 'ignore' });
+  const traced = once(tracer, 'exit');
+  const ended = once(starter, 'close');
+  await eventually('it is traced', () => {
+    if (tracer.exitCode !== null) skip('strace may not attach to a process here');
+    return readFileSync(`/proc/${pid}/status`, 'utf8').includes(`TracerPid:\t${tracer.pid ?? -1}\n`);
+  });
+  starter.stdin.write('go');
+  const opened = (task: string) => {
+    try {
+      return readdirSync(`/proc/${pid}/task/${task}/fd`).some((fd) => readlinkSync(`/proc/${pid}/task/${task}/fd/${fd}`) === file());
+    } catch {
+      return false; // The thread, or the descriptor, is gone.
+    }
+  };
+  await eventually('it has opened the file', () => readdirSync(`/proc/${pid}/task`).some(opened));
+  return { pid, end: Promise.all([ended, traced]).then(() => resultIn(output, '')) };
+}
+
+test('a starter that has locked a file which was removed meanwhile takes the one that the path leads to', async ({ skip }) => {
+  const lock = await PidFile.acquire(file());
+  const { pid, end: told } = await slowStarter(skip, 'delay_enter');
+  lock.release();
+  expect(await told).toBe(String(pid));
+});
+
+test('a starter whose rival has gone before it could be named takes the file', async ({ skip }) => {
+  const lock = await PidFile.acquire(file());
+  const { pid, end: told } = await slowStarter(skip, 'delay_exit');
+  await delay(50); // It has been refused by now, and is about to ask by whom.
+  lock.release();
+  expect(await told).toBe(String(pid));
 });
 
 test('cleaners of one file at once end its owner once, and all come to an end', async () => {
