@@ -321,6 +321,20 @@ describe('a pidfile that another process holds', () => {
   });
 });
 
+test('a holder that has no pid here is told as such, and nobody is signaled', async ({ skip }) => {
+  needsRoot(skip);
+  const inOwnNamespace = ['unshare', '--pid', '--fork'];
+  if (spawnSync('unshare', ['--pid', '--fork', 'true']).status !== 0) skip('no pid namespace can be made here');
+  const other = await holder(file());
+  const told = await inParent(async ({ PidFile: Files }, name) => {
+    const reason = (error: unknown) => [(error as Error).message, (error as PidFileError).heldBy ?? null, (error as PidFileError).errno];
+    return [await Files.acquire(name).catch(reason), await Files.forceCleanup(name).catch(reason)];
+  }, file(), { through: inOwnNamespace });
+  const sentence = `Pidfile '${file()}' is held by a process that cannot be seen from here, such as one of another container or machine. Stop that process, or choose another file.`;
+  expect(told).toEqual([[sentence, null, 'EAGAIN'], [sentence, null, 'EAGAIN']]);
+  expect([isRunning(other.pid), readFileSync(file(), 'utf8')]).toEqual([true, String(other.pid)]);
+});
+
 describe('PidFile.release', () => {
   test('takes the lock or the path, and finds no fault in what was released or is gone', async () => {
     const first = await PidFile.acquire(file());
@@ -561,22 +575,20 @@ describe('PidFile.forceCleanup', () => {
   });
 
   test('refuses to end one that has come after the owner', async () => {
-    const [first, successor] = [await holder(file()), path('successor')];
-    const waiting = inParent(async ({ PidFile: Files }, { name, flag }) => {
-      const lock = await Files.acquire(name, { wait: true });
-      const { existsSync: exists } = process.getBuiltinModule('node:fs');
-      while (!exists(flag)) await process.getBuiltinModule('node:timers/promises').setTimeout(5);
-      lock.release();
-      return process.pid;
-    }, { name: file(), flag: successor });
-    first.kill('SIGSTOP'); // It does not see SIGTERM, and leaves the lock when it is ended at last, from outside.
-    const cleaning = rejection(PidFileError, PidFile.forceCleanup(file()));
-    await eventually('it was asked to end', () => readFileSync(`/proc/${first.pid}/status`, 'utf8').includes('ShdPnd:\t0000000000004000'));
-    first.kill('SIGKILL');
+    // Of the owner's group, one ignores SIGTERM: so the cleaner is still at work when the owner has gone.
+    const script = `(trap '' TERM; exec sleep ${FOREVER}) & echo $! >"$0.new"; mv "$0.new" "$0"; wait`;
+    const { pid } = await new Command('sh', '-c', script, path('member')).daemonize().pidFile(file()).run();
+    keep(pid);
+    const member = keep(await eventually('it has started another one', () => existsSync(path('member')) && Number(readFileSync(path('member'), 'utf8'))));
+    await eventually('that ignores SIGTERM', () => readFileSync(`/proc/${member}/cmdline`, 'utf8').startsWith('sleep'));
+    const cleaning = rejection(PidFileError, PidFile.forceCleanup(file(), { group: true }));
+    await eventually('the owner has gone', () => lockHolder(file()) === undefined);
+    const successor = await holder(file());
+    process.kill(member, 'SIGKILL');
     const error = await cleaning;
-    writeFileSync(successor, '');
-    expect(error.heldBy).toBe(await waiting);
+    expect(error.heldBy).toBe(successor.pid);
     expect(error.message).toMatch(/^Pidfile '.*' is held by process \d+ \(.*\)\. Stop that process, or choose another file\.$/);
+    expect([isRunning(successor.pid), readFileSync(file(), 'utf8')]).toEqual([true, String(successor.pid)]);
   });
 });
 
