@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PidFileError } from './errors.js';
+import { killPainfully } from './kill.js';
 import { errnoOf } from './pidfile-content.js';
 import { checkPath, lockBinding, look, type Look, PidFileLock, take } from './pidfile-lock.js';
 import { holderOf } from './pidfile-problem.js';
-import { killPainfully } from './kill.js';
 
 /** How {@link PidFile.forceCleanup} goes about it. */
 export interface CleanupOptions {
@@ -66,26 +65,14 @@ export async function forceCleanup(file: string, { group = false }: CleanupOptio
 
   /** Ends the holder, and gives what went wrong. Whether it is gone, its lock tells: a zombie has none. */
   async function end(holder: number): Promise<unknown> {
-    const target = group ? groupOf(holder) : holder;
-    if (target === undefined) return undefined;
-    if (group && target === groupOf('self')) throw new PidFileError(path, { heldBy: holderOf(holder), notEnded: 'own-group' });
     try {
-      await killPainfully(target, { force: true, group });
+      await killPainfully(holder, { force: true, group });
       return undefined;
     } catch (error) {
+      if (errnoOf(error) === 'EINVAL') throw new PidFileError(path, { heldBy: holderOf(holder), notEnded: 'own-group', cause: error });
       return error;
     }
   }
 }
 
 const failed = (cause: unknown) => ({ notEnded: 'failed', errno: errnoOf(cause) ?? 'EBUSY', syscall: 'kill', cause }) as const;
-
-/** The process group of a process, or `undefined` if it is gone. */
-function groupOf(pid: number | 'self'): number | undefined {
-  try {
-    return Number(readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ')[2]);
-  } catch {
-    // It has ended meanwhile.
-    return undefined;
-  }
-}

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Child, Command, engineInfo, UnsupportedError } from 'vircommand';
+import { type Child, Command, engineInfo, PidFile, UnsupportedError } from 'vircommand';
 import { portableLimits, portableRefusals } from '../src/engine/portable.js';
 import { stepNames } from '../src/steps.js';
 
@@ -103,6 +103,21 @@ describe('docs/engines.md, of the portable engine,', () => {
     for (const [, methods = '', why] of table) {
       // Of the three steps about capabilities, the first one that is in a plan is the one that is refused.
       for (const method of methodsIn(methods)) expect((await refusal(method)).why).toBe(why);
+    }
+  });
+
+  test('names what it refuses of PidFile, which is refused with the reason', async () => {
+    const text = section('docs/engines.md', 'What the portable engine refuses');
+    const functions = Object.entries({
+      acquire: () => PidFile.acquire('/nowhere/pid'), readIfLocked: () => PidFile.readIfLocked('/nowhere/pid'), forceCleanup: () => PidFile.forceCleanup('/nowhere/pid'),
+    });
+    expect(Array.from(text.matchAll(/`PidFile\.(\w+)\(\)`/g), ([, name]) => name)).toEqual(functions.map(([name]) => name));
+    for (const [name, call] of functions) {
+      const error: unknown = await call().catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ name: 'UnsupportedError', feature: `PidFile.${name}`, engine: 'portable' });
+      expect((error as Error).message).toMatch(
+        new RegExp(`^The portable engine cannot do PidFile\\.${name}\\(\\), because the locks of pidfiles take the addon of the native engine, and .+\\. Leave the call out, or use an engine that can: see docs/engines\\.md\\.$`),
+      );
     }
   });
 

@@ -514,27 +514,21 @@ static napi_value keep(napi_env env, napi_callback_info info) {
 
 /* ---------------------------------------------------------------- pidfiles */
 
-/* A pidfile that is held, as JavaScript has it in its hand. */
+/* A pidfile that is held, as JavaScript has it in its hand; without a lock, once it is released. */
 struct held {
   struct pidlock *lock;
 };
 
-/* The end of an environment: nobody can give the lock up any more. */
-static void release_at_end(void *data) {
-  struct held *held = data;
-  pidlock_release(held->lock);
+static void release_held(struct held *held) {
+  if (held->lock != NULL) pidlock_release(held->lock);
   held->lock = NULL;
 }
 
-static void release_held(napi_env env, struct held *held) {
-  if (held->lock == NULL) return;
-  (void)napi_remove_env_cleanup_hook(env, release_at_end, held); /* It was added when the lock was handed out. */
-  release_at_end(held);
-}
-
+/* JavaScript keeps what it holds, so this comes with the end of the environment: nobody could give the lock up any more. */
 static void free_held(napi_env env, void *data, void *hint) {
+  (void)env;
   (void)hint;
-  release_held(env, data);
+  release_held(data);
   free(data);
 }
 
@@ -570,7 +564,6 @@ static napi_value answer_of(napi_env env, struct taking *taking) {
     return NULL;
   }
   taking->lock = NULL; /* It belongs to the external value from here on. */
-  (void)napi_add_env_cleanup_hook(env, release_at_end, held);
   (void)napi_create_bigint_uint64(env, taking->answer.dev, &dev);
   (void)napi_create_bigint_uint64(env, taking->answer.ino, &ino);
   (void)napi_set_element(env, result, 2, lock);
@@ -626,7 +619,7 @@ static napi_value release_pid_file(napi_env env, napi_callback_info info) {
   void *held;
   CHECK(env, napi_get_cb_info(env, info, &argc, &value, NULL, NULL));
   CHECK(env, napi_get_value_external(env, value, &held));
-  release_held(env, held);
+  release_held(held);
   return NULL;
 }
 

@@ -1,7 +1,7 @@
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
-  chmodSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, truncateSync, unlinkSync,
+  chmodSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, statSync, symlinkSync, truncateSync, unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import { Worker } from 'node:worker_threads';
 import { Command, PidFile, PidFileError } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, FOREVER, isRunning, processStat, rejection, umask, useDirectory, useProcesses } from '../contract/tools.js';
-import { asNobody, inParent, type Library, needsNobody, needsRoot, lanes, parentWords, root, useNativeEngine } from './tools.js';
+import { asNobody, inParent, type Library, lanes, needsNobody, needsProgram, needsRoot, parentWords, resultIn, root, useNativeEngine } from './tools.js';
 
 useNativeEngine();
 const path = useDirectory();
@@ -321,6 +321,20 @@ describe('a pidfile that another process holds', () => {
   });
 });
 
+test('a holder that has no pid here is told as such, and nobody is signaled', async ({ skip }) => {
+  needsRoot(skip);
+  const inOwnNamespace = ['unshare', '--pid', '--fork'];
+  if (spawnSync('unshare', ['--pid', '--fork', 'true']).status !== 0) skip('no pid namespace can be made here');
+  const other = await holder(file());
+  const told = await inParent(async ({ PidFile: Files }, name) => {
+    const reason = (error: unknown) => [(error as Error).message, (error as PidFileError).heldBy ?? null, (error as PidFileError).errno];
+    return [await Files.acquire(name).catch(reason), await Files.forceCleanup(name).catch(reason)];
+  }, file(), { through: inOwnNamespace });
+  const sentence = `Pidfile '${file()}' is held by a process that cannot be seen from here, such as one of another container or machine. Stop that process, or choose another file.`;
+  expect(told).toEqual([[sentence, null, 'EAGAIN'], [sentence, null, 'EAGAIN']]);
+  expect([isRunning(other.pid), readFileSync(file(), 'utf8')]).toEqual([true, String(other.pid)]);
+});
+
 describe('PidFile.release', () => {
   test('takes the lock or the path, and finds no fault in what was released or is gone', async () => {
     const first = await PidFile.acquire(file());
@@ -561,22 +575,20 @@ describe('PidFile.forceCleanup', () => {
   });
 
   test('refuses to end one that has come after the owner', async () => {
-    const [first, successor] = [await holder(file()), path('successor')];
-    const waiting = inParent(async ({ PidFile: Files }, { name, flag }) => {
-      const lock = await Files.acquire(name, { wait: true });
-      const { existsSync: exists } = process.getBuiltinModule('node:fs');
-      while (!exists(flag)) await process.getBuiltinModule('node:timers/promises').setTimeout(5);
-      lock.release();
-      return process.pid;
-    }, { name: file(), flag: successor });
-    first.kill('SIGSTOP'); // It does not see SIGTERM, and leaves the lock when it is ended at last, from outside.
-    const cleaning = rejection(PidFileError, PidFile.forceCleanup(file()));
-    await eventually('it was asked to end', () => readFileSync(`/proc/${first.pid}/status`, 'utf8').includes('ShdPnd:\t0000000000004000'));
-    first.kill('SIGKILL');
+    // Of the owner's group, one ignores SIGTERM: so the cleaner is still at work when the owner has gone.
+    const script = `(trap '' TERM; exec sleep ${FOREVER}) & echo $! >"$0.new"; mv "$0.new" "$0"; wait`;
+    const { pid } = await new Command('sh', '-c', script, path('member')).daemonize().pidFile(file()).run();
+    keep(pid);
+    const member = keep(await eventually('it has started another one', () => existsSync(path('member')) && Number(readFileSync(path('member'), 'utf8'))));
+    await eventually('that ignores SIGTERM', () => readFileSync(`/proc/${member}/cmdline`, 'utf8').startsWith('sleep'));
+    const cleaning = rejection(PidFileError, PidFile.forceCleanup(file(), { group: true }));
+    await eventually('the owner has gone', () => lockHolder(file()) === undefined);
+    const successor = await holder(file());
+    process.kill(member, 'SIGKILL');
     const error = await cleaning;
-    writeFileSync(successor, '');
-    expect(error.heldBy).toBe(await waiting);
+    expect(error.heldBy).toBe(successor.pid);
     expect(error.message).toMatch(/^Pidfile '.*' is held by process \d+ \(.*\)\. Stop that process, or choose another file\.$/);
+    expect([isRunning(successor.pid), readFileSync(file(), 'utf8')]).toEqual([true, String(successor.pid)]);
   });
 });
 
@@ -630,6 +642,57 @@ test('starters, owners that release and readers never make two owners, nor one w
   expect(told.every(({ owned }) => owned >= ROUNDS / 3)).toBe(true);
   expect(told.some(({ refused }) => refused > 0)).toBe(true);
   expect(readdirSync(path())).toEqual([]);
+});
+
+/**
+ * Another process that takes the file with each `fcntl()` slowed down, so that the moment before or after the lock becomes
+ * long enough to do something in it. Gives what it says in the end, once it has opened the file.
+ */
+async function slowStarter(skip: (why: string) => never, inject: 'delay_enter' | 'delay_exit'): Promise<{ pid: number; end: Promise<unknown> }> {
+  needsProgram(skip, 'strace');
+  const [program = '', ...words] = parentWords(async ({ PidFile: Files }, name) => {
+    process.stdout.write('ready\n');
+    await process.getBuiltinModule('node:events').once(process.stdin, 'data');
+    process.stdin.destroy();
+    return await Files.acquire(name).then(() => process.getBuiltinModule('node:fs').readFileSync(name, 'utf8'), (error: unknown) => (error as Error).message);
+  }, file());
+  const starter = spawn(program, words, { cwd: root, stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, VIRCOMMAND_ENGINE: 'native' } });
+  const pid = keep(starter.pid ?? expect.fail());
+  let output = '';
+  starter.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  await eventually('it has started', () => output.includes('ready'));
+  const tracer = spawn('strace', ['-f', '-p', String(pid), '-e', 'trace=fcntl', '-e', `inject=fcntl:${inject}=300000`, '-o', '/dev/null'], { stdio: 'ignore' });
+  const traced = once(tracer, 'exit');
+  const ended = once(starter, 'close');
+  await eventually('it is traced', () => {
+    if (tracer.exitCode !== null) skip('strace may not attach to a process here');
+    return readFileSync(`/proc/${pid}/status`, 'utf8').includes(`TracerPid:\t${tracer.pid ?? -1}\n`);
+  });
+  starter.stdin.write('go');
+  const opened = (task: string) => {
+    try {
+      return readdirSync(`/proc/${pid}/task/${task}/fd`).some((fd) => readlinkSync(`/proc/${pid}/task/${task}/fd/${fd}`) === file());
+    } catch {
+      return false; // The thread, or the descriptor, is gone.
+    }
+  };
+  await eventually('it has opened the file', () => readdirSync(`/proc/${pid}/task`).some(opened));
+  return { pid, end: Promise.all([ended, traced]).then(() => resultIn(output, '')) };
+}
+
+test('a starter that has locked a file which was removed meanwhile takes the one that the path leads to', async ({ skip }) => {
+  const lock = await PidFile.acquire(file());
+  const { pid, end: told } = await slowStarter(skip, 'delay_enter');
+  lock.release();
+  expect(await told).toBe(String(pid));
+});
+
+test('a starter whose rival has gone before it could be named takes the file', async ({ skip }) => {
+  const lock = await PidFile.acquire(file());
+  const { pid, end: told } = await slowStarter(skip, 'delay_exit');
+  await delay(50); // It has been refused by now, and is about to ask by whom.
+  lock.release();
+  expect(await told).toBe(String(pid));
 });
 
 test('cleaners of one file at once end its owner once, and all come to an end', async () => {
