@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { type Child, Command, ExitError, pidAbort, pidWait } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { eventually, exists, FOREVER, isRunning, nodeFixture, processStat, rejection, sh, useDirectory, useProcesses } from './tools.js';
+import { eventually, exists, fixture, FOREVER, isRunning, nodeFixture, processStat, rejection, sh, useDirectory, useProcesses } from './tools.js';
 
 /** Far more than a pipe and a stream hold together. */
 const MUCH = 50_000_000;
@@ -144,6 +144,17 @@ export function asyncContract(): void {
       await expect(pidWait(1)).rejects.toMatchObject({ code: 'ECHILD' });
     });
 
+    test('is waited for and ended by its pid while it runs, too', async () => {
+      const child = await sleep().runAsync();
+      const end = pidWait(child.pid, { check: false });
+      await pidAbort(child.pid);
+      expect(exists(child.pid)).toBe(false);
+      await expect(end).rejects.toMatchObject({ reason: 'aborted' });
+      // Nobody asked for its pid, so nobody can ask by pid any more.
+      const problem = 'this process has no child of that pid that runs or was released, and can only wait for its own; for others there is killPainfully()';
+      await expect(pidAbort(child.pid)).rejects.toMatchObject({ code: 'ECHILD', message: `pidAbort(${child.pid}): ${problem}.` });
+    });
+
     test('that is released is out of reach for its timeout and its abort signal', async () => {
       const controller = new AbortController();
       const child = await sleep().timeout(1).abortSignal(controller.signal).runAsync();
@@ -154,7 +165,72 @@ export function asyncContract(): void {
       await pidAbort(pid);
     });
 
-    test.for(['exit', 'throw', 'SIGTERM', 'SIGINT', 'SIGHUP'] as const)('ends with this process, unless it was released: %s', async (end) => {
+    describe('is freed', () => {
+      const freed = async (child: Child): Promise<void> => {
+        await child.free();
+        expect(exists(child.pid)).toBe(false);
+        expect([child.stdin, child.stdout, child.stderr].filter((stream) => stream?.destroyed === false)).toEqual([]);
+        // Once more does no harm.
+        await child.free();
+      };
+
+      test('when it ignores SIGTERM', async () => {
+        const child = await sh(`trap '' TERM; echo ready; exec sleep ${FOREVER}`).outputPipe().runAsync();
+        await once(child.stdout!, 'data');
+        await freed(child);
+      });
+
+      test('when it is stopped', async () => {
+        const child = await sleep().inputPipe().runAsync();
+        child.signal('SIGSTOP');
+        await eventually('it is stopped', () => processStat(child.pid)?.state === 'T');
+        await freed(child);
+      });
+
+      test('when it has ended', async () => {
+        const child = await sh('echo much; exit 3').outputPipe().runAsync();
+        await child.wait({ check: false });
+        await freed(child);
+      });
+
+      test.for(['runs', 'has ended'] as const)('when another process holds its output, and it %s', async (state) => {
+        const script = `sleep ${FOREVER} & echo $!; ${state === 'runs' ? 'wait' : 'exit 0'}`;
+        const piped = await sh(script).outputPipe().runAsync();
+        started(Number(String(((await once(piped.stdout!, 'data')) as [Buffer])[0])));
+        await freed(piped);
+        // Even where the end of the output was to be waited for.
+        const file = path('pid');
+        const waited = await sh(`sleep ${FOREVER} & echo $! >"$1"; ${state === 'runs' ? 'wait' : 'exit 0'}`, file).outputBuffer().waitForOutputEnd().runAsync();
+        const holder = await eventually('it has started the other', () => {
+          try {
+            return Number(readFileSync(file, 'utf8').trim()) || undefined;
+          } catch {
+            // It has not begun.
+            return undefined;
+          }
+        });
+        started(holder);
+        if (state === 'has ended') await eventually('it has ended', () => !isRunning(waited.pid));
+        await freed(waited);
+        expect(isRunning(holder)).toBe(true);
+      });
+
+      test('unless it was released', async () => {
+        const child = await sleep().runAsync();
+        const pid = started(child.release());
+        await child.free();
+        expect(isRunning(pid)).toBe(true);
+        await pidAbort(pid);
+      });
+    });
+
+    test('that nobody holds any more is not ended by garbage collection, and leaves neither a zombie nor a descriptor at its end', async () => {
+      const { stdout } = await new Command(process.execPath, '--expose-gc', fixture('drop-children.js')).outputBuffer().run();
+      // The instrument sees what is dropped, and counts what runs.
+      expect(JSON.parse(stdout)).toEqual({ isCollectable: true, runningAfterCollection: 20, written: 200_000, zombies: 0, moreDescriptors: 0 });
+    });
+
+    test.for(['exit', 'throw', 'reject', 'SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGALRM', 'SIGUSR2', 'SIGVTALRM'] as const)('ends with this process, unless it was released: %s', async (end) => {
       const parent = await nodeFixture('leave-children.js', end.startsWith('SIG') ? 'wait' : end).outputPipe().runAsync();
       const [line] = (await once(parent.stdout!, 'data')) as [Buffer];
       const [owned = 0, released = 0] = String(line).split(' ').map(Number);

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import type { Cluster } from 'node:cluster';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { adoptOrphans, UnsupportedError } from 'vircommand';
@@ -13,10 +14,10 @@ describe('adoptOrphans', () => {
   test('an orphan becomes a child of this process, is reaped at its end, and its end is told', async () => {
     const told = await inParent(async ({ adoptOrphans: adopt, Command }) => {
       const { once: event } = process.getBuiltinModule('node:events');
-      const { channel } = process.getBuiltinModule('node:diagnostics_channel');
+      const { subscribe } = process.getBuiltinModule('node:diagnostics_channel');
       const { existsSync } = process.getBuiltinModule('node:fs');
       const published: number[] = [];
-      channel('vircommand:adopted').subscribe((message) => published.push((message as { pid: number }).pid));
+      subscribe('vircommand:adopted', (message) => published.push((message as { pid: number }).pid));
       const ends: Record<string, unknown>[] = [];
       const emitter = new (process.getBuiltinModule('node:events').EventEmitter)();
       const adoption = adopt({
@@ -105,7 +106,7 @@ describe('adoptOrphans', () => {
         const child = process.getBuiltinModule('node:child_process');
         const { Worker: Thread } = process.getBuiltinModule('node:worker_threads');
         const { createRequire } = process.getBuiltinModule('node:module');
-        const cluster = process.getBuiltinModule('node:cluster') as unknown as import('node:cluster').Cluster;
+        const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster;
         const { promisify } = process.getBuiltinModule('node:util');
         const { execa } = createRequire(`${cwd}/package.json`)('execa') as { execa: (file: string, args: string[], options: object) => Promise<{ exitCode?: number }> };
         let orphans = 0;
@@ -116,7 +117,7 @@ describe('adoptOrphans', () => {
         const ways: Record<string, (n: number) => Promise<number | null | undefined>> = {
           spawn: (n) => new Promise((resolve) => child.spawn('sh', ['-c', script(n)], { stdio: 'ignore' }).on('exit', resolve)),
           detached: (n) => new Promise((resolve) => child.spawn('sh', ['-c', script(n)], { stdio: 'ignore', detached: true }).on('exit', resolve)),
-          execFile: (n) => promisify(child.execFile)('sh', ['-c', `(exit ${code(n)})`]).then(() => 0, (error: { code?: number }) => error.code),
+          execFile: (n) => promisify(child.execFile)('sh', ['-c', `(exit ${code(n)})`]).then(() => 0, (error: unknown) => (error as { code?: number }).code),
           spawnSync: async (n) => child.spawnSync('sh', ['-c', script(n)], { stdio: 'ignore' }).status,
           execa: (n) => execa('sh', ['-c', script(n)], { reject: false, stdio: 'ignore' }).then(({ exitCode }) => exitCode),
           run: (n) => new Command('sh', '-c', script(n)).run({ check: false }).then(({ exitCode }) => exitCode),

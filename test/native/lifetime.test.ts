@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Command } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { end, eventually, isRunning, useDirectory } from '../contract/tools.js';
+import { end, eventually, exists, isRunning, nodeFixture, useDirectory } from '../contract/tools.js';
 import { lanes, needsRoot, NOBODY, outputOf, parentWords, root, useNativeEngine, type Library } from './tools.js';
 
 useNativeEngine();
@@ -82,6 +82,41 @@ describe('dieWithParent()', () => {
     process.kill(told.pid, 'SIGKILL');
     await eventually('the program was told', () => !isRunning(told.told));
     expect(readFileSync(path('told'), 'utf8')).toBe('told\n');
+  });
+});
+
+describe('free()', () => {
+  test('ends a program that stands before its handshake, where it hears no signal but SIGKILL', async () => {
+    const child = await new Command('sleep', '600').requireHandshake().inputPipe().runAsync();
+    await child.handshakeWait();
+    await child.free();
+    expect(exists(child.pid)).toBe(false);
+    expect(child.stdin?.destroyed).toBe(true);
+  });
+});
+
+describe('a child of a worker thread', () => {
+  const leave = async (how: string): Promise<readonly number[]> => {
+    const parent = await nodeFixture('leave-workers-child.js', how).outputPipe().runAsync();
+    const pids = String(((await once(parent.stdout!, 'data')) as [Buffer])[0]).trim().split(' ').map(Number);
+    onTestFinished(() => {
+      for (const pid of pids) end(pid);
+    });
+    await parent.wait({ check: false });
+    return pids;
+  };
+
+  test.for(['exit', 'throw', 'terminate'])('ends with its worker, when that is ended by %s', async (how) => {
+    const pids = await leave(how);
+    expect(pids).toHaveLength(2);
+    await eventually('both are gone', () => !pids.some(isRunning));
+  });
+
+  // A worker hears no signals, so what ends the process by one leaves its children behind; the kernel does not.
+  test('ends with a process that a signal ends only where dieWithParent() was said', async () => {
+    const [left = 0, dies = 0] = await leave('SIGTERM');
+    await eventually('the one is gone', () => !isRunning(dies));
+    expect(isRunning(left)).toBe(true);
   });
 });
 
