@@ -29,6 +29,7 @@ export interface Started {
 export function failure(plan: LaunchPlan, { step: index, errno: number, holder }: { step: number; errno: number; holder: number }): CommandError {
   const errno = errnoName(number);
   const step = plan.steps[index];
+  if (step === undefined && number === 0) return new LaunchError(plan.subject, { step: 'execve', wasEnded: true });
   if (step === undefined) return new LaunchError(plan.subject, { step: 'clone', errno });
   if (step.step === 'pidfile') {
     return errno === 'EAGAIN'
@@ -198,12 +199,9 @@ export class NativeProcess implements EngineProcess {
   }
 
   async #begin(plan: LaunchPlan, reported: Promise<CommandError | undefined>): Promise<EngineProcess> {
-    if (this.handshake !== undefined) {
-      // A daemon's pidfile is written before its handshake, and the caller of run() may read it.
-      if (plan.mode === 'daemon') await this.handshake.wait();
-      return this;
-    }
-    const error = await reported;
+    // A daemon's pidfile is written before its handshake, and the caller of run() may read it.
+    const ready = this.handshake === undefined ? reported : plan.mode === 'daemon' ? this.handshake.wait() : undefined;
+    const error = await ready?.catch((failure: unknown) => failure);
     if (error === undefined) return this;
     for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
     await this.ended;
@@ -236,7 +234,7 @@ class NativeHandshake implements Handshake {
   readonly #subject: Subject;
   /** Who waits for the report wants this process to live until then, even if the child may outlive it. */
   readonly #keepAlive: () => void;
-  #isNotified = false;
+  #word: 'go' | 'stop' | undefined;
 
   constructor({ ready, go }: HandshakeEnds, subject: Subject, reported: Promise<CommandError | undefined>, keepAlive: () => void) {
     this.#subject = subject;
@@ -262,7 +260,7 @@ class NativeHandshake implements Handshake {
   }
 
   get isPending(): boolean {
-    return !this.#isNotified;
+    return this.#word === undefined;
   }
 
   wait(): Promise<void> {
@@ -271,14 +269,26 @@ class NativeHandshake implements Handshake {
 
   async notify(): Promise<void> {
     await this.#ready;
-    if (this.#isNotified) {
-      throw new UsageError(this.#subject, [{ call: 'handshakeNotify()', problem: 'the handshake is complete already; say it once' }]);
+    if (this.#word !== undefined) {
+      const problem = this.#word === 'go' ? 'the handshake is complete already; say it once' : 'the handshake was given up, and the program will not run; start it anew';
+      throw new UsageError(this.#subject, [{ call: 'handshakeNotify()', problem }]);
     }
-    this.#isNotified = true;
+    this.#word = 'go';
     this.#keepAlive();
     this.#go.end('1');
     const error = await this.#reported;
     if (error !== undefined) throw error;
+  }
+
+  async abort(): Promise<void> {
+    if (this.#word === 'go') {
+      throw new UsageError(this.#subject, [{ call: 'handshakeAbort()', problem: 'the handshake is complete already; end the program with killPainfully()' }]);
+    }
+    this.#word = 'stop';
+    this.#keepAlive();
+    // The end of the pipe is the word for no.
+    this.#go.destroy();
+    await this.#reported;
   }
 
   #died(): LaunchError {

@@ -6,8 +6,8 @@
  *   1. System calls only, by sys.h. No C library: no malloc, no stdio, no locks, no errno.
  *      `npm run check` compares the symbols that this file needs with a list, and the list is empty.
  *   2. Write only to this stack, to the report, and to LISTEN_PID, which the plan holds for that.
- *   3. Nothing that changes ids or waits: a plan that does so goes to the helper, which runs this same code in a memory of
- *      its own. A change of ids here would take the parent's dumpable flag, and have two privileges on one memory.
+ *   3. Nothing that changes ids or waits, be it for a disk: a plan that does so goes to the helper, which runs this same code
+ *      in a memory of its own. A change of ids here would take the parent's dumpable flag, and have two privileges on one memory.
  *
  * The order of the steps is the plan's. Why each stands where it does is told in src/plan.ts.
  */
@@ -169,6 +169,9 @@ static long write_listen_pid(char *entry) {
  *
  * Between open() and the lock another process may have removed the file; then the lock is on a file that nobody else will
  * ever find, and the work begins again.
+ *
+ * No fsync(): who reads the file reads it on this kernel, which knows what was written. What a crash of the machine leaves
+ * of the file means nobody any more.
  */
 static long take_pidfile(const char *path, struct report *report) {
   for (;;) {
@@ -201,7 +204,7 @@ static long take_pidfile(const char *path, struct report *report) {
     const size_t length = print_number(pid, (uint64_t)SYS0(SYS_getpid));
     result = SYS2(SYS_ftruncate, fd, 0);
     if (result == 0) result = SYS3(SYS_write, fd, pid, length);
-    if (result >= 0) result = (size_t)result == length ? SYS1(SYS_fsync, fd) : -EIO;
+    if (result >= 0) result = (size_t)result == length ? 0 : -EIO;
     if (result < 0) (void)SYS3(SYS_unlinkat, AT_FDCWD, path, 0);
     return result;
   }
@@ -307,17 +310,20 @@ static inline __attribute__((always_inline)) long fork_daemon(struct report *rep
   return pid;
 }
 
+/* The pidfile of a daemon that never was. Its lock is still ours, so nobody else's is removed. */
+static void remove_pidfile(const struct plan *plan, uint32_t taken) {
+  for (uint32_t i = 0; i < taken; i++) {
+    const struct operation *operation = &plan->operations[i];
+    if (operation->code == STEP_PIDFILE) (void)SYS3(SYS_unlinkat, AT_FDCWD, plan->bytes + operation->text, 0);
+  }
+}
+
 void child_run(const struct plan *plan, uint32_t from, struct report *report) {
-  const char *pidfile = NULL;
   for (uint32_t i = from; i < plan->count; i++) {
     const struct operation *operation = &plan->operations[i];
     const long result = operation->code == STEP_DAEMON_FORK ? fork_daemon(report) : take(plan, operation, report);
-    if (result >= 0) {
-      if (operation->code == STEP_PIDFILE) pidfile = plan->bytes + operation->text;
-      continue;
-    }
-    /* A pidfile of a daemon that never was. Its lock is still ours, so nobody else's is removed. */
-    if (pidfile != NULL) (void)SYS3(SYS_unlinkat, AT_FDCWD, pidfile, 0);
+    if (result >= 0) continue;
+    remove_pidfile(plan, i);
     report->step = (int32_t)operation->step;
     report->errno_ = (int32_t)-result;
     report->failed = 1;
