@@ -7,6 +7,7 @@ import { commandLineOf } from '../host.js';
 import { type Binding, watchEvents } from '../native/binding.js';
 import type { LaunchPlan } from '../plan.js';
 import { type SignalName, signalName, signalNumber } from '../signals.js';
+import type { StepName } from '../steps.js';
 import { explainStepFailure } from './diagnose.js';
 import type { HandshakeEnds } from './operations.js';
 import type { EngineProcess, Handshake, LaunchResources, ProcessEnd, SyncProcess } from './types.js';
@@ -94,7 +95,7 @@ class Watch {
     const forCaller = callerFds(plan);
     const own = (childFd: number): number => (forCaller.has(childFd) ? -1 : (ours.get(childFd) ?? -1));
     const streamed = (fd: 1 | 2): number => (resources.captures.get(fd)?.isWatched === true ? 1 : 0);
-    const fds = Int32Array.of(pidfd, report, own(0), own(1), own(2), streamed(1), streamed(2), resources.waitForOutputEnd ? 1 : 0, waits ? 1 : 0);
+    const fds = Int32Array.of(pidfd, report, own(0), own(1), own(2), streamed(1), streamed(2), resources.waitForOutputEnd ? 1 : 0, waits ? 1 : 0, plan.lane === 'helper' ? 1 : 0);
     const { input } = resources;
     const bytes = input === undefined ? undefined : Buffer.from(input.buffer, input.byteOffset, input.byteLength);
     this.#id = binding.watch(fds, bytes, (event: number, ...values: unknown[]) => {
@@ -168,7 +169,8 @@ export class NativeProcess implements EngineProcess {
   readonly started: EngineProcess | Promise<EngineProcess>;
   readonly #watch: Watch;
 
-  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources) {
+  /** `removePidFile` takes back what a daemon could not: it has other ids by the time that it fails, or was ended. */
+  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources, removePidFile: () => Promise<void>) {
     this.pid = started.pid;
     let end: (end: ProcessEnd) => void = () => undefined;
     let report: (failure: CommandError | undefined) => void = () => undefined;
@@ -181,8 +183,12 @@ export class NativeProcess implements EngineProcess {
     this.#watch = new Watch(binding, started, plan, resources, {
       waits: false,
       onReport: (error) => {
-        if (this.handshake !== undefined) this.handshake.failure = error;
-        report(error);
+        const tell = (): void => {
+          if (this.handshake !== undefined) this.handshake.failure = error;
+          report(error);
+        };
+        if (error !== undefined && failedAfterPidFile(plan, error)) void removePidFile().then(tell);
+        else tell();
       },
       onEnd: end,
     });
@@ -223,6 +229,11 @@ export class NativeProcess implements EngineProcess {
   unref(): void {
     this.#watch.keep(false);
   }
+}
+
+function failedAfterPidFile({ mode, steps }: LaunchPlan, error: CommandError): boolean {
+  const placeOf = (name: StepName): number => steps.findIndex(({ step }) => step === name);
+  return mode === 'daemon' && error instanceof LaunchError && placeOf('pidfile') >= 0 && placeOf(error.step) > placeOf('pidfile');
 }
 
 /** Two pipes and two bytes: the helper says that all is ready, and waits for our word. */

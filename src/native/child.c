@@ -204,7 +204,7 @@ static long take_pidfile(const char *path, struct report *report) {
     const size_t length = print_number(pid, (uint64_t)SYS0(SYS_getpid));
     result = SYS2(SYS_ftruncate, fd, 0);
     if (result == 0) result = SYS3(SYS_write, fd, pid, length);
-    if (result >= 0) result = (size_t)result == length ? 0 : -EIO;
+    if (result >= 0 && (size_t)result != length) result = -EIO;
     if (result < 0) (void)SYS3(SYS_unlinkat, AT_FDCWD, path, 0);
     return result;
   }
@@ -226,6 +226,18 @@ static long shake_hands(long ready, long go) {
   (void)SYS1(SYS_close, ready); /* The program has no use for them. */
   (void)SYS1(SYS_close, go);
   return result == 0 ? -ECANCELED : result;
+}
+
+/*
+ * Says that the exec comes next, to whom nobody else would tell how a daemon ended. Signals are unblocked by now, and the
+ * caller may be dead: that must not end the daemon too.
+ */
+static void announce_exec(long report_fd) {
+  const struct kernel_sigaction ignore = {.handler = SIG_IGN}, to_default = {0};
+  const struct report nothing_failed = {0};
+  (void)SYS4(SYS_rt_sigaction, SIGPIPE, &ignore, NULL, SIGNAL_SET_SIZE);
+  (void)SYS3(SYS_write, report_fd, &nothing_failed, sizeof nothing_failed); /* Nobody is left to be told if nobody reads it. */
+  (void)SYS4(SYS_rt_sigaction, SIGPIPE, &to_default, NULL, SIGNAL_SET_SIZE);
 }
 
 static long take(const struct plan *plan, const struct operation *operation, struct report *report) {
@@ -290,6 +302,7 @@ static long take(const struct plan *plan, const struct operation *operation, str
       /* For a rehearsal: the exec that comes is followed by a stop, before the program's first instruction. */
       return SYS4(SYS_ptrace, 0 /* PTRACE_TRACEME */, 0, 0, 0);
     case STEP_EXECVE:
+      if (operation->a != 0) announce_exec((long)operation->a);
       return SYS3(SYS_execve, plan->file, plan->argv, plan->envp);
     default:
       return -ENOSYS;
@@ -310,20 +323,17 @@ static inline __attribute__((always_inline)) long fork_daemon(struct report *rep
   return pid;
 }
 
-/* The pidfile of a daemon that never was. Its lock is still ours, so nobody else's is removed. */
-static void remove_pidfile(const struct plan *plan, uint32_t taken) {
-  for (uint32_t i = 0; i < taken; i++) {
-    const struct operation *operation = &plan->operations[i];
-    if (operation->code == STEP_PIDFILE) (void)SYS3(SYS_unlinkat, AT_FDCWD, plan->bytes + operation->text, 0);
-  }
-}
-
 void child_run(const struct plan *plan, uint32_t from, struct report *report) {
+  const char *pidfile = NULL;
   for (uint32_t i = from; i < plan->count; i++) {
     const struct operation *operation = &plan->operations[i];
     const long result = operation->code == STEP_DAEMON_FORK ? fork_daemon(report) : take(plan, operation, report);
-    if (result >= 0) continue;
-    remove_pidfile(plan, i);
+    if (result >= 0) {
+      if (operation->code == STEP_PIDFILE) pidfile = plan->bytes + operation->text;
+      continue;
+    }
+    /* A pidfile of a daemon that never was. Its lock is still ours, so nobody else's is removed. */
+    if (pidfile != NULL) (void)SYS3(SYS_unlinkat, AT_FDCWD, pidfile, 0);
     report->step = (int32_t)operation->step;
     report->errno_ = (int32_t)-result;
     report->failed = 1;

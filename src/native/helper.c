@@ -2,12 +2,11 @@
  * The slow lane: a program that takes the rest of a plan's steps in a memory of its own, and becomes the program.
  *
  * The child of the fast lane executes it with two descriptors: the plan, in a memory file, and a pipe for the report.
- * Both are closed by the last exec. A report without a failure says that the exec comes next: if the pipe ends after it, all
- * went well. An end without it is that of a helper which somebody has ended, and a daemon's end is told by nothing else.
+ * Both are closed by the last exec. A report without a failure says that this exec comes next; an end of the pipe after it
+ * is the caller's news that all went well. An end without any report is that of a helper which somebody has ended.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -27,17 +26,6 @@ static char *read_all(int fd, size_t *ret_size) {
   return bytes;
 }
 
-/*
- * Says that the exec comes next. Signals are unblocked by then, and the caller may be dead: that must not end a daemon, so
- * SIGPIPE is ignored until the word is out, and back at its default for the program.
- */
-static void announce_exec(int report_fd) {
-  const struct report nothing_failed = {0};
-  (void)signal(SIGPIPE, SIG_IGN); /* Fails only for numbers that are no signals. */
-  (void)!write(report_fd, &nothing_failed, sizeof nothing_failed);
-  (void)signal(SIGPIPE, SIG_DFL);
-}
-
 int main(int argc, char **argv) {
   if (argc != 3) {
     static const char hint[] = "This program is a part of vircommand, which starts it to change privileges. It is of no use by itself.\n";
@@ -53,14 +41,8 @@ int main(int argc, char **argv) {
     char *bytes = read_all(plan_fd, &size);
     struct plan *plan = bytes == NULL ? NULL : plan_decode(bytes, size, &why);
     if (plan != NULL) {
-      struct plan setup = *plan;
-      setup.count--;
       report.failed = 0;
-      child_run(&setup, 0, &report);
-      if (!report.failed) {
-        announce_exec(report_fd);
-        child_run(plan, setup.count, &report);
-      }
+      child_run(plan, 0, &report);
     }
   }
   /* No step of the plan was taken. Without an errno, the plan itself was not understood: a helper of another version? */

@@ -54,10 +54,7 @@ struct report {
 struct plan *plan_decode(char *bytes, size_t size, const char **ret_why);
 void plan_free(struct plan *plan);
 
-/*
- * Takes the plan's operations in this process, from that place on; those before it have been taken. Returns if one failed, and
- * then *report says which, or if the last of them is no exec.
- */
+/* Takes the plan's steps in this process. Returns only if one failed; then *report says which. */
 void child_run(const struct plan *plan, uint32_t from, struct report *report);
 
 #endif

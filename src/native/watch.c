@@ -67,7 +67,8 @@ struct process {
   uint32_t id;
   int has_ended;
   int read_to_end;
-  int announced_exec; /* the helper has */
+  int announces_exec;  /* the helper does, or it was ended */
+  int announced_exec;
   int is_kept; /* the loop waits for it */
 };
 
@@ -223,8 +224,8 @@ static void unlink_process(struct process *process) {
 
 /*
  * Reads what a helper has to report: that its exec comes next, that a step failed, or both. At the last look there is a
- * report or there is none: nothing more will come. A child whose report is missing tells by its status how it ended; a daemon
- * has none for us, so the missing word is the failure.
+ * report or there is none: nothing more will come. Where the first is missing, a child tells by its status how it ended; a
+ * daemon has none for us, so the missing word is the failure.
  */
 static void take_report(struct process *process, int is_last) {
   struct source *source = &process->sources[ROLE_REPORT];
@@ -233,7 +234,7 @@ static void take_report(struct process *process, int is_last) {
   ssize_t size;
   while ((size = read(source->fd, &report, sizeof report)) == sizeof report && !report.failed) process->announced_exec = 1;
   if (size < 0 && (errno == EAGAIN || errno == EINTR) && !is_last) return;
-  if (size != sizeof report) report = (struct report){.failed = is_daemon && !process->announced_exec, .step = -1};
+  if (size != sizeof report) report = (struct report){.failed = is_daemon && process->announces_exec && !process->announced_exec, .step = -1};
   close_source(source);
   if (is_daemon) {
     process->has_ended = 1; /* A daemon: its report is all that there was to wait for. */
@@ -408,6 +409,7 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
   process->input = options->input;
   process->input_size = options->input_size;
   process->read_to_end = options->read_to_end;
+  process->announces_exec = options->announces_exec;
   process->context = options->context;
   for (int role = 0; role < ROLES; role++) process->sources[role] = (struct source){process, (enum role)role, -1};
 

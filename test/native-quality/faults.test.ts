@@ -33,6 +33,11 @@ const asRoot: readonly Fault[] = [
   { kind: 'ids', inject: ['setresgid:error=EPERM'], expected: 'LaunchError setgid EPERM' },
   { kind: 'ids', inject: ['setresuid:error=EAGAIN'], expected: 'LaunchError setuid EAGAIN' },
   { kind: 'ids', inject: ['getresuid:error=EFAULT'], expected: 'LaunchError setuid EFAULT' },
+  { kind: 'daemon-ids', inject: ['prctl:error=EPERM'], expected: 'LaunchError capbset_drop EPERM' },
+  { kind: 'daemon-ids', inject: ['setgroups:error=EPERM'], expected: 'LaunchError setgroups EPERM' },
+  { kind: 'daemon-ids', inject: ['setresgid:error=EPERM'], expected: 'LaunchError setgid EPERM' },
+  { kind: 'daemon-ids', inject: ['setresuid:error=EAGAIN'], expected: 'LaunchError setuid EAGAIN' },
+  { kind: 'daemon-ids', inject: ['capset:error=EPERM'], expected: 'LaunchError capset EPERM' },
 ];
 
 const faults: readonly Fault[] = [

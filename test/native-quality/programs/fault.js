@@ -54,6 +54,7 @@ const kinds = {
   'plain-daemon': async () => stop(await plainDaemon().run()),
   daemon: async () => stop(await daemon().run()),
   'daemon-helper': async () => stop(await daemon().clearCaps().run()),
+  'daemon-ids': async () => stop(await daemon().uid(65534).gid(65534).allowCap('CAP_NET_RAW').run()),
   'daemon-handshake': async () => {
     const started = await daemon().requireHandshake().run();
     await started.handshakeNotify();
