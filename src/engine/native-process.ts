@@ -207,7 +207,7 @@ export class NativeProcess implements EngineProcess {
   async #begin(plan: LaunchPlan, reported: Promise<CommandError | undefined>): Promise<EngineProcess> {
     // A daemon's pidfile is written before its handshake, and the caller of run() may read it.
     const ready = this.handshake === undefined ? reported : plan.mode === 'daemon' ? this.handshake.wait() : undefined;
-    const error = await ready?.catch((failure: unknown) => failure);
+    const error = await ready?.catch((reason: unknown) => reason as CommandError);
     if (error === undefined) return this;
     for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
     await this.ended;
