@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { Command, PidFile, PidFileError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { children, eventually, exists, isRunning, processStat, rejection, useDirectory, useProcesses } from '../contract/tools.js';
@@ -97,6 +97,15 @@ describe.for(companions.map(([lane, take], index) => [index === 0 ? 'alone' : 'w
     keep(second.pid);
     expect(readFileSync(path('pid'), 'utf8')).toBe(String(second.pid));
     expect(lockHolder(path('pid'))).toBe(second.pid);
+  });
+
+  test('that somebody has removed is held by nobody: the daemon goes on, and a second one may start', async () => {
+    const first = await take(sleeper()).pidFile(path('pid')).run();
+    keep(first.pid);
+    rmSync(path('pid'));
+    const second = await take(sleeper()).pidFile(path('pid')).run();
+    keep(second.pid);
+    expect([isRunning(first.pid), readFileSync(path('pid'), 'utf8')]).toEqual([true, String(second.pid)]);
   });
 
   test('what a longer pid left in the file is gone', async () => {
