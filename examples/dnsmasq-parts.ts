@@ -28,22 +28,23 @@ export interface Server {
   readonly command: Command;
 }
 
-/** dnsmasq, after writing its configuration. It reads no file but that one, asks no other server, and hands out no addresses. */
-export async function dnsmasq(program: string, configFile: string, port: number): Promise<Server> {
-  const lines = [
+/** Lines of a configuration for the port: dnsmasq reads no file of the system, asks no other server, and hands out no addresses. */
+export function quietOn(port: number): string[] {
+  return [
     `port=${port}`,
     'listen-address=127.0.0.1',
     'bind-interfaces',
     'no-resolv',
     'no-hosts',
-    `address=/${name}/${address}`,
-    'log-queries',
-    'log-facility=-',
-    // The pidfile is ours to write.
-    'pid-file=',
     // Started as root, it would become another user. It stays who it is; an ordinary user has no choice anyway.
     ...userLine(),
   ];
+}
+
+/** dnsmasq in the foreground, after writing its configuration. */
+export async function dnsmasq(program: string, configFile: string, port: number): Promise<Server> {
+  // The pidfile is ours to write.
+  const lines = [...quietOn(port), `address=/${name}/${address}`, 'log-queries', 'log-facility=-', 'pid-file='];
   await writeFile(configFile, `${lines.join('\n')}\n`);
   return { program, command: new Command(program).arg('--keep-in-foreground').argPair('--conf-file', configFile) };
 }

@@ -762,7 +762,8 @@ export class Command {
 
   /**
    * Starts the program as a daemon: a session of its own, `/` as its directory, `/dev/null` where no stream is set.
-   * It outlives this process. `run()` resolves when it is running. Answers to `virCommandDaemonize`.
+   * It outlives this process. `run()` resolves when it has been executed, and rejects with the step that failed if it was not.
+   * Answers to `virCommandDaemonize`.
    *
    * @example
    * const { pid } = await new Command('sleep', '1').daemonize().run();
@@ -800,7 +801,14 @@ export class Command {
     });
   }
 
-  /** Holds the program before its first instruction until `child.handshakeNotify()`. Answers to `virCommandRequireHandshake`. */
+  /**
+   * Holds the program before its first instruction until `child.handshakeNotify()`, or, for a daemon, until its result's. If this
+   * process ends without it, the program is not executed. Answers to `virCommandRequireHandshake`.
+   *
+   * @example
+   * await using daemon = await new Command('sleep', '1').daemonize().requireHandshake().run();
+   * await daemon.handshakeNotify();
+   */
   requireHandshake(): this {
     return this.#say('requireHandshake', [], (draft, call) => draft.set('handshake', true, call));
   }

@@ -34,7 +34,7 @@ export async function startDaemon(spec: CommandSpec, attachments: Attachments): 
   }
   process.unref();
   const { pid, stdin, stdout, stderr } = process;
-  return new DaemonResult({ command: subject.command, pid, pidFile, stdin, stdout, stderr }, process.handshake?.notify.bind(process.handshake));
+  return new DaemonResult({ command: subject.command, pid, pidFile, stdin, stdout, stderr }, process.handshake);
 
   /** The launch publishes its own errors; those of the pidfile come from beside it. */
   async function published(work: Promise<void>): Promise<void> {

@@ -104,6 +104,8 @@ export interface LaunchFailure {
   readonly wanted?: string;
   /** How many bytes the arguments and variables take. */
   readonly bytes?: number;
+  /** No step failed: the child was ended before it came to its exec. */
+  readonly wasEnded?: boolean;
   readonly cause?: unknown;
 }
 
@@ -158,6 +160,9 @@ function explainFailure(failure: LaunchFailure): Explanation {
       return { what: 'this process has no descriptor left', wayOut: 'Close some, or raise its limit (`ulimit -n`).' };
     case 'ENFILE':
       return { what: 'the system has no file handle left', wayOut: 'Look at /proc/sys/fs/file-nr.' };
+  }
+  if (failure.wasEnded === true) {
+    return { what: 'something ended it before it could execute its program', wayOut: "Look for who signaled it, and for the kernel's out-of-memory report." };
   }
   switch (failure.step) {
     case 'abort':

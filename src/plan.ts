@@ -326,8 +326,10 @@ function resolveIds(spec: CommandSpec, host: Host, subject: Subject): Ids {
   return { by: uid === undefined ? 'gid' : 'uid', ...(uid === undefined ? {} : { uid }), gid, groups };
 }
 
-/** The steps that a child cannot take in its parent's memory. */
+/** The steps that a child cannot take in its parent's memory: they change what belongs to the memory, or they may wait, and the parent with them. */
 const needsOwnMemory: ReadonlySet<StepName> = new Set<StepName>([
+  // A file is made and written, on a disk that may be busy.
+  'pidfile',
   'capbset_drop',
   'setgroups',
   'setgid',

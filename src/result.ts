@@ -83,16 +83,26 @@ export interface DaemonResultFields {
   readonly stderr: Readable | null;
 }
 
+/** The caller's part in a daemon's handshake, as the engine plays it. */
+export interface DaemonHandshake {
+  /** Lets the daemon execute its program, and resolves when it has. */
+  notify(): Promise<void>;
+  /** Has the daemon end without executing its program, and resolves when it has. */
+  abort(): Promise<void>;
+  /** Whether the daemon still waits for one of the two. */
+  readonly isPending: boolean;
+}
+
 /** A daemon that is running, or that stands before its handshake. */
 export interface DaemonResult extends DaemonResultFields {}
 
 /** A daemon that is running, or that stands before its handshake. */
 export class DaemonResult {
-  readonly #notify: (() => Promise<void>) | undefined;
+  readonly #handshake: DaemonHandshake | undefined;
 
-  constructor(fields: DaemonResultFields, notify?: () => Promise<void>) {
+  constructor(fields: DaemonResultFields, handshake?: DaemonHandshake) {
     Object.assign(this, fields);
-    this.#notify = notify;
+    this.#handshake = handshake;
     Object.freeze(this);
   }
 
@@ -112,12 +122,39 @@ export class DaemonResult {
    * await daemon.handshakeNotify();
    */
   async handshakeNotify(): Promise<void> {
-    await this.#assertHandshake('handshakeNotify')();
+    await this.#assertHandshake('handshakeNotify').notify();
   }
 
-  #assertHandshake(method: string): () => Promise<void> {
-    if (this.#notify === undefined) throw new Error(`${method}(): no handshake was asked for; call requireHandshake() before run().`);
-    return this.#notify;
+  /**
+   * Gives the handshake up: the program is never executed, the pidfile is removed, and when this resolves the daemon has
+   * ended. The same happens when this process ends without a word. A second call changes nothing.
+   *
+   * @throws {Error} if `requireHandshake()` was not called. {UsageError} after `handshakeNotify()`: then the program runs.
+   *
+   * @example
+   * const daemon = await new Command('sleep', '1').daemonize().requireHandshake().run();
+   * await daemon.handshakeAbort();
+   */
+  async handshakeAbort(): Promise<void> {
+    await this.#assertHandshake('handshakeAbort').abort();
+    for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
+  }
+
+  /**
+   * Gives up a handshake that nobody has completed when its block ends, be it by an error. A daemon that runs is left alone.
+   *
+   * @example
+   * await using daemon = await new Command('sleep', '1').daemonize().requireHandshake().run();
+   * // What throws here, the program does not survive: it has not begun.
+   * await daemon.handshakeNotify();
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#handshake?.isPending === true) await this.handshakeAbort();
+  }
+
+  #assertHandshake(method: string): DaemonHandshake {
+    if (this.#handshake === undefined) throw new Error(`${method}(): no handshake was asked for; call requireHandshake() before run().`);
+    return this.#handshake;
   }
 
   /** One line: the command, its pid and its pidfile. */

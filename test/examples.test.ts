@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -51,6 +51,15 @@ function expectSuccess({ status, stdout, stderr }: Ended): string {
   expect(readdirSync(scratch)).toEqual([]);
   return stdout;
 }
+
+/** Whether dnsmasq is installed. */
+const dnsmasq = ['/usr/sbin', '/usr/local/sbin', ...(process.env['PATH'] ?? '').split(':')].some((directory) => {
+  try {
+    return readdirSync(directory).includes('dnsmasq');
+  } catch {
+    return false;
+  }
+});
 
 describe('an example', () => {
   const files = readdirSync(join(root, 'examples')).filter((file) => file.endsWith('.ts') && !file.startsWith('dns'));
@@ -123,6 +132,36 @@ describe('an example', () => {
     expect(stdout).toMatch(/^Of this process nothing has changed: Umask:\s+\d+$/m);
   });
 
+  test('a network has its dnsmasq, which is reloaded and started anew', ({ skip }) => {
+    skip(!dnsmasq, 'dnsmasq is not installed');
+    const stdout = expectSuccess(run('network'));
+    expect(stdout).toMatch(
+      /^dnsmasq runs as a daemon: vircommand\.test is 192\.0\.2\.7\nIt was reloaded: vircommand\.test is 192\.0\.2\.8\nIt was started anew: process \d+\n$/,
+    );
+    expect(() => process.kill(Number(/process (\d+)/.exec(stdout)?.[1]), 0)).toThrow('ESRCH');
+  });
+
+  /** What a machine tells of its start, up to its log. */
+  function expectMachine(stdout: string): void {
+    if (engineInfo().engine === 'portable') {
+      expect(stdout).toContain('the portable engine cannot do umask()');
+      return;
+    }
+    expect(stdout).toMatch(/^Process \d+ stands before its program: the log holds 0 bytes\.\nIt runs, with the nice value 5\.\nIts log:\n/);
+    expect(() => process.kill(Number(/^Process (\d+)/.exec(stdout)?.[1]), 0)).toThrow('ESRCH');
+  }
+
+  test('a machine is prepared before its program runs, with a stand-in for QEMU', () => {
+    const stdout = expectSuccess(run('machine', { args: ['--stand-in'] }));
+    expectMachine(stdout);
+    if (engineInfo().engine === 'native') expect(stdout).toContain('\nweb-1 is up\nweb-1: no KVM\n');
+  });
+
+  test('the same with QEMU itself', ({ skip }) => {
+    skip(!existsSync('/usr/bin/qemu-system-x86_64'), 'qemu-system-x86_64 is not installed');
+    expectMachine(expectSuccess(run('machine')));
+  });
+
   test('a dry run records commands and answers them', () => {
     const stdout = expectSuccess(run('dry-run'));
     expect(stdout).toContain('  /usr/sbin/ip link add virbr7 type bridge\n');
@@ -131,14 +170,6 @@ describe('an example', () => {
 });
 
 describe('the demo', () => {
-  const dnsmasq = ['/usr/sbin', '/usr/local/sbin', ...(process.env['PATH'] ?? '').split(':')].some((directory) => {
-    try {
-      return readdirSync(directory).includes('dnsmasq');
-    } catch {
-      return false;
-    }
-  });
-
   function expectStory(stdout: string): void {
     const [, started] = /Process (\d+) is running, and \S+ holds \1\./.exec(stdout) ?? [];
     expect(stdout).toContain('vircommand.test is 192.0.2.7.');

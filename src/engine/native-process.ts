@@ -7,6 +7,7 @@ import { type Binding, watchEvents } from '../native/binding.js';
 import { takeProblem } from '../pidfile-problem.js';
 import type { LaunchPlan } from '../plan.js';
 import { type SignalName, signalName, signalNumber } from '../signals.js';
+import type { StepName } from '../steps.js';
 import { explainStepFailure } from './diagnose.js';
 import type { HandshakeEnds } from './operations.js';
 import type { EngineProcess, Handshake, LaunchResources, ProcessEnd, SyncProcess } from './types.js';
@@ -29,6 +30,7 @@ export interface Started {
 export function failure(plan: LaunchPlan, { step: index, errno: number, detail }: { step: number; errno: number; detail: number }): CommandError {
   const errno = errnoName(number);
   const step = plan.steps[index];
+  if (step === undefined && number === 0) return new LaunchError(plan.subject, { step: 'execve', wasEnded: true });
   if (step === undefined) return new LaunchError(plan.subject, { step: 'clone', errno });
   if (step.step === 'pidfile') return new PidFileError(step.path, takeProblem(number, detail), plan.subject);
   return new LaunchError(plan.subject, explainStepFailure(plan, step, errno));
@@ -89,7 +91,7 @@ class Watch {
     const forCaller = callerFds(plan);
     const own = (childFd: number): number => (forCaller.has(childFd) ? -1 : (ours.get(childFd) ?? -1));
     const streamed = (fd: 1 | 2): number => (resources.captures.get(fd)?.isWatched === true ? 1 : 0);
-    const fds = Int32Array.of(pidfd, report, own(0), own(1), own(2), streamed(1), streamed(2), resources.waitForOutputEnd ? 1 : 0, waits ? 1 : 0);
+    const fds = Int32Array.of(pidfd, report, own(0), own(1), own(2), streamed(1), streamed(2), resources.waitForOutputEnd ? 1 : 0, waits ? 1 : 0, plan.lane === 'helper' ? 1 : 0);
     const { input } = resources;
     const bytes = input === undefined ? undefined : Buffer.from(input.buffer, input.byteOffset, input.byteLength);
     this.#id = binding.watch(fds, bytes, (event: number, ...values: unknown[]) => {
@@ -163,7 +165,8 @@ export class NativeProcess implements EngineProcess {
   readonly started: EngineProcess | Promise<EngineProcess>;
   readonly #watch: Watch;
 
-  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources) {
+  /** `removePidFile` takes back what a daemon could not: it has other ids by the time that it fails, or was ended. */
+  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources, removePidFile: () => Promise<void>) {
     this.pid = started.pid;
     let end: (end: ProcessEnd) => void = () => undefined;
     let report: (failure: CommandError | undefined) => void = () => undefined;
@@ -176,8 +179,12 @@ export class NativeProcess implements EngineProcess {
     this.#watch = new Watch(binding, started, plan, resources, {
       waits: false,
       onReport: (error) => {
-        if (this.handshake !== undefined) this.handshake.failure = error;
-        report(error);
+        const tell = (): void => {
+          if (this.handshake !== undefined) this.handshake.failure = error;
+          report(error);
+        };
+        if (error !== undefined && failedAfterPidFile(plan, error)) void removePidFile().then(tell);
+        else tell();
       },
       onEnd: end,
     });
@@ -194,12 +201,9 @@ export class NativeProcess implements EngineProcess {
   }
 
   async #begin(plan: LaunchPlan, reported: Promise<CommandError | undefined>): Promise<EngineProcess> {
-    if (this.handshake !== undefined) {
-      // A daemon's pidfile is written before its handshake, and the caller of run() may read it.
-      if (plan.mode === 'daemon') await this.handshake.wait();
-      return this;
-    }
-    const error = await reported;
+    // A daemon's pidfile is written before its handshake, and the caller of run() may read it.
+    const ready = this.handshake === undefined ? reported : plan.mode === 'daemon' ? this.handshake.wait() : undefined;
+    const error = await ready?.catch((reason: unknown) => reason as CommandError);
     if (error === undefined) return this;
     for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
     await this.ended;
@@ -223,6 +227,11 @@ export class NativeProcess implements EngineProcess {
   }
 }
 
+function failedAfterPidFile({ mode, steps }: LaunchPlan, error: CommandError): boolean {
+  const placeOf = (name: StepName): number => steps.findIndex(({ step }) => step === name);
+  return mode === 'daemon' && error instanceof LaunchError && placeOf('pidfile') >= 0 && placeOf(error.step) > placeOf('pidfile');
+}
+
 /** Two pipes and two bytes: the helper says that all is ready, and waits for our word. */
 class NativeHandshake implements Handshake {
   failure: CommandError | undefined;
@@ -232,7 +241,7 @@ class NativeHandshake implements Handshake {
   readonly #subject: Subject;
   /** Who waits for the report wants this process to live until then, even if the child may outlive it. */
   readonly #keepAlive: () => void;
-  #isNotified = false;
+  #word: 'go' | 'stop' | undefined;
 
   constructor({ ready, go }: HandshakeEnds, subject: Subject, reported: Promise<CommandError | undefined>, keepAlive: () => void) {
     this.#subject = subject;
@@ -258,7 +267,7 @@ class NativeHandshake implements Handshake {
   }
 
   get isPending(): boolean {
-    return !this.#isNotified;
+    return this.#word === undefined;
   }
 
   wait(): Promise<void> {
@@ -267,14 +276,26 @@ class NativeHandshake implements Handshake {
 
   async notify(): Promise<void> {
     await this.#ready;
-    if (this.#isNotified) {
-      throw new UsageError(this.#subject, [{ call: 'handshakeNotify()', problem: 'the handshake is complete already; say it once' }]);
+    if (this.#word !== undefined) {
+      const problem = this.#word === 'go' ? 'the handshake is complete already; say it once' : 'the handshake was given up, and the program will not run; start it anew';
+      throw new UsageError(this.#subject, [{ call: 'handshakeNotify()', problem }]);
     }
-    this.#isNotified = true;
+    this.#word = 'go';
     this.#keepAlive();
     this.#go.end('1');
     const error = await this.#reported;
     if (error !== undefined) throw error;
+  }
+
+  async abort(): Promise<void> {
+    if (this.#word === 'go') {
+      throw new UsageError(this.#subject, [{ call: 'handshakeAbort()', problem: 'the handshake is complete already; end the program with killPainfully()' }]);
+    }
+    this.#word = 'stop';
+    this.#keepAlive();
+    // The end of the pipe is the word for no.
+    this.#go.destroy();
+    await this.#reported;
   }
 
   #died(): LaunchError {

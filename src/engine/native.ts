@@ -1,4 +1,5 @@
 import { existsSync, openSync, readdirSync } from 'node:fs';
+import { lstat } from 'node:fs/promises';
 import { isMainThread } from 'node:worker_threads';
 import { errnoName } from '../errno.js';
 import { type CommandError, LaunchError } from '../errors.js';
@@ -146,7 +147,22 @@ export class NativeEngine implements Engine {
   #launch(plan: LaunchPlan, files: ReadonlyMap<number, number>, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
     const started = this.#start(plan, files, { waits: false });
     if (started.pidfd < 0 && started.report < 0) return daemonProcess(started);
-    return new NativeProcess(this.#binding, started, plan, resources).started;
+    return new NativeProcess(this.#binding, started, plan, resources, () => this.#removePidFile(plan)).started;
+  }
+
+  /**
+   * Removes the pidfile that a failed daemon has left, if it has left one. By now it could be somebody else's: so a child takes
+   * it by its lock, as any starter does, and fails on purpose in its exec, whereupon it removes what it took.
+   */
+  async #removePidFile(plan: LaunchPlan): Promise<void> {
+    const taking = plan.steps.filter(({ step }) => step === 'pidfile');
+    const steps: readonly Step[] = [{ step: 'dup2', by: '', descriptors: [] }, { step: 'close_range', by: '', keep: [] }, ...taking, { step: 'execve', by: '', path: '' }];
+    try {
+      for (const step of taking) if ('path' in step) await lstat(step.path);
+      await this.#launch({ ...plan, mode: 'run', lane: 'helper', file: '', descriptors: [], steps }, new Map(), noResources);
+    } catch {
+      // There is no file; or it was taken and removed; or another starter has it, and keeps it.
+    }
   }
 
   /** Starts the child, and throws if a step of the fast lane failed. What the helper finds comes later, as a report. */
@@ -252,7 +268,7 @@ export class NativeEngine implements Engine {
     const [planAt, reportAt, readyAt, goAt] = [unused(taken), unused(taken), unused(taken), unused(taken)];
     const placed = plan.steps.findIndex(({ step }) => step === 'close_range') + 1;
     const { file, argv } = plan;
-    const second = operationsOf(plan, plan.steps.slice(placed), placed, { moves: [], parent: process.pid, handshake: { ready: readyAt, go: goAt } });
+    const second = operationsOf(plan, plan.steps.slice(placed), placed, { moves: [], parent: process.pid, report: reportAt, handshake: { ready: readyAt, go: goAt } });
     const planFd = this.#binding.memoryFile(encode({ file, argv, ...second }));
     if (planFd < 0) {
       this.#binding.closeAll(Int32Array.from(opened));

@@ -21,6 +21,8 @@ export interface Numbers {
   /** The process whose death `pdeathsig` tells. */
   readonly parent: number;
   readonly handshake?: HandshakeEnds;
+  /** Where the exec is announced. */
+  readonly report?: number;
 }
 
 /** The operations of some of a plan's steps, the first of which stands at `offset` in the plan, and the variables to execute with. */
@@ -77,6 +79,8 @@ function operationsFor(step: Step, plan: LaunchPlan, numbers: Numbers): Unplaced
       return [{ code, text: step.path }];
     case 'handshake':
       return [{ code, a: numbers.handshake?.ready ?? 0, b: numbers.handshake?.go ?? 0 }];
+    case 'execve':
+      return [{ code, a: numbers.report ?? 0 }];
     case 'pdeathsig':
       return [{ code, a: signalNumber(step.signal) ?? 0, b: numbers.parent }];
     default:

@@ -57,6 +57,8 @@ export interface Handshake {
   wait(): Promise<void>;
   /** Lets the child go on, and resolves when it has executed its program. */
   notify(): Promise<void>;
+  /** Has the child end without executing its program, and resolves when it has taken back what it made. For daemons; a child of ours can be ended. */
+  abort(): Promise<void>;
   /** Whether the child still waits for the caller's word. */
   readonly isPending: boolean;
   /** Why the program was never executed, once that is known. */

@@ -386,7 +386,7 @@ static napi_value ready(napi_env env, napi_callback_info info) {
 }
 
 /*
- * watch(fds: Int32Array[9], input: Buffer | undefined, callback): id, or a negative errno.
+ * watch(fds: Int32Array[10], input: Buffer | undefined, callback): id, or a negative errno.
  * fds: pidfd, report, input, stdout, stderr, stdout is streamed, stderr is streamed, read to the end,
  * wait by turn().
  */
@@ -401,7 +401,7 @@ static napi_value watch(napi_env env, napi_callback_info info) {
   CHECK(env, napi_get_typedarray_info(env, values[0], NULL, &length, &data, NULL, NULL));
   CHECK(env, napi_is_buffer(env, values[1], &has_input));
   if (has_input) CHECK(env, napi_get_buffer_info(env, values[1], &input, &input_size));
-  CHECK(env, length == 9 ? napi_ok : napi_invalid_arg);
+  CHECK(env, length == 10 ? napi_ok : napi_invalid_arg);
   const int32_t *fds = data;
   const int waits = fds[8];
   struct watcher *watcher = open_watcher(environment, waits);
@@ -423,6 +423,7 @@ static napi_value watch(napi_env env, napi_callback_info info) {
       .output_fd = {fds[3], fds[4]},
       .streamed = {fds[5], fds[6]},
       .read_to_end = fds[7],
+      .announces_exec = fds[9],
       .input = input,
       .input_size = input_size,
       .context = context,

@@ -39,7 +39,7 @@ export interface Binding {
   /** Ends a child that {@link watch} could not take, and reaps it. Closes its pidfd. */
   undo(pidfd: number): void;
   /**
-   * Looks after a child: pidfd, report, input, stdout, stderr, stdout streamed, stderr streamed, read to the end, wait by turn().
+   * Looks after a child: pidfd, report, input, stdout, stderr, stdout streamed, stderr streamed, read to the end, wait by turn(), announces its exec.
    * Gives a number for the functions below, or a negative errno; then the descriptors are still the caller's.
    */
   watch(fds: Int32Array, input: Buffer | undefined, onEvent: (event: number, ...values: unknown[]) => void): number;

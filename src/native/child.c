@@ -6,8 +6,8 @@
  *   1. System calls only, by sys.h. No C library: no malloc, no stdio, no locks, no errno.
  *      `npm run check` compares the symbols that this file needs with a list, and the list is empty.
  *   2. Write only to this stack, to the report, and to LISTEN_PID, which the plan holds for that.
- *   3. Nothing that changes ids or waits: a plan that does so goes to the helper, which runs this same code in a memory of
- *      its own. A change of ids here would take the parent's dumpable flag, and have two privileges on one memory.
+ *   3. Nothing that changes ids or waits, be it for a disk: a plan that does so goes to the helper, which runs this same code
+ *      in a memory of its own. A change of ids here would take the parent's dumpable flag, and have two privileges on one memory.
  *
  * The order of the steps is the plan's. Why each stands where it does is told in src/plan.ts.
  */
@@ -194,6 +194,18 @@ static long shake_hands(long ready, long go) {
   return result == 0 ? -ECANCELED : result;
 }
 
+/*
+ * Says that the exec comes next, to whom nobody else would tell how a daemon ended. Signals are unblocked by now, and the
+ * caller may be dead: that must not end the daemon too.
+ */
+static void announce_exec(long report_fd) {
+  const struct kernel_sigaction ignore = {.handler = SIG_IGN}, to_default = {0};
+  const struct report nothing_failed = {0};
+  (void)SYS4(SYS_rt_sigaction, SIGPIPE, &ignore, NULL, SIGNAL_SET_SIZE);
+  (void)SYS3(SYS_write, report_fd, &nothing_failed, sizeof nothing_failed); /* Nobody is left to be told if nobody reads it. */
+  (void)SYS4(SYS_rt_sigaction, SIGPIPE, &to_default, NULL, SIGNAL_SET_SIZE);
+}
+
 static long take(const struct plan *plan, const struct operation *operation, struct report *report) {
   const char *text = plan->bytes + operation->text;
   switch (operation->code) {
@@ -256,6 +268,7 @@ static long take(const struct plan *plan, const struct operation *operation, str
       /* For a rehearsal: the exec that comes is followed by a stop, before the program's first instruction. */
       return SYS4(SYS_ptrace, 0 /* PTRACE_TRACEME */, 0, 0, 0);
     case STEP_EXECVE:
+      if (operation->a != 0) announce_exec((long)operation->a);
       return SYS3(SYS_execve, plan->file, plan->argv, plan->envp);
     default:
       return -ENOSYS;

@@ -2,7 +2,8 @@
  * The slow lane: a program that takes the rest of a plan's steps in a memory of its own, and becomes the program.
  *
  * The child of the fast lane executes it with two descriptors: the plan, in a memory file, and a pipe for the report.
- * Both are closed by the last exec; an end of the pipe without a report is the caller's news that all went well.
+ * Both are closed by the last exec. A report without a failure says that this exec comes next; an end of the pipe after it
+ * is the caller's news that all went well. An end without any report is that of a helper which somebody has ended.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -68,6 +68,8 @@ struct process {
   int has_ended;
   int read_to_end;
   int only_looks;
+  int announces_exec;  /* the helper does, or it was ended */
+  int announced_exec;
   int is_kept; /* the loop waits for it */
 };
 
@@ -223,15 +225,21 @@ static void unlink_process(struct process *process) {
   if (process->next != NULL) process->next->previous = process->previous;
 }
 
-/* Reads what a helper has to report. At the last look there is a report or there is none: nothing more will come. */
+/*
+ * Reads what a helper has to report: that its exec comes next, that a step failed, or both. At the last look there is a
+ * report or there is none: nothing more will come. Where the first is missing, a child tells by its status how it ended; a
+ * daemon has none for us, so the missing word is the failure.
+ */
 static void take_report(struct process *process, int is_last) {
   struct source *source = &process->sources[ROLE_REPORT];
-  struct report report = {0};
-  const ssize_t size = read(source->fd, &report, sizeof report);
+  const int is_daemon = process->sources[ROLE_EXIT].fd < 0 && !process->has_ended;
+  struct report report;
+  ssize_t size;
+  while ((size = read(source->fd, &report, sizeof report)) == sizeof report && !report.failed) process->announced_exec = 1;
   if (size < 0 && (errno == EAGAIN || errno == EINTR) && !is_last) return;
-  if (size != sizeof report) report.failed = 0;
+  if (size != sizeof report) report = (struct report){.failed = is_daemon && process->announces_exec && !process->announced_exec, .step = -1};
   close_source(source);
-  if (process->sources[ROLE_EXIT].fd < 0 && !process->has_ended) {
+  if (is_daemon) {
     process->has_ended = 1; /* A daemon: its report is all that there was to wait for. */
     process->watcher->ended++;
   }
@@ -407,6 +415,7 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
   process->input_size = options->input_size;
   process->read_to_end = options->read_to_end;
   process->only_looks = options->only_looks;
+  process->announces_exec = options->announces_exec;
   process->context = options->context;
   for (int role = 0; role < ROLES; role++) process->sources[role] = (struct source){process, (enum role)role, -1};
 

@@ -24,6 +24,7 @@ struct watch_options {
   int streamed[OUTPUTS]; /* hand each piece over as it comes, instead of all at the end */
   int read_to_end;       /* wait for the end of the output, not only of the process */
   int only_looks;        /* somebody else's process: it is neither reaped nor ever ended from here */
+  int announces_exec;    /* a report without a failure comes before the exec */
   void *context;
 };
 

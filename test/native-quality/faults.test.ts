@@ -22,7 +22,7 @@ interface Fault {
   readonly words?: readonly ('cold' | 'sacrifice')[];
   /** How the launch ends, in short. */
   readonly expected: string;
-  /** Pidfiles that stay. */
+  /** Pidfiles that stay. Of processes, none may. */
   readonly leaves?: readonly string[];
 }
 
@@ -33,6 +33,11 @@ const asRoot: readonly Fault[] = [
   { kind: 'ids', inject: ['setresgid:error=EPERM'], expected: 'LaunchError setgid EPERM' },
   { kind: 'ids', inject: ['setresuid:error=EAGAIN'], expected: 'LaunchError setuid EAGAIN' },
   { kind: 'ids', inject: ['getresuid:error=EFAULT'], expected: 'LaunchError setuid EFAULT' },
+  { kind: 'daemon-ids', inject: ['prctl:error=EPERM'], expected: 'LaunchError capbset_drop EPERM' },
+  { kind: 'daemon-ids', inject: ['setgroups:error=EPERM'], expected: 'LaunchError setgroups EPERM' },
+  { kind: 'daemon-ids', inject: ['setresgid:error=EPERM'], expected: 'LaunchError setgid EPERM' },
+  { kind: 'daemon-ids', inject: ['setresuid:error=EAGAIN'], expected: 'LaunchError setuid EAGAIN' },
+  { kind: 'daemon-ids', inject: ['capset:error=EPERM'], expected: 'LaunchError capset EPERM' },
 ];
 
 const faults: readonly Fault[] = [
@@ -48,9 +53,11 @@ const faults: readonly Fault[] = [
   { kind: 'plain', inject: ['clone:error=EAGAIN'], expected: 'LaunchError clone EAGAIN' },
   { kind: 'piped', inject: ['clone:error=ENOMEM'], expected: 'LaunchError clone ENOMEM' },
   { kind: 'helper-piped', inject: ['clone:error=EMFILE'], expected: 'LaunchError clone EMFILE' },
+  { kind: 'plain-daemon', inject: ['clone:error=EAGAIN'], expected: 'LaunchError clone EAGAIN' },
   { kind: 'daemon', inject: ['clone:error=EAGAIN'], expected: 'LaunchError clone EAGAIN' },
   { kind: 'sync', inject: ['clone:error=EAGAIN'], expected: 'LaunchError clone EAGAIN' },
   // In the child, each step.
+  { kind: 'plain-daemon', inject: ['clone:error=EAGAIN'], words: ['sacrifice'], expected: 'LaunchError daemon-fork EAGAIN' },
   { kind: 'daemon', inject: ['clone:error=EAGAIN'], words: ['sacrifice'], expected: 'LaunchError daemon-fork EAGAIN' },
   { kind: 'steps', inject: ['setsid:error=EPERM'], expected: 'LaunchError setsid EPERM' },
   { kind: 'group', inject: ['setpgid:error=EPERM'], expected: 'LaunchError setpgid EPERM' },
@@ -69,7 +76,19 @@ const faults: readonly Fault[] = [
     expected: `LaunchError execve ${errno}`,
   })),
   { kind: 'piped', inject: ['execve:error=ENOMEM'], expected: 'LaunchError execve ENOMEM' },
-  { kind: 'daemon', inject: ['execve:error=ENOEXEC'], expected: 'LaunchError execve ENOEXEC' },
+  // Of a daemon too: in shared memory, and for the helper before the pidfile and after it.
+  ...(['plain-daemon', 'daemon', 'daemon-handshake'] as const).flatMap((kind): Fault[] => [
+    { kind, inject: ['setsid:error=EPERM'], expected: 'LaunchError setsid EPERM' },
+    { kind, inject: ['chdir:error=EIO'], expected: 'LaunchError chdir EIO' },
+    { kind, inject: ['dup3:error=EMFILE'], expected: 'LaunchError dup2 EMFILE' },
+    { kind, inject: ['close_range:error=ENOMEM'], expected: 'LaunchError close_range ENOMEM' },
+    { kind, inject: ['setpriority:error=EACCES'], expected: 'LaunchError setpriority EACCES' },
+    { kind, inject: ['prctl:error=EINVAL'], expected: 'LaunchError no_new_privs EINVAL' },
+    { kind, inject: ['execve:error=ENOEXEC'], expected: 'LaunchError execve ENOEXEC' },
+  ]),
+  { kind: 'plain-daemon', inject: ['prlimit64:error=EPERM'], expected: 'LaunchError prlimit EPERM' },
+  { kind: 'daemon', inject: ['execve:error=ENOEXEC:when=2'], expected: 'LaunchError execve ENOEXEC' },
+  { kind: 'daemon-handshake', inject: ['execve:error=ENOEXEC:when=2'], expected: 'LaunchError execve ENOEXEC' },
   { kind: 'sync', inject: ['execve:error=ENOEXEC'], expected: 'LaunchError execve ENOEXEC' },
   // The helper: it cannot be executed, cannot read its plan, and one of its steps fails.
   { kind: 'helper', inject: ['execve:error=ENOMEM'], expected: 'LaunchError execve ENOMEM' },
@@ -81,12 +100,12 @@ const faults: readonly Fault[] = [
   { kind: 'handshake', inject: ['execve:error=ENOEXEC:when=2'], expected: 'LaunchError execve ENOEXEC' },
   // A daemon's pidfile.
   { kind: 'daemon', inject: ['openat:error=EROFS'], words: ['sacrifice'], expected: 'PidFileError EROFS' },
+  { kind: 'daemon', inject: ['newfstatat:error=EIO:when=2'], expected: 'PidFileError EIO', leaves: ['a.pid'] },
   // Without the lock the file may be somebody else's, and stays.
-  { kind: 'daemon', inject: ['fcntl:error=ENOLCK'], words: ['sacrifice'], expected: 'PidFileError ENOLCK', leaves: ['a.pid'] },
+  { kind: 'daemon', inject: ['fcntl:error=ENOLCK:when=4'], expected: 'PidFileError ENOLCK', leaves: ['a.pid'] },
   { kind: 'daemon', inject: ['ftruncate:error=EIO'], expected: 'PidFileError EIO' },
   { kind: 'daemon', inject: ['write:error=ENOSPC'], words: ['sacrifice'], expected: 'PidFileError ENOSPC' },
   { kind: 'daemon', inject: ['write:error=EDQUOT'], words: ['sacrifice'], expected: 'PidFileError EDQUOT' },
-  { kind: 'daemon', inject: ['fsync:error=EIO'], expected: 'PidFileError EIO' },
   { kind: 'daemon-helper', inject: ['ftruncate:error=EIO'], expected: 'PidFileError EIO' },
   // In the parent, when there is a child: it is looked after, or ended and reaped.
   { kind: 'captured', inject: ['epoll_create1:error=EMFILE'], words: ['cold'], expected: 'LaunchError pipe EMFILE' },

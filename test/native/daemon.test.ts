@@ -1,42 +1,21 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
-import { Command, LaunchError, PidFile, PidFileError } from 'vircommand';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { Command, PidFile, PidFileError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { eventually, exists, isRunning, processStat, rejection, useDirectory, useProcesses } from '../contract/tools.js';
+import { children, eventually, exists, isRunning, processStat, rejection, useDirectory, useProcesses } from '../contract/tools.js';
+import { holdersOf, lockHolder, marked, sleeper, targetsOf } from './daemon-tools.js';
 import { lanes, needsRoot, parentWords, resultIn, root, useNativeEngine } from './tools.js';
 
 useNativeEngine();
 const path = useDirectory();
 const keep = useProcesses();
 
-const sleeper = () => new Command('sleep', '600').daemonize();
+describe.for(lanes)('in the lane %s', ([lane, take]) => {
+  test('a daemon is taken there', () => {
+    expect(take(sleeper()).plan().lane).toBe(lane);
+  });
 
-/** The pid that holds a lock on a file, as the kernel lists it. */
-function lockHolder(file: string): number | undefined {
-  const { ino } = statSync(file);
-  const line = readFileSync('/proc/locks', 'utf8').split('\n').find((row) => row.includes(`:${ino} `) && row.includes('POSIX'));
-  return line === undefined ? undefined : Number(line.trim().split(/\s+/)[4]);
-}
-
-/** Gives a command a descriptor of a file of its own, by which every process of its launch is known, whatever it executes. */
-function marked<C extends Command>(command: C): { command: C; holders: () => string[] } {
-  const file = path('mark');
-  const fd = openSync(file, 'w');
-  const holds = (pid: string): boolean => {
-    try {
-      return readdirSync(`/proc/${pid}/fd`).some((number) => readlinkSync(`/proc/${pid}/fd/${number}`) === file);
-    } catch {
-      // It is gone, or a thread of the kernel, which has no descriptors.
-      return false;
-    }
-  };
-  return { command: command.transferFd(fd), holders: () => readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && holds(pid)) };
-}
-
-const children = () => readdirSync('/proc').map(Number).filter((pid) => pid > 0 && processStat(pid)?.parent === process.pid);
-
-describe.for(lanes)('in the lane %s', ([, take]) => {
   test('a daemon is nobody\'s child but init\'s, leads no session and no group, and has no terminal', async () => {
     const { pid } = await take(sleeper()).run();
     keep(pid);
@@ -50,12 +29,37 @@ describe.for(lanes)('in the lane %s', ([, take]) => {
     expect(children()).toEqual([]);
   });
 
+  test('pipes of a daemon are streams of the caller', async () => {
+    const { pid, stdin, stdout } = await take(new Command('cat').daemonize()).inputPipe().outputPipe().run();
+    keep(pid);
+    stdin?.write('hello');
+    const [chunk] = (await once(stdout ?? expect.fail(), 'data')) as [Buffer];
+    expect(chunk.toString()).toBe('hello');
+    const ended = once(stdout ?? expect.fail(), 'close');
+    stdin?.end();
+    stdout?.resume();
+    await ended;
+  });
+});
+
+/** A pidfile alone takes a daemon to the helper; what changes privileges comes after it there. */
+const companions: typeof lanes = [
+  ['helper', (command) => command],
+  ['helper', (command) => command.clearCaps()],
+];
+
+describe.for(companions.map(([lane, take], index) => [index === 0 ? 'alone' : 'with a change of privileges', take, lane] as const))('a pidfile %s', ([, take, lane]) => {
+  test('is taken in the lane of the helper, where a busy disk holds nobody', () => {
+    expect(take(sleeper()).pidFile(path('pid')).plan().lane).toBe(lane);
+  });
+
   test('run() resolves when the program runs and its pidfile is written and locked by it', async () => {
     const { pid, pidFile } = await take(sleeper()).pidFile(path('pid')).run();
     keep(pid);
     expect(pidFile).toBe(path('pid'));
     expect(readFileSync(path('pid'), 'utf8')).toBe(String(pid));
-    expect(readFileSync(`/proc/${pid}/cmdline`, 'utf8')).toBe('sleep\0' + '600\0');
+    // The kernel fills it in a moment after the exec has succeeded.
+    expect(await eventually('its arguments are there', () => readFileSync(`/proc/${pid}/cmdline`, 'utf8'))).toBe('sleep\0' + '600\0');
     expect(lockHolder(path('pid'))).toBe(pid);
     expect(await PidFile.readIfAlive(path('pid'))).toBe(pid);
   });
@@ -65,28 +69,21 @@ describe.for(lanes)('in the lane %s', ([, take]) => {
     keep(pid);
     const wanted = ['/dev/null', '/dev/null', '/dev/null', path('pid')].sort();
     // The loader opens and closes libraries before the program sleeps.
-    const targets = (): string[] => readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
-      try {
-        return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
-      } catch {
-        return []; // It was closed between the two looks.
-      }
-    });
-    await eventually('the loader is done', () => targets().length === wanted.length);
-    expect(targets().sort()).toEqual(wanted);
+    await eventually('the loader is done', () => targetsOf(pid).length === wanted.length);
+    expect(targetsOf(pid).sort()).toEqual(wanted);
   });
 
   test('a second start is told who holds the pidfile, and starts nothing', async () => {
     const { pid } = await take(sleeper()).pidFile(path('pid')).run();
     keep(pid);
-    const { command, holders } = marked(take(new Command('sh', '-c', 'echo >"$0"', path('ran')).daemonize()).pidFile(path('pid')));
-    expect(holders()).toEqual([String(process.pid)]);
+    const command = marked(take(new Command('sh', '-c', 'echo >"$0"', path('ran')).daemonize()).pidFile(path('pid')), path('mark'));
+    expect(holdersOf(path('mark'))).toEqual([process.pid]);
     const error = await rejection(PidFileError, command.run());
     expect([error.heldBy, error.path]).toEqual([pid, path('pid')]);
     expect(error.message).toMatch(new RegExp(`^Pidfile '${path('pid')}' is held by process ${pid}\\b`));
     expect(isRunning(pid)).toBe(true);
     expect(readFileSync(path('pid'), 'utf8')).toBe(String(pid));
-    await eventually('nothing is left of the second', () => holders().length === 0);
+    await eventually('nothing is left of the second', () => holdersOf(path('mark')).length === 0);
     expect(existsSync(path('ran'))).toBe(false);
   });
 
@@ -102,29 +99,20 @@ describe.for(lanes)('in the lane %s', ([, take]) => {
     expect(lockHolder(path('pid'))).toBe(second.pid);
   });
 
+  test('that somebody has removed is held by nobody: the daemon goes on, and a second one may start', async () => {
+    const first = await take(sleeper()).pidFile(path('pid')).run();
+    keep(first.pid);
+    rmSync(path('pid'));
+    const second = await take(sleeper()).pidFile(path('pid')).run();
+    keep(second.pid);
+    expect([isRunning(first.pid), readFileSync(path('pid'), 'utf8')]).toEqual([true, String(second.pid)]);
+  });
+
   test('what a longer pid left in the file is gone', async () => {
     writeFileSync(path('pid'), '99999999999 and more\n');
     const { pid } = await take(sleeper()).pidFile(path('pid')).run();
     keep(pid);
     expect(readFileSync(path('pid'), 'utf8')).toBe(String(pid));
-  });
-
-  test('a program that is not there rejects, and leaves no pidfile and no process', async () => {
-    const { command, holders } = marked(take(new Command('/nowhere/at/all').daemonize()).pidFile(path('pid')));
-    expect(holders()).toEqual([String(process.pid)]);
-    const error = await rejection(LaunchError, command.run());
-    expect([error.step, error.errno, error.path]).toEqual(['execve', 'ENOENT', '/nowhere/at/all']);
-    await eventually('nothing is left of it', () => holders().length === 0);
-    expect(existsSync(path('pid'))).toBe(false);
-    expect(children()).toEqual([]);
-  });
-
-  test('a step that fails before or after the pidfile rejects too, and leaves none', async () => {
-    const before = await rejection(LaunchError, take(sleeper()).limit('nofile', 2 ** 40).pidFile(path('pid')).run());
-    expect([before.step, existsSync(path('pid'))]).toEqual(['prlimit', false]);
-    const held = await rejection(LaunchError, take(sleeper()).passFd(2, { as: 1_048_575 }).pidFile(path('pid')).run());
-    expect([held.step, existsSync(path('pid'))]).toEqual(['dup2', false]);
-    expect(children()).toEqual([]);
   });
 
   test.for<[string, string, () => void]>([

@@ -60,6 +60,7 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
     [{ step: 'execve', errno: 'ENAMETOOLONG', path: '/x' }, "the path '/x' is too long (execve: ENAMETOOLONG)."],
     [{ step: 'execve', errno: 'EIO', path: '/x' }, "'/x' cannot be executed (execve: EIO)."],
     [{ step: 'execve', errno: 'EIO' }, 'it cannot be executed (execve: EIO).'],
+    [{ step: 'execve', wasEnded: true }, "something ended it before it could execute its program. Look for who signaled it, and for the kernel's out-of-memory report."],
     [{ step: 'pipe', errno: 'EMFILE', syscall: 'socket' }, 'this process has no descriptor left (socket: EMFILE). Close some, or raise its limit (`ulimit -n`).'],
     [{ step: 'pipe', errno: 'ENFILE' }, 'the system has no file handle left (pipe: ENFILE). Look at /proc/sys/fs/file-nr.'],
     [

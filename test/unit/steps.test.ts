@@ -205,6 +205,8 @@ test.each([
   ['helper', () => prog().groups([])],
   ['helper', () => prog().clearCaps()],
   ['helper', () => prog().requireHandshake()],
+  ['shared-memory', () => prog().daemonize().outputFile('/log')],
+  ['helper', () => prog().daemonize().pidFile('/run/p')],
   ['hook-runner', () => prog().preExecHook(() => 0)],
   ['hook-runner', () => prog().preExecHook(() => 0).user('joe')],
 ] as const)('the lane is %s', (lane, command) => {

@@ -3,8 +3,9 @@
 //
 // It says `ready` and waits for a byte; for an `s`, it sacrifices one launch and one write, whatever comes of them, to the
 // fault. It launches, prints how that ended, waits for another byte, and counts.
-import { openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs';
+import { openSync, readdirSync, readlinkSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Command } from 'vircommand';
 import { quiet, settle, useTemporary } from '../../fixtures/counters.js';
 
@@ -12,7 +13,11 @@ const [, , kind, directory, temperature] = process.argv;
 useTemporary(directory);
 const pidFile = join(directory, 'a.pid');
 
-const daemon = () => new Command('sleep', '600').pidFile(pidFile).daemonize();
+// A daemon is nobody's child: the descriptor of a file of its own makes each process of its launch known.
+const mark = join(directory, 'mark');
+const markFd = openSync(mark, 'w');
+const plainDaemon = () => new Command('sleep', '600').preserveFd(markFd).nice(1).limit('core', 0, 0).noNewPrivileges().daemonize();
+const daemon = () => plainDaemon().pidFile(pidFile);
 const kinds = {
   plain: () => new Command('true').run(),
   captured: () => new Command('cat').inputBuffer('hello').outputBuffer().errorBuffer().run(),
@@ -46,15 +51,41 @@ const kinds = {
   },
   sync: async () => new Command('cat').inputBuffer('hello').outputBuffer().runSync(),
   'sync-helper': async () => new Command('cat').clearCaps().inputBuffer('hello').outputBuffer().runSync(),
+  'plain-daemon': async () => stop(await plainDaemon().run()),
   daemon: async () => stop(await daemon().run()),
   'daemon-helper': async () => stop(await daemon().clearCaps().run()),
+  'daemon-ids': async () => stop(await daemon().uid(65534).gid(65534).allowCap('CAP_NET_RAW').run()),
+  'daemon-handshake': async () => {
+    const started = await daemon().requireHandshake().run();
+    await started.handshakeNotify();
+    return stop(started);
+  },
 };
 
-// A daemon is nobody's child; that it has gone is seen where its pidfile can be taken.
+// That it has gone is seen where nobody holds its mark.
 async function stop({ pid }) {
   process.kill(pid, 'SIGKILL');
   rmSync(pidFile, { force: true });
+  while (daemons().length > 0) await pause(1);
   return { pid };
+}
+
+function daemons() {
+  const holds = (pid) => {
+    try {
+      return readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === mark);
+    } catch {
+      return false; // It is gone, or has closed one meanwhile.
+    }
+  };
+  return readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && pid !== String(process.pid) && holds(pid));
+}
+
+/** What is left of daemons: pidfiles, and processes that do not end of themselves. */
+async function leftovers() {
+  const deadline = performance.now() + 10_000;
+  while (daemons().length > 0 && performance.now() < deadline) await pause(1);
+  return [...readdirSync(directory).filter((name) => name.endsWith('.pid')), ...daemons().map((pid) => `process ${pid}`)];
 }
 
 const launch = () =>
@@ -97,7 +128,7 @@ for (;;) {
   wait();
   // What a watcher needs is made at the first launch, and stays: with a fault before it, the first that goes well makes it.
   const after = await settle(before);
-  const left = readdirSync(directory).filter((name) => name.endsWith('.pid'));
+  const left = await leftovers();
   const again = await launch();
   const end = isCold ? before : await settle(before);
   say({ before, after, left, again: again.name === 'none' ? 'ran' : again, end });
