@@ -1,5 +1,5 @@
 import { existsSync, openSync, readdirSync } from 'node:fs';
-import { lstat } from 'node:fs/promises';
+import { readFile, unlink } from 'node:fs/promises';
 import { isMainThread } from 'node:worker_threads';
 import { errnoName } from '../errno.js';
 import { type CommandError, LaunchError } from '../errors.js';
@@ -147,21 +147,25 @@ export class NativeEngine implements Engine {
   #launch(plan: LaunchPlan, files: ReadonlyMap<number, number>, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
     const started = this.#start(plan, files, { waits: false });
     if (started.pidfd < 0 && started.report < 0) return daemonProcess(started);
-    return new NativeProcess(this.#binding, started, plan, resources, () => this.#removePidFile(plan)).started;
+    return new NativeProcess(this.#binding, started, plan, resources, () => this.#removePidFile(plan, started.pid)).started;
   }
 
   /**
-   * Removes the pidfile that a failed daemon has left, if it has left one. By now it could be somebody else's: so a child takes
-   * it by its lock, as any starter does, and fails on purpose in its exec, whereupon it removes what it took.
+   * Removes the pidfile that a failed daemon has left, if it has left one. By now it could be somebody else's: so it is looked
+   * at, and taken by its lock as any starter does, before it goes.
    */
-  async #removePidFile(plan: LaunchPlan): Promise<void> {
-    const taking = plan.steps.filter(({ step }) => step === 'pidfile');
-    const steps: readonly Step[] = [{ step: 'dup2', by: '', descriptors: [] }, { step: 'close_range', by: '', keep: [] }, ...taking, { step: 'execve', by: '', path: '' }];
+  async #removePidFile(plan: LaunchPlan, pid: number): Promise<void> {
+    const step = plan.steps.find((one) => one.step === 'pidfile');
+    if (step?.step !== 'pidfile') return;
     try {
-      for (const step of taking) if ('path' in step) await lstat(step.path);
-      await this.#launch({ ...plan, mode: 'run', lane: 'helper', file: '', descriptors: [], steps }, new Map(), noResources);
+      if ((await readFile(step.path, 'latin1')) !== String(pid)) return;
+      const [errno, , lock] = (await this.#binding.takePidFile(step.path, String(pid), 0)) ?? [-1];
+      if (errno !== 0 || lock === undefined) return;
+      await unlink(step.path).finally(() => {
+        this.#binding.releasePidFile(lock);
+      });
     } catch {
-      // There is no file; or it was taken and removed; or another starter has it, and keeps it.
+      // The daemon has removed it itself, which is the rule; or it lies where we may not remove it either.
     }
   }
 
