@@ -24,6 +24,11 @@ interface UsedDescriptor {
 /** The entries of specs whose descriptor a run has closed. Copies of a command share their entries, so they know it too. */
 const givenAway = new WeakSet<UsedDescriptor>();
 
+/** Whether a command uses a descriptor of this process at all. Most do not, and need nobody to look after any. */
+export function usesDescriptors({ stdin, stdout, stderr, descriptors, listenFds }: CommandSpec): boolean {
+  return stdin.from === 'fd' || stdout.to === 'fd' || stderr.to === 'fd' || descriptors !== undefined || listenFds !== undefined;
+}
+
 /** Every descriptor that a command uses, with the call that named it. */
 function usedDescriptors({ stdin, stdout, stderr, descriptors = [], listenFds = [] }: CommandSpec): { entry: UsedDescriptor; call: string }[] {
   return [

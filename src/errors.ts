@@ -36,7 +36,21 @@ export interface Subject {
 
 /** A spec as the subject of an error. */
 export function subjectOf(spec: CommandSpec): Subject {
-  return { command: printCommand(printable(spec, { env: false })), spec };
+  return new SpecSubject(spec);
+}
+
+/** It is printed when somebody asks for the text, which before a launch nobody does. */
+class SpecSubject implements Subject {
+  readonly spec: CommandSpec;
+  #command: string | undefined;
+
+  constructor(spec: CommandSpec) {
+    this.spec = spec;
+  }
+
+  get command(): string {
+    return (this.#command ??= printCommand(printable(this.spec, { env: false })));
+  }
 }
 
 const LONGEST_COMMAND = 120;

@@ -101,12 +101,13 @@ export function planLaunch(spec: CommandSpec, host: Host, { mode, search = true,
     file,
     tried,
     argv: spec.argv.map(toBytes),
-    envp: planEnvironment(spec, host, inherited),
+    envp: NO_VARIABLES,
     ...(directory === undefined ? {} : { directory }),
     descriptors,
     steps,
-  };
-  return Object.defineProperty(plan, inspect.custom, { value: inspectPlan });
+  } as const;
+  Object.defineProperty(plan, inspect.custom, { value: inspectPlan });
+  return Object.defineProperty(plan, 'envp', environmentOf(spec, host, descriptors, inherited));
 }
 
 /** A plan without its vectors, which hold the values of variables and the secret arguments. */
@@ -146,8 +147,35 @@ function findProgram(spec: CommandSpec, subject: Subject, host: Host): { file: s
 
 // ---------------------------------------------------------------- environment and directory
 
-function planEnvironment(spec: CommandSpec, host: Host, inherited: PlanOptions['inherited']): readonly Uint8Array[] {
-  if (inherited !== undefined && spec.env === undefined && spec.listenFds === undefined) return inherited();
+const NO_VARIABLES: readonly Uint8Array[] = [];
+
+/**
+ * The variables as a property of the plan. Inherited ones are split when somebody asks for them: the native engine leaves them where
+ * the C library has them, and this took a twentieth of a launch. They are those of the call, so nothing may be waited for until then.
+ */
+function environmentOf(spec: CommandSpec, host: Host, descriptors: readonly PlannedDescriptor[], inherited: PlanOptions['inherited']): PropertyDescriptor {
+  if (inherited === undefined || spec.env !== undefined || spec.listenFds !== undefined) return { value: planEnvironment(spec, host), enumerable: true };
+  if (descriptors.some(({ source }) => source.kind === 'file')) return { value: inherited(), enumerable: true };
+  let property = lateVariables.get(inherited);
+  if (property === undefined) {
+    property = {
+      configurable: true,
+      enumerable: true,
+      get(this: LaunchPlan) {
+        const value = inherited();
+        Object.defineProperty(this, 'envp', { value, enumerable: true });
+        return value;
+      },
+    };
+    lateVariables.set(inherited, property);
+  }
+  return property;
+}
+
+/** One getter serves all plans: each with a getter of its own would be an object of another shape. */
+const lateVariables = new WeakMap<() => readonly Uint8Array[], PropertyDescriptor>();
+
+function planEnvironment(spec: CommandSpec, host: Host): readonly Uint8Array[] {
   const variables = new Map<string, ByteText>();
   if (spec.env !== undefined) {
     for (const [name, value] of spec.env) variables.set(name, value);
@@ -179,14 +207,16 @@ function absolute(path: string, host: Host): string {
 // ---------------------------------------------------------------- descriptors
 
 function planDescriptors(spec: CommandSpec, mode: LaunchMode, host: Host): readonly PlannedDescriptor[] {
-  const sources = new Map<number, DescriptorSource>([
-    [0, inputSource(spec, mode, host)],
-    [1, outputSource(spec.stdout, 1, mode, host)],
-    [2, errorSource(spec, mode, host)],
-  ]);
-  for (const { fd, as } of spec.descriptors ?? []) sources.set(as, { kind: 'fd', fd });
-  for (const [index, fd] of (spec.listenFds ?? []).entries()) sources.set(FIRST_LISTEN_FD + index, { kind: 'fd', fd });
-  return Array.from(sources, ([childFd, source]) => ({ childFd, source })).sort((a, b) => a.childFd - b.childFd);
+  const planned: PlannedDescriptor[] = [
+    { childFd: 0, source: inputSource(spec, mode, host) },
+    { childFd: 1, source: outputSource(spec.stdout, 1, mode, host) },
+    { childFd: 2, source: errorSource(spec, mode, host) },
+  ];
+  const { descriptors, listenFds } = spec;
+  if (descriptors === undefined && listenFds === undefined) return planned;
+  for (const { fd, as } of descriptors ?? []) planned.push({ childFd: as, source: { kind: 'fd', fd } });
+  for (const [index, fd] of (listenFds ?? []).entries()) planned.push({ childFd: FIRST_LISTEN_FD + index, source: { kind: 'fd', fd } });
+  return planned.sort((a, b) => a.childFd - b.childFd);
 }
 
 function inputSource({ stdin }: CommandSpec, mode: LaunchMode, host: Host): DescriptorSource {
@@ -341,6 +371,10 @@ const needsOwnMemory: ReadonlySet<StepName> = new Set<StepName>([
 
 /** The lane of a child that takes these steps. */
 export function chooseLane(steps: readonly Step[]): Lane {
-  if (steps.some(({ step }) => step === 'hook')) return 'hook-runner';
-  return steps.some(({ step }) => needsOwnMemory.has(step)) ? 'helper' : 'shared-memory';
+  let lane: Lane = 'shared-memory';
+  for (const { step } of steps) {
+    if (step === 'hook') return 'hook-runner';
+    if (needsOwnMemory.has(step)) lane = 'helper';
+  }
+  return lane;
 }

@@ -59,12 +59,18 @@ function quoteBytes(bytes: Buffer): string {
 export function printCommand({ env, argv }: Printable, { lineBreaks = false, stripPath = false }: PrintOptions = {}): string {
   const lineBreak = lineBreaks ? ' \\\n' : ' ';
   const [program = '', ...args] = argv;
-  // A name with a dash in front would be an option to env.
-  const end = env.some(([name]) => name.startsWith('-')) ? ' --' : '';
-  let text = env.every(([name]) => SHELL_NAME.test(name)) ? '' : `env${end}${lineBreak}`;
+  let text = '';
+  if (!env.every(([name]) => SHELL_NAME.test(name))) {
+    // A name with a dash in front would be an option to env.
+    text = env.some(([name]) => name.startsWith('-')) ? `env --${lineBreak}` : `env${lineBreak}`;
+  }
   for (const [name, value] of env) text += `${quoteName(name)}=${quoteWord(value)}${lineBreak}`;
   text += quoteProgram(stripPath ? basename(program) : program);
 
+  if (!lineBreaks) {
+    for (const arg of args) text += ` ${quoteWord(arg)}`;
+    return text;
+  }
   const isOption = args.map(startsWithDash);
   const lastOption = isOption.lastIndexOf(true);
   let optionSeen = false;

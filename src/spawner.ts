@@ -15,9 +15,9 @@ import type { CommandSpec, LaunchMode } from './spec.js';
 
 /** What belongs to a command and is not data: it stands beside the spec, which names it. */
 export interface Attachments {
-  readonly stdoutBuffer?: OutputBuffer;
-  readonly stderrBuffer?: OutputBuffer;
-  readonly abortSignal?: AbortSignal;
+  readonly stdoutBuffer: OutputBuffer | undefined;
+  readonly stderrBuffer: OutputBuffer | undefined;
+  readonly abortSignal: AbortSignal | undefined;
 }
 
 /** How much of the output that nobody claimed is kept for the log. */

@@ -122,18 +122,20 @@ const HIDDEN = '***';
 
 /** The command as it may be shown: secret arguments hidden, and no variables unless they are asked for. */
 export function printable(spec: Pick<CommandSpec, 'argv' | 'secretArgs' | 'env'>, { env }: { env: boolean }): Printable {
-  const secrets = new Set(spec.secretArgs);
+  const { argv, secretArgs } = spec;
   return {
     env: env ? (spec.env ?? []) : [],
-    argv: secrets.size === 0 ? spec.argv : spec.argv.map((word, index) => (secrets.has(index) ? HIDDEN : word)),
+    argv: secretArgs === undefined ? argv : argv.map((word, index) => (secretArgs.includes(index) ? HIDDEN : word)),
   };
 }
 
 /** Freezes a spec to its leaves, and lets `console.log` show it without variables' values and secrets. */
 export function freezeSpec(spec: CommandSpec): CommandSpec {
-  Object.defineProperty(spec, inspect.custom, { value: inspectSpec });
+  Object.defineProperty(spec, inspect.custom, shownSafely);
   return deepFreeze(spec);
 }
+
+const shownSafely = { value: inspectSpec };
 
 function inspectSpec(this: CommandSpec, _depth: number, options: object, print: typeof inspect): string {
   const shown: Record<string, unknown> = { ...this, argv: printable(this, { env: false }).argv };
@@ -143,7 +145,7 @@ function inspectSpec(this: CommandSpec, _depth: number, options: object, print: 
 }
 
 function deepFreeze<T extends object>(value: T): T {
-  for (const part of Object.values(value) as unknown[]) {
+  for (const part of Array.isArray(value) ? (value as unknown[]) : (Object.values(value) as unknown[])) {
     if (typeof part === 'object' && part !== null && !Object.isFrozen(part)) deepFreeze(part);
   }
   return Object.freeze(value);

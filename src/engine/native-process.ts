@@ -16,14 +16,24 @@ import type { EngineProcess, Handshake, LaunchResources, ProcessEnd, SyncProcess
 const CLD_EXITED = 1;
 const CLD_DUMPED = 3;
 
+/** Something for each of a child's standard streams, by its number. */
+export type Triple = [stdin: number, stdout: number, stderr: number];
+
+/** Our ends of a child's pipes; -1 where there is none. */
+export interface OurEnds {
+  /** Those that the watcher writes to and reads from. */
+  readonly ours: Readonly<Triple>;
+  /** Those that the caller gets, as streams. */
+  readonly callers: Readonly<Triple>;
+}
+
 /** A child as it was started, with our ends of its pipes. */
-export interface Started {
+export interface Started extends OurEnds {
   readonly pid: number;
   /** -1 for a daemon. */
   readonly pidfd: number;
   readonly report: number;
-  readonly ours: ReadonlyMap<number, number>;
-  readonly handshake?: HandshakeEnds;
+  readonly handshake: HandshakeEnds | undefined;
 }
 
 /** What a step that failed is to the caller. */
@@ -37,10 +47,12 @@ export function failure(plan: LaunchPlan, { step: index, errno: number, detail }
 }
 
 /** A daemon is nobody's child any more: there is nothing to look after. */
-export function daemonProcess({ pid, ours }: Started): EngineProcess {
+export function daemonProcess({ pid, callers }: Started): EngineProcess {
   return {
     pid,
-    ...callerStreams(ours, new Set(ours.keys())),
+    stdin: streamOf(callers, 0),
+    stdout: streamOf(callers, 1),
+    stderr: streamOf(callers, 2),
     ended: new Promise<never>(() => undefined),
     signal: (name) => process.kill(pid, name),
     stopReading: () => undefined,
@@ -49,26 +61,14 @@ export function daemonProcess({ pid, ours }: Started): EngineProcess {
   };
 }
 
-interface CallerStreams {
-  readonly stdin: Writable | null;
-  readonly stdout: Readable | null;
-  readonly stderr: Readable | null;
+function streamOf(callers: Readonly<Triple>, childFd: 0 | 1 | 2): Socket | null {
+  const fd = callers[childFd];
+  if (fd < 0) return null;
+  const socket = new Socket({ fd, readable: childFd > 0, writable: childFd === 0 });
+  // A child that does not read is no failure of ours; it shows in the callbacks of what the caller writes.
+  socket.on('error', () => undefined);
+  return socket;
 }
-
-function callerStreams(ours: ReadonlyMap<number, number>, forCaller: ReadonlySet<number>): CallerStreams {
-  const stream = (childFd: number): Socket | null => {
-    const fd = ours.get(childFd);
-    if (fd === undefined || !forCaller.has(childFd)) return null;
-    const socket = new Socket({ fd, readable: childFd > 0, writable: childFd === 0 });
-    // A child that does not read is no failure of ours; it shows in the callbacks of what the caller writes.
-    socket.on('error', () => undefined);
-    return socket;
-  };
-  return { stdin: stream(0), stdout: stream(1), stderr: stream(2) };
-}
-
-const callerFds = ({ descriptors }: LaunchPlan): ReadonlySet<number> =>
-  new Set(descriptors.filter(({ source }) => source.kind === 'pipe' && source.for === 'caller').map(({ childFd }) => childFd));
 
 /** What the watcher tells of a child, beside its output, which goes where the plan says. */
 interface Listener {
@@ -76,6 +76,9 @@ interface Listener {
   readonly onReport: (failure: CommandError | undefined) => void;
   readonly onEnd: (end: ProcessEnd) => void;
 }
+
+/** What {@link Binding.watch} is told, in an array that is used again. */
+const watched = new Int32Array(10);
 
 /** A child in the care of the watcher. */
 class Watch {
@@ -85,16 +88,23 @@ class Watch {
 
   /** @throws {LaunchError} if the watcher cannot take the child; it is ended then. */
   constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources, { waits, ...listener }: Listener & { waits: boolean }) {
-    const { pid, pidfd, report, ours } = started;
+    const { pid, pidfd, report, ours, callers, handshake } = started;
+    const { captures, waitForOutputEnd } = resources;
     this.#binding = binding;
     this.#pid = pid;
-    const forCaller = callerFds(plan);
-    const own = (childFd: number): number => (forCaller.has(childFd) ? -1 : (ours.get(childFd) ?? -1));
-    const streamed = (fd: 1 | 2): number => (resources.captures.get(fd)?.isWatched === true ? 1 : 0);
-    const fds = Int32Array.of(pidfd, report, own(0), own(1), own(2), streamed(1), streamed(2), resources.waitForOutputEnd ? 1 : 0, waits ? 1 : 0, plan.lane === 'helper' ? 1 : 0);
+    watched[0] = pidfd;
+    watched[1] = report;
+    watched[2] = ours[0];
+    watched[3] = ours[1];
+    watched[4] = ours[2];
+    watched[5] = captures.get(1)?.isWatched === true ? 1 : 0;
+    watched[6] = captures.get(2)?.isWatched === true ? 1 : 0;
+    watched[7] = waitForOutputEnd ? 1 : 0;
+    watched[8] = waits ? 1 : 0;
+    watched[9] = plan.lane === 'helper' ? 1 : 0;
     const { input } = resources;
     const bytes = input === undefined ? undefined : Buffer.from(input.buffer, input.byteOffset, input.byteLength);
-    this.#id = binding.watch(fds, bytes, (event: number, ...values: unknown[]) => {
+    this.#id = binding.watch(watched, bytes, (event: number, ...values: unknown[]) => {
       switch (event) {
         case watchEvents.report: {
           const [failed = 0, step = 0, errno = 0, detail = 0] = values as number[];
@@ -114,7 +124,7 @@ class Watch {
       // The child runs, and nobody could look after it, nor would anybody ever reap it.
       if (pidfd >= 0) binding.undo(pidfd);
       else process.kill(pid, 'SIGKILL');
-      binding.closeAll(Int32Array.from([report, ...ours.values(), started.handshake?.ready ?? -1, started.handshake?.go ?? -1]));
+      binding.closeAll(Int32Array.of(report, ...ours, ...callers, handshake?.ready ?? -1, handshake?.go ?? -1));
       throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(this.#id), syscall: 'epoll_ctl' });
     }
   }
@@ -136,11 +146,11 @@ class Watch {
   }
 }
 
-type EndValues = [code: number, status: number, heldOpen: number, inputWritten: number, userMs: number, systemMs: number, maxRssKib: number, out: Buffer, err: Buffer];
+type EndValues = [code: number, status: number, heldOpen: number, inputWritten: number, userMs: number, systemMs: number, maxRssKib: number, out?: Buffer, err?: Buffer];
 
 function readEnd([code, status, heldOpen, inputWritten, userMs, systemMs, maxRssKib, out, err]: EndValues, { captures }: LaunchResources): ProcessEnd {
-  if (out.length > 0) captures.get(1)?.write(out);
-  if (err.length > 0) captures.get(2)?.write(err);
+  if (out !== undefined) captures.get(1)?.write(out);
+  if (err !== undefined) captures.get(2)?.write(err);
   const exited = code === CLD_EXITED;
   return {
     exitCode: exited ? status : null,
@@ -188,10 +198,9 @@ export class NativeProcess implements EngineProcess {
       },
       onEnd: end,
     });
-    const { stdin, stdout, stderr } = callerStreams(started.ours, callerFds(plan));
-    this.stdin = stdin;
-    this.stdout = stdout;
-    this.stderr = stderr;
+    this.stdin = streamOf(started.callers, 0);
+    this.stdout = streamOf(started.callers, 1);
+    this.stderr = streamOf(started.callers, 2);
     if (started.handshake !== undefined) {
       this.handshake = new NativeHandshake(started.handshake, plan.subject, reported, () => {
         this.ref();

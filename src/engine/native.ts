@@ -6,27 +6,35 @@ import { type CommandError, LaunchError } from '../errors.js';
 import type { Binding, Native } from '../native/binding.js';
 import { chooseLane, type LaunchPlan, type Step } from '../plan.js';
 import type { StepName } from '../steps.js';
-import { childFds, encode, type Move } from './encode.js';
+import { encode, encodedSize, encodeForNow, type Move } from './encode.js';
 import { closeFiles, openFiles, openFilesSync } from './files.js';
-import { daemonProcess, failure, NativeProcess, NativeSyncProcess, type Started } from './native-process.js';
+import { daemonProcess, failure, NativeProcess, NativeSyncProcess, type OurEnds, type Started, type Triple } from './native-process.js';
 import { type HandshakeEnds, operationsOf } from './operations.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal, SyncProcess } from './types.js';
 
-/** What the first process of a launch tells of itself: see `launch` of addon.c. */
-const RESULT_LENGTH = 6;
+/** The descriptors of the files behind a plan's descriptors, by number in the child. */
+type OpenFds = ReadonlyMap<number, number>;
+const NO_FILES: OpenFds = new Map();
 
 /** What a launch needs that nobody feeds or listens to. */
 const noResources: LaunchResources = { input: undefined, captures: new Map(), waitForOutputEnd: false };
 
 /** The descriptors of one launch in this process. */
-interface Ends {
+interface Ends extends OurEnds {
   /** Where each descriptor of the child comes from. */
-  readonly sources: ReadonlyMap<number, number>;
-  /** Our ends of the pipes, by descriptor of the child. */
-  readonly ours: ReadonlyMap<number, number>;
+  readonly moves: readonly Move[];
   /** The child's ends, which are closed here when it has its own. */
   readonly theirs: readonly number[];
 }
+
+// Numbers go to C and come back in arrays that every launch uses again: the calls do not outlast them.
+
+/** What the first process of a launch tells of itself: see `launch` of addon.c. */
+const result = new Int32Array(6);
+/** Room for the ends of so many pipes. */
+const pipeEnds = [0, 1, 2, 3].map((pipes) => new Int32Array(2 * pipes));
+/** Room for all the descriptors of a launch that may have to be closed. */
+const closing = new Int32Array(16);
 
 /**
  * The engine for Linux: the child takes the plan's steps between clone and exec, by our own code.
@@ -41,6 +49,8 @@ export class NativeEngine implements Engine {
   readonly #binding: Binding;
   readonly #helper: string;
   #nullFd: number | undefined;
+  /** Whether there is a watcher, with the event loop and without. */
+  readonly #isReady = [false, false];
 
   constructor({ binding, helper }: Native) {
     this.#binding = binding;
@@ -82,7 +92,7 @@ export class NativeEngine implements Engine {
 
   async launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
     // Most plans have no files, and those that have wait for them off the event loop.
-    if (!plan.descriptors.some(({ source }) => source.kind === 'file')) return this.#launch(plan, new Map(), resources);
+    if (!plan.descriptors.some(({ source }) => source.kind === 'file')) return this.#launch(plan, NO_FILES, resources);
     const files = await openFiles(plan);
     try {
       return await this.#launch(plan, new Map(Array.from(files, ([childFd, { fd }]) => [childFd, fd])), resources);
@@ -115,7 +125,7 @@ export class NativeEngine implements Engine {
    * Has a child take all steps, the exec included, and ends it before the program's first instruction: the kernel stops a
    * traced process there. What a child can do, this process can do too, and has not begun to do if the child cannot.
    */
-  #rehearse(plan: LaunchPlan, files: ReadonlyMap<number, number>): void {
+  #rehearse(plan: LaunchPlan, files: OpenFds): void {
     const last = plan.steps.length - 1;
     const steps = [...plan.steps.slice(0, last), { step: 'ptrace', by: 'exec' } as const, ...plan.steps.slice(last)];
     const rehearsal = { ...plan, steps, lane: chooseLane(steps) };
@@ -131,20 +141,19 @@ export class NativeEngine implements Engine {
   }
 
   /** Takes the steps here. What comes back is why this process is still itself. */
-  #become(plan: LaunchPlan, files: ReadonlyMap<number, number>): CommandError {
-    const { sources, theirs } = this.#makeEnds(plan, files);
+  #become(plan: LaunchPlan, files: OpenFds): CommandError {
+    const { moves, theirs } = this.#makeEnds(plan, files);
     const { file, argv, steps } = plan;
-    const { envp, operations } = operationsOf(plan, steps, 0, { moves: moves(plan, sources), parent: process.ppid });
-    const result = new Int32Array(2);
+    const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.ppid });
     // The event loop may have set a standard stream not to block, which few programs expect of theirs.
-    const streams = [0, 1, 2].map((fd) => sources.get(fd) ?? -1);
+    const streams = moves.filter(({ to }) => to <= 2).map(({ from }) => from);
     this.#binding.replace(encode({ file, argv, envp, operations }), Int32Array.from(readdirSync('/proc/self/fd'), Number), Int32Array.from(streams), result);
-    this.#binding.closeAll(Int32Array.from(theirs));
+    this.#close(theirs);
     const [step = -1, errno = 0] = result;
     return failure(plan, { step, errno, detail: 0 });
   }
 
-  #launch(plan: LaunchPlan, files: ReadonlyMap<number, number>, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
+  #launch(plan: LaunchPlan, files: OpenFds, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
     const started = this.#start(plan, files, { waits: false });
     if (started.pidfd < 0 && started.report < 0) return daemonProcess(started);
     return new NativeProcess(this.#binding, started, plan, resources, () => this.#removePidFile(plan, started.pid)).started;
@@ -170,139 +179,157 @@ export class NativeEngine implements Engine {
   }
 
   /** Starts the child, and throws if a step of the fast lane failed. What the helper finds comes later, as a report. */
-  #start(plan: LaunchPlan, files: ReadonlyMap<number, number>, { waits }: { waits: boolean }): Started {
-    const binding = this.#binding;
-    // What the child's end will need must be there before the child is.
-    const errno = binding.ready(waits ? 1 : 0);
-    if (errno !== 0) throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(errno), syscall: 'epoll_create1' });
+  #start(plan: LaunchPlan, files: OpenFds, { waits }: { waits: boolean }): Started {
+    this.#makeReady(plan, waits ? 1 : 0);
     const ends = this.#makeEnds(plan, files);
+    const { ours, callers } = ends;
     let lane: Lane | undefined;
     try {
-      lane = plan.lane === 'helper' ? this.#slowLane(plan, ends) : this.#fastLane(plan, ends);
-      const result = new Int32Array(RESULT_LENGTH);
-      binding.launch(lane.program, result);
-      const [pid = 0, pidfd = -1, failed, step = -1, errno = 0, detail = 0] = result;
+      lane = plan.lane === 'helper' ? this.#slowLane(plan, ends) : this.#fastLane(plan, ends, { inherits: files.size === 0 });
+      this.#binding.launch(lane.program, result, lane.size);
+      const failed = result[2]!;
+      const step = result[3]!;
+      const errno = result[4]!;
       if (failed !== 0 && step === HELPER_STEP) throw new LaunchError(plan.subject, { step: 'execve', errno: errnoName(errno), path: this.#helper });
-      if (failed !== 0) throw failure(plan, { step, errno, detail });
-      return { pid, pidfd, report: lane.report, ours: ends.ours, ...(lane.handshake === undefined ? {} : { handshake: lane.handshake }) };
+      if (failed !== 0) throw failure(plan, { step, errno, detail: result[5]! });
+      return { pid: result[0]!, pidfd: result[1]!, report: lane.report, ours, callers, handshake: lane.handshake };
     } catch (error) {
-      binding.closeAll(Int32Array.from([...ends.ours.values(), ...(lane?.ours ?? [])]));
+      this.#close(ours, callers, lane?.ours);
       throw error;
     } finally {
-      binding.closeAll(Int32Array.from([...ends.theirs, ...(lane?.theirs ?? [])]));
+      this.#close(ends.theirs, lane?.theirs);
     }
+  }
+
+  /** What the child's end will need must be there before the child is. */
+  #makeReady(plan: LaunchPlan, waits: 0 | 1): void {
+    if (this.#isReady[waits] === true) return;
+    const errno = this.#binding.ready(waits);
+    if (errno !== 0) throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(errno), syscall: 'epoll_create1' });
+    this.#isReady[waits] = true;
   }
 
   // -------------------------------------------------------------- descriptors
 
-  #makeEnds(plan: LaunchPlan, files: ReadonlyMap<number, number>): Ends {
-    const sources = new Map<number, number>();
-    const ours = new Map<number, number>();
+  #makeEnds(plan: LaunchPlan, files: OpenFds): Ends {
+    const { descriptors } = plan;
+    let pipes = 0;
+    let nullFd = -1;
+    for (const { source } of descriptors) {
+      if (source.kind === 'pipe') pipes += 1;
+      else if (source.kind === 'null') nullFd = this.#nullDevice(plan);
+    }
+    const ends = this.#pipes(plan, pipes);
+    const ours: Triple = [-1, -1, -1];
+    const callers: Triple = [-1, -1, -1];
     const theirs: number[] = [];
-    for (const { childFd, source } of plan.descriptors) {
+    const moves: Move[] = [];
+    let next = 0;
+    for (const { childFd: to, source } of descriptors) {
+      let from = nullFd;
       switch (source.kind) {
         case 'null':
-          sources.set(childFd, this.#nullDevice(plan, [...ours.values(), ...theirs]));
           break;
         case 'fd':
-          sources.set(childFd, source.fd);
+          from = source.fd;
           break;
         case 'file':
-          sources.set(childFd, files.get(childFd) ?? -1);
+          from = files.get(to) ?? -1;
           break;
         case 'stdout':
-          sources.set(childFd, sources.get(1) ?? -1);
+          from = moves[1]?.from ?? -1;
           break;
         case 'pipe': {
-          const { readEnd, writeEnd } = this.#pipe(plan, [...ours.values(), ...theirs]);
-          const [our, their] = childFd === 0 ? [writeEnd, readEnd] : [readEnd, writeEnd];
-          ours.set(childFd, our);
-          theirs.push(their);
-          sources.set(childFd, their);
+          const readEnd = ends[next]!;
+          const writeEnd = ends[next + 1]!;
+          next += 2;
+          from = to === 0 ? readEnd : writeEnd;
+          theirs.push(from);
+          (source.for === 'caller' ? callers : ours)[to as 0 | 1 | 2] = to === 0 ? writeEnd : readEnd;
         }
       }
+      moves.push({ from, to });
     }
-    return { sources, ours, theirs };
+    return { moves, ours, callers, theirs };
   }
 
   /** One descriptor of /dev/null serves all launches. */
-  #nullDevice(plan: LaunchPlan, opened: readonly number[]): number {
+  #nullDevice(plan: LaunchPlan): number {
     try {
       this.#nullFd ??= openSync('/dev/null', 'r+');
       return this.#nullFd;
     } catch (cause) {
-      this.#binding.closeAll(Int32Array.from(opened));
       const { code = 'EIO' } = cause as NodeJS.ErrnoException;
       throw new LaunchError(plan.subject, { step: 'open', errno: code, path: '/dev/null', wanted: 'be opened', cause });
     }
   }
 
-  /** Makes a pipe. Where there is none to be had, what was opened before is closed again. */
-  #pipe(plan: LaunchPlan, opened: readonly number[]): { readEnd: number; writeEnd: number } {
-    const ends = Int32Array.of(-1, -1);
-    const errno = this.#binding.pipe(ends);
-    if (errno !== 0) {
-      this.#binding.closeAll(Int32Array.from(opened));
-      throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(errno) });
-    }
-    const [readEnd = -1, writeEnd = -1] = ends;
-    return { readEnd, writeEnd };
+  /** Makes pipes, all or none, and gives their ends, reading and writing in turn. They are good until pipes are made again. */
+  #pipes(plan: LaunchPlan, count: number): Int32Array {
+    const ends = pipeEnds[count]!;
+    const errno = count === 0 ? 0 : this.#binding.pipe(ends);
+    if (errno !== 0) throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(errno) });
+    return ends;
+  }
+
+  #close(...lists: readonly (readonly number[] | undefined)[]): void {
+    let count = 0;
+    for (const list of lists) for (const fd of list ?? []) closing[count++] = fd;
+    closing.fill(-1, count);
+    this.#binding.closeAll(closing);
   }
 
   // -------------------------------------------------------------- lanes
 
-  #fastLane(plan: LaunchPlan, { sources }: Ends): Lane {
-    const { file, argv, steps } = plan;
-    const { envp, operations } = operationsOf(plan, steps, 0, { moves: moves(plan, sources), parent: process.pid });
-    return { program: encode({ file, argv, envp, operations }), report: -1, ours: [], theirs: [] };
+  /** `inherits`: nobody could change a variable of this process since the plan was made. */
+  #fastLane(plan: LaunchPlan, { moves }: Ends, { inherits }: { inherits: boolean }): Lane {
+    const { spec, file, steps } = plan;
+    // Most commands inherit the variables, and to copy them into a plan and out again is longer than all the rest of it.
+    const leavesThem = inherits && this.environment !== undefined && spec.env === undefined && spec.listenFds === undefined;
+    const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.pid }, { inherits: leavesThem });
+    const program = encodeForNow({ file, argv: spec.argv, envp, operations });
+    return { program, size: encodedSize(program), report: -1, ours: [], theirs: [], handshake: undefined };
   }
 
-  #slowLane(plan: LaunchPlan, { sources }: Ends): Lane {
-    const opened: number[] = [];
-    const pipe = (): { readEnd: number; writeEnd: number } => {
-      const ends = this.#pipe(plan, opened);
-      opened.push(ends.readEnd, ends.writeEnd);
-      return ends;
-    };
-    const report = pipe();
-    const hands = plan.steps.some(({ step }) => step === 'handshake') ? { ready: pipe(), go: pipe() } : undefined;
+  #slowLane(plan: LaunchPlan, ends: Ends): Lane {
+    const shakesHands = plan.steps.some(({ step }) => step === 'handshake');
+    const opened = Array.from(this.#pipes(plan, shakesHands ? 3 : 1));
+    const [report = -1, reportEnd = -1, ready = -1, readyEnd = -1, goEnd = -1, go = -1] = opened;
 
     // The helper's own descriptors take numbers that the program does not have.
-    const taken = new Set(sources.keys());
+    const taken = new Set(ends.moves.map(({ to }) => to));
     const [planAt, reportAt, readyAt, goAt] = [unused(taken), unused(taken), unused(taken), unused(taken)];
     const placed = plan.steps.findIndex(({ step }) => step === 'close_range') + 1;
     const { file, argv } = plan;
     const second = operationsOf(plan, plan.steps.slice(placed), placed, { moves: [], parent: process.pid, report: reportAt, handshake: { ready: readyAt, go: goAt } });
     const planFd = this.#binding.memoryFile(encode({ file, argv, ...second }));
     if (planFd < 0) {
-      this.#binding.closeAll(Int32Array.from(opened));
+      this.#close(opened);
       throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(planFd), syscall: 'memfd_create' });
     }
 
     const first = operationsOf(plan, plan.steps.slice(0, placed), 0, {
       parent: process.pid,
       moves: [
-        ...moves(plan, sources),
+        ...ends.moves,
         { from: planFd, to: planAt },
-        { from: report.writeEnd, to: reportAt },
-        ...(hands === undefined ? [] : [{ from: hands.ready.writeEnd, to: readyAt }, { from: hands.go.readEnd, to: goAt }]),
+        { from: reportEnd, to: reportAt },
+        ...(shakesHands ? [{ from: readyEnd, to: readyAt }, { from: goEnd, to: goAt }] : []),
       ],
     });
     const program = encode({
       file: this.#helper,
-      argv: ['vircommand-helper', String(planAt), String(reportAt)].map((word) => Buffer.from(word)),
+      argv: ['vircommand-helper', String(planAt), String(reportAt)],
       envp: [],
       operations: [...first.operations, { code: 'execve', step: HELPER_STEP }],
     });
-    const theirs = [planFd, report.writeEnd];
-    if (hands === undefined) return { program, report: report.readEnd, ours: [report.readEnd], theirs };
-    const handshake = { ready: hands.ready.readEnd, go: hands.go.writeEnd };
     return {
       program,
-      report: report.readEnd,
-      handshake,
-      ours: [report.readEnd, handshake.ready, handshake.go],
-      theirs: [...theirs, hands.ready.writeEnd, hands.go.readEnd],
+      size: program.length,
+      report,
+      handshake: shakesHands ? { ready, go } : undefined,
+      ours: [report, ready, go],
+      theirs: [planFd, reportEnd, readyEnd, goEnd],
     };
   }
 }
@@ -310,9 +337,11 @@ export class NativeEngine implements Engine {
 /** A plan, ready for the child, with the descriptors that the lane itself needs. */
 interface Lane {
   readonly program: Buffer;
+  /** How much of it is the program. */
+  readonly size: number;
   /** The reading end of the helper's report; -1 in the fast lane. */
   readonly report: number;
-  readonly handshake?: HandshakeEnds;
+  readonly handshake: HandshakeEnds | undefined;
   readonly ours: readonly number[];
   readonly theirs: readonly number[];
 }
@@ -326,9 +355,6 @@ function unused(taken: Set<number>): number {
   taken.add(number);
   return number;
 }
-
-const moves = (plan: LaunchPlan, sources: ReadonlyMap<number, number>): Move[] =>
-  childFds(plan.descriptors).map((to) => ({ from: sources.get(to) ?? -1, to }));
 
 // ---------------------------------------------------------------- refusals
 

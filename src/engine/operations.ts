@@ -25,66 +25,77 @@ export interface Numbers {
   readonly report?: number;
 }
 
-/** The operations of some of a plan's steps, the first of which stands at `offset` in the plan, and the variables to execute with. */
-export function operationsOf(plan: LaunchPlan, steps: readonly Step[], offset: number, numbers: Numbers): { envp: readonly Uint8Array[]; operations: Operation[] } {
-  const listens = steps.some(({ step }) => step === 'listen_pid');
-  const envp = listens ? [...plan.envp, Buffer.from(LISTEN_PID_ROOM)] : plan.envp;
+/**
+ * The operations of some of a plan's steps, the first of which stands at `offset` in the plan, and the variables to execute with;
+ * with `inherits`, those of this process, which need not be copied.
+ */
+export function operationsOf(
+  plan: LaunchPlan,
+  steps: readonly Step[],
+  offset: number,
+  numbers: Numbers,
+  { inherits = false } = {},
+): { envp: readonly Uint8Array[] | 'inherited'; operations: Operation[] } {
   const operations: Operation[] = [];
-  for (const [index, step] of steps.entries()) {
-    for (const { code, a, b, text, count } of operationsFor(step, plan, numbers)) operations.push({ code, step: offset + index, a, b, text, count });
+  let place = offset;
+  let listens = false;
+  for (const step of steps) {
+    if (step.step === 'dup2') {
+      for (const { from, to } of orderMoves(numbers.moves)) operations.push({ code: 'dup2', step: place, a: from, b: to });
+    } else if (step.step === 'close_range') {
+      for (const { first, last } of gapsBetween(numbers.moves.map(({ to }) => to))) operations.push({ code: 'close_range', step: place, a: first, b: last });
+    } else {
+      listens ||= step.step === 'listen_pid';
+      operations.push(operationFor(step, place, plan, numbers));
+    }
+    place += 1;
   }
-  return { envp, operations };
+  return { envp: inherits ? 'inherited' : listens ? [...plan.envp, Buffer.from(LISTEN_PID_ROOM)] : plan.envp, operations };
 }
 
-type Unplaced = Omit<Operation, 'step'>;
-
-function operationsFor(step: Step, plan: LaunchPlan, numbers: Numbers): Unplaced[] {
-  const code = step.step;
+function operationFor(wanted: Step, step: number, plan: LaunchPlan, numbers: Numbers): Operation {
+  const code = wanted.step;
   switch (code) {
-    case 'dup2':
-      return orderMoves(numbers.moves).map(({ from, to }) => ({ code, a: from, b: to }));
-    case 'close_range':
-      return gapsBetween(numbers.moves.map(({ to }) => to)).map(({ first, last }) => ({ code, a: first, b: last }));
     case 'cgroup':
-      return [{ code, text: `${step.directory}/cgroup.procs` }];
+      return { code, step, text: `${wanted.directory}/cgroup.procs` };
     case 'umask':
-      return [{ code, a: step.mask }];
+      return { code, step, a: wanted.mask };
     case 'setpriority':
-      return [{ code, a: step.nice }];
+      return { code, step, a: wanted.nice };
     case 'oom_score_adj':
-      return [{ code, text: String(step.score) }];
+      return { code, step, text: String(wanted.score) };
     case 'sched_core':
-      return [{ code, a: step.among ?? 0 }];
+      return { code, step, a: wanted.among ?? 0 };
     case 'prlimit':
-      return [{ code, a: limitBits(step.limit.soft), b: limitBits(step.limit.hard), count: resources[step.limit.resource] }];
+      return { code, step, a: limitBits(wanted.limit.soft), b: limitBits(wanted.limit.hard), count: resources[wanted.limit.resource] };
     case 'listen_pid':
-      return [{ code, a: plan.envp.length }];
+      return { code, step, a: plan.envp.length };
     case 'selinux':
-      return [{ code, text: step.label }];
+      return { code, step, text: wanted.label };
     case 'apparmor':
-      return [{ code, text: `exec ${step.label}` }];
+      return { code, step, text: `exec ${wanted.label}` };
     case 'capbset_drop':
-      return [{ code, a: capabilityBits(step.keep), b: mayLackPrivileges(plan) ? 1 : 0 }];
+      return { code, step, a: capabilityBits(wanted.keep), b: mayLackPrivileges(plan) ? 1 : 0 };
     case 'capset':
     case 'cap_ambient':
-      return [{ code, a: capabilityBits(step.keep) }];
+      return { code, step, a: capabilityBits(wanted.keep) };
     case 'setgroups':
-      return [{ code, text: step.groups }];
+      return { code, step, text: wanted.groups };
     case 'setgid':
-      return [{ code, a: step.id }];
+      return { code, step, a: wanted.id };
     case 'setuid':
-      return [{ code, a: step.id, b: plan.spec.allowCaps === undefined ? 0 : 1 }];
+      return { code, step, a: wanted.id, b: plan.spec.allowCaps === undefined ? 0 : 1 };
     case 'chdir':
     case 'pidfile':
-      return [{ code, text: step.path }];
+      return { code, step, text: wanted.path };
     case 'handshake':
-      return [{ code, a: numbers.handshake?.ready ?? 0, b: numbers.handshake?.go ?? 0 }];
+      return { code, step, a: numbers.handshake?.ready ?? 0, b: numbers.handshake?.go ?? 0 };
     case 'execve':
-      return [{ code, a: numbers.report ?? 0 }];
+      return { code, step, a: numbers.report ?? 0 };
     case 'pdeathsig':
-      return [{ code, a: signalNumber(step.signal) ?? 0, b: numbers.parent }];
+      return { code, step, a: signalNumber(wanted.signal) ?? 0, b: numbers.parent };
     default:
-      return [{ code }];
+      return { code, step };
   }
 }
 
@@ -94,7 +105,7 @@ const resources = {
   memlock: 8, as: 9, locks: 10, sigpending: 11, msgqueue: 12, nice: 13, rtprio: 14, rttime: 15,
 } as const;
 
-const limitBits = (value: number | string): bigint => (value === 'unlimited' ? UNLIMITED : BigInt(value));
+const limitBits = (value: number | string): number | bigint => (value === 'unlimited' ? UNLIMITED : typeof value === 'number' ? value : BigInt(value));
 
 const capabilityBits = (names: readonly string[]): bigint =>
   names.reduce((bits, name) => bits | (1n << BigInt((capabilityNames as readonly string[]).indexOf(name))), 0n);

@@ -8,7 +8,7 @@ export interface Binding {
   isPossible(): boolean;
   /** Whether the kernel and the processor know core scheduling. */
   hasCoreScheduling(): boolean;
-  /** Makes a pipe, both ends closed on exec, and gives 0 or an errno. */
+  /** Makes as many pipes as the array has room for: two ends each, reading and writing, closed on exec. Gives 0, or an errno and no pipe. */
   pipe(ends: Int32Array): number;
   /** Makes a file in memory that holds the bytes, and gives its descriptor or a negative errno. */
   memoryFile(bytes: Buffer): number;
@@ -27,8 +27,11 @@ export interface Binding {
   releasePidFile(lock: PidFileHandle): void;
   /** The pid that holds the lock of an open pidfile, 0 for nobody, -1 for somebody who cannot be seen, or a negative errno less one. */
   pidFileHolder(fd: number): number;
-  /** Starts a child by an encoded plan. Sets pid, pidfd, failed, step, errno, and the detail of a pidfile. Throws for bytes that are no plan. */
-  launch(plan: Buffer, result: Int32Array): void;
+  /**
+   * Starts a child by an encoded plan, which takes so many bytes of the buffer, or all. Sets pid, pidfd, failed, step, errno, and
+   * the detail of a pidfile. Throws for bytes that are no plan.
+   */
+  launch(plan: Buffer, result: Int32Array, size?: number): void;
   /**
    * Takes an encoded plan's steps in this process, and becomes its program. Returns only if that failed: sets step and errno.
    * `open` are the descriptors whose flags are put back then; those in `blocking` lose O_NONBLOCK.

@@ -9,6 +9,8 @@
 
 #include "steps.h"
 
+extern char **environ;
+
 enum {
   HEADER_WORDS = 7,
   PID_ROOM = 20, /* the digits of the largest number of 64 bits: see write_listen_pid() of child.c */
@@ -108,7 +110,8 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
   why = "the header is not that of a plan";
   if (word_at(bytes, 0) != PLAN_MAGIC || word_at(bytes, 4) != PLAN_VERSION || word_at(bytes, 8) != size) goto refuse;
 
-  const uint32_t argc = word_at(bytes, 12), envc = word_at(bytes, 16), count = word_at(bytes, 20), file = word_at(bytes, 24);
+  const int inherits = word_at(bytes, 16) == PLAN_INHERITED;
+  const uint32_t argc = word_at(bytes, 12), envc = inherits ? 0 : word_at(bytes, 16), count = word_at(bytes, 20), file = word_at(bytes, 24);
   const size_t vectors = HEADER_WORDS * sizeof(uint32_t);
   why = "the vectors do not fit into the buffer";
   if (argc == 0 || argc > size / 4 || envc > size / 4) goto refuse;
@@ -122,7 +125,7 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
   if (plan == NULL) goto refuse;
   plan->bytes = bytes;
   plan->argv = (char **)(plan + 1);
-  plan->envp = plan->argv + argc + 1;
+  plan->envp = inherits && environ != NULL ? environ : plan->argv + argc + 1;
   plan->operations = (const struct operation *)(bytes + operations);
   plan->count = count;
 
@@ -130,7 +133,7 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
   if (!is_string(&reader, file)) goto refuse;
   plan->file = bytes + file;
   if (!fill_vector(&reader, plan->argv, vectors, argc)) goto refuse;
-  if (!fill_vector(&reader, plan->envp, vectors + argc * sizeof(uint32_t), envc)) goto refuse;
+  if (!inherits && !fill_vector(&reader, plan->envp, vectors + argc * sizeof(uint32_t), envc)) goto refuse;
 
   why = "an operation is unknown, or points outside the buffer";
   for (uint32_t i = 0; i < count; i++) {

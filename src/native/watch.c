@@ -76,6 +76,7 @@ struct process {
 struct watcher {
   uv_poll_t poll;
   const struct watch_events *events;
+  void *owner;
   struct process *processes;
   struct process *done; /* all is read and closed; only the last event is missing */
   unsigned kept;
@@ -319,15 +320,18 @@ void watcher_turn(struct watcher *watcher, int timeout) {
 static void on_ready(uv_poll_t *poll, int status, int events) {
   (void)status;
   (void)events;
-  watcher_turn(poll->data, 0);
+  struct watcher *watcher = poll->data;
+  watcher_turn(watcher, 0);
+  watcher->events->on_turn_end(watcher->owner);
 }
 
 /* ---------------------------------------------------------------- the interface */
 
-struct watcher *watcher_new(uv_loop_t *loop, const struct watch_events *events, uint32_t first_id) {
+struct watcher *watcher_new(uv_loop_t *loop, const struct watch_events *events, void *owner, uint32_t first_id) {
   struct watcher *watcher = calloc(1, sizeof *watcher);
   if (watcher == NULL) return NULL;
   watcher->events = events;
+  watcher->owner = owner;
   watcher->last_id = first_id;
   watcher->has_loop = loop != NULL;
   watcher->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

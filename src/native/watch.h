@@ -51,13 +51,15 @@ struct watch_events {
   void (*on_discard)(void *context);
   /* The last event of a process. */
   void (*on_end)(void *context, const struct process_end *end, struct piece output[OUTPUTS]);
+  /* After all events of a turn that the loop made. */
+  void (*on_turn_end)(void *owner);
 };
 
 /*
  * A watcher whose turns the loop makes, or, without a loop, whoever calls watcher_turn(). NULL: no memory, or no descriptor;
  * errno tells. Its processes are numbered from `first_id` on.
  */
-struct watcher *watcher_new(uv_loop_t *loop, const struct watch_events *events, uint32_t first_id);
+struct watcher *watcher_new(uv_loop_t *loop, const struct watch_events *events, void *owner, uint32_t first_id);
 
 /* Waits for events, for at most so many milliseconds (-1: as long as it takes), and handles them. */
 void watcher_turn(struct watcher *watcher, int timeout);

@@ -182,7 +182,7 @@ describe('a command in a message', () => {
 
   test('shows no variables, and *** for a secret', () => {
     const secretive: CommandSpec = { ...spec('prog', 'hunter2'), secretArgs: [1], env: [['PASSWORD', 'hunter3']] };
-    expect(subjectOf(secretive)).toEqual({ command: "prog '***'", spec: secretive });
+    expect(subjectOf(secretive)).toMatchObject({ command: "prog '***'", spec: secretive });
   });
 });
 
