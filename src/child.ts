@@ -15,6 +15,8 @@ const abortSequence: StopSequence = [
   ['SIGKILL', 0],
 ];
 
+const nothing = (): void => undefined;
+
 /**
  * A program that is running. It exists only if the program was really executed, and ends with this process unless
  * it is released. Made by `Command.runAsync()`.
@@ -50,11 +52,7 @@ export class Child {
     this.stdout = process.stdout;
     this.stderr = process.stderr;
     this.#cancelTriggers = this.#setTriggers(spec.timeoutMs, abortSignal);
-    for (const [fd, capture] of captures) {
-      capture.whenOverrun(() => {
-        void this.#stop({ reason: 'output-limit', stream: fd === 1 ? 'stdout' : 'stderr', limit: spec.outputLimit?.bytes ?? 0 });
-      });
-    }
+    if (spec.outputLimit?.policy === 'kill') this.#watchLimit(spec.outputLimit.bytes, captures);
     own(process);
     running.set(this.pid, this);
     this.#ending = this.#settle();
@@ -180,7 +178,16 @@ export class Child {
 
   // -------------------------------------------------------------- stopping
 
+  #watchLimit(limit: number, captures: Launched['captures']): void {
+    for (const [fd, capture] of captures) {
+      capture.whenOverrun(() => {
+        void this.#stop({ reason: 'output-limit', stream: fd === 1 ? 'stdout' : 'stderr', limit });
+      });
+    }
+  }
+
   #setTriggers(timeoutMs: number | undefined, signal: AbortSignal | undefined): () => void {
+    if (timeoutMs === undefined && signal === undefined) return nothing;
     const timer =
       timeoutMs === undefined
         ? undefined

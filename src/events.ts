@@ -50,6 +50,12 @@ const errors = channel('vircommand:error');
 const adopted = channel('vircommand:adopted');
 const debug = debuglog('vircommand');
 
+/** Whether anybody listens: who publishes need not put together what nobody reads. */
+export const isHeard = {
+  launch: (): boolean => launches.hasSubscribers,
+  exit: (): boolean => exits.hasSubscribers || debug.enabled,
+};
+
 /** An event whose spec is there for whoever asks, and in no log that prints the event: it holds variables and secret arguments. */
 function withHiddenSpec<Event extends { readonly spec: CommandSpec | undefined }>({ spec, ...shown }: Event): Event {
   return Object.defineProperty(shown, 'spec', { value: spec }) as unknown as Event;
@@ -72,12 +78,12 @@ const nodeEnd = channel('tracing:child_process.spawn:end');
 const nodeError = channel('tracing:child_process.spawn:error');
 
 export function publishLaunch(event: LaunchEvent): void {
-  if (launches.hasSubscribers) launches.publish(withHiddenSpec(event));
+  launches.publish(withHiddenSpec(event));
 }
 
 /** What `child_process` would have published: for an engine that goes past it. Secret arguments are hidden. */
 export function publishAsNode(spec: CommandSpec, pid: number | undefined, error?: CommandError): void {
-  if (![node, nodeStart, nodeEnd, nodeError].some((each) => each.hasSubscribers)) return;
+  if (!node.hasSubscribers && !nodeStart.hasSubscribers && !nodeEnd.hasSubscribers && !nodeError.hasSubscribers) return;
   const spawnargs = printable(spec, { env: false }).argv.map((word) => toBytes(word).toString());
   // Whoever listens expects a ChildProcess, and hangs listeners on it.
   const process = Object.assign(new EventEmitter(), { pid, spawnfile: spawnargs[0], spawnargs, exitCode: null, signalCode: null, stdin: null, stdout: null, stderr: null });

@@ -1,6 +1,6 @@
 import type { EngineProcess, ProcessEnd } from './engine/types.js';
 import { type CommandError, ExitError, type StopReport, type Subject, UsageError } from './errors.js';
-import { publishError, publishExit } from './events.js';
+import { isHeard, publishError, publishExit } from './events.js';
 import type { Capture } from './output.js';
 import { type Captured, RunResult } from './result.js';
 import { rawWaitStatus, type SignalName } from './signals.js';
@@ -51,7 +51,7 @@ export class Outcome {
     this.#spec = spec;
     this.#isFinal = stopping !== undefined;
     this.result = makeResult(launched, end, pid, stopping?.reason === 'timeout');
-    publishExit({ command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) });
+    if (isHeard.exit()) publishExit({ command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) });
     if (this.result.exitCode !== 0 || stopping !== undefined) this.#error = new ExitError(spec, this.result, lastWords(spec, captures), stopping);
   }
 
@@ -71,7 +71,8 @@ export type Ending = Outcome | CommandError;
 function makeResult(launched: Launched<unknown>, end: ProcessEnd, pid: number, timedOut: boolean): RunResult {
   const { spec, subject, captures, startedAt } = launched;
   const { exitCode, signal, coreDumped, outputHeldOpen, inputWritten, resourceUsage } = end;
-  const claimed = Array.from(captures).filter(([fd]) => (fd === 1 ? spec.stdout.to : spec.stderr.to) === 'buffer');
+  const out = captures.get(1);
+  const err = captures.get(2);
   return new RunResult({
     command: subject.command,
     pid,
@@ -79,17 +80,19 @@ function makeResult(launched: Launched<unknown>, end: ProcessEnd, pid: number, t
     signal,
     coreDumped,
     rawStatus: rawWaitStatus({ exitCode, signal, coreDumped }),
-    stdout: captured(launched, 'stdout', captures.get(1)),
-    stderr: captured(launched, 'stderr', captures.get(2)),
-    outputBytes: { stdout: captures.get(1)?.totalBytes ?? 0, stderr: captures.get(2)?.totalBytes ?? 0 },
+    stdout: captured(launched, 'stdout', out),
+    stderr: captured(launched, 'stderr', err),
+    outputBytes: { stdout: out?.totalBytes ?? 0, stderr: err?.totalBytes ?? 0 },
     outputHeldOpen,
-    outputTruncated: claimed.some(([, capture]) => capture.lostBytes > 0),
+    outputTruncated: (spec.stdout.to === 'buffer' && isCut(out)) || (spec.stderr.to === 'buffer' && isCut(err)),
     inputWritten,
     timedOut,
     durationMs: performance.now() - startedAt,
     resourceUsage,
   });
 }
+
+const isCut = (capture: Capture | undefined): boolean => capture !== undefined && capture.lostBytes > 0;
 
 function captured({ spec, subject }: Launched<unknown>, stream: 'stdout' | 'stderr', capture: Capture | undefined): Captured {
   const output = spec[stream];

@@ -78,15 +78,15 @@ export class Capture {
 
   /** The bytes kept. */
   bytes(): Buffer {
-    const chunks = [...this.#head, ...this.#tail];
-    const [only] = chunks;
+    const [only] = this.#head;
     // A single large piece is handed on as it is: to copy it would double the memory it takes.
-    if (only !== undefined && chunks.length === 1) return Buffer.from(only.buffer, only.byteOffset, only.byteLength);
-    return Buffer.concat(chunks, this.#headLength + this.#tailLength);
+    if (only !== undefined && this.#head.length === 1 && this.#tail.length === 0) return Buffer.from(only.buffer, only.byteOffset, only.byteLength);
+    return Buffer.concat([...this.#head, ...this.#tail], this.#headLength + this.#tailLength);
   }
 
   /** The bytes kept, as text. Where the limit cut a character in two, its half is left out, and a gap is marked. */
   text(encoding: BufferEncoding): string {
+    if (this.#totalBytes === 0) return '';
     if (this.lostBytes === 0) return this.bytes().toString(encoding);
     const head = wholeCharactersAtEnd(Buffer.concat(this.#head), encoding).toString(encoding);
     if (this.#tailBytes === 0) return head;

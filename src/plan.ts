@@ -101,14 +101,15 @@ export function planLaunch(spec: CommandSpec, host: Host, { mode, search = true,
     file,
     tried,
     argv: spec.argv.map(toBytes),
-    envp: NO_VARIABLES,
     ...(directory === undefined ? {} : { directory }),
     descriptors,
     steps,
-  } as const;
-  Object.defineProperty(plan, inspect.custom, { value: inspectPlan });
-  return Object.defineProperty(plan, 'envp', environmentOf(spec, host, descriptors, inherited));
+  };
+  Object.defineProperty(plan, inspect.custom, shownSafely);
+  return Object.defineProperty(plan, 'envp', environmentOf(spec, host, descriptors, inherited)) as typeof plan & Pick<LaunchPlan, 'envp'>;
 }
+
+const shownSafely = { value: inspectPlan };
 
 /** A plan without its vectors, which hold the values of variables and the secret arguments. */
 function inspectPlan(this: LaunchPlan, _depth: number, options: object, print: typeof inspect): string {
@@ -146,8 +147,6 @@ function findProgram(spec: CommandSpec, subject: Subject, host: Host): { file: s
 }
 
 // ---------------------------------------------------------------- environment and directory
-
-const NO_VARIABLES: readonly Uint8Array[] = [];
 
 /**
  * The variables as a property of the plan. Inherited ones are split when somebody asks for them: the native engine leaves them where

@@ -4,7 +4,7 @@ import { launchesAreForbidden } from './engine/dry-run.js';
 import { selectEngine } from './engine/select.js';
 import type { Engine, LaunchResources, SyncProcess } from './engine/types.js';
 import { CommandError, LaunchError, type Subject, subjectOf, UnsupportedError, UsageError } from './errors.js';
-import { publishAsNode, publishError, publishLaunch } from './events.js';
+import { isHeard, publishAsNode, publishError, publishLaunch } from './events.js';
 import { thisHost } from './host.js';
 import { type Launched, Outcome, type Stopping, stopSteps } from './outcome.js';
 import { noteRoot } from './kill-tree.js';
@@ -40,12 +40,12 @@ export async function spawn(spec: CommandSpec, mode: Exclude<LaunchMode, 'daemon
  */
 export async function launch(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, engine: Engine = selectEngine()): Promise<Launched> {
   try {
-    const { plan, resources, ...known } = prepare(spec, mode, attachments, engine);
-    const process = await engine.launch(plan, resources);
+    const prepared = prepare(spec, mode, attachments, engine);
+    const process = await engine.launch(prepared.plan, prepared.resources);
     // Ours before anybody hears of it: a signal that ends this process now ends the child too.
     if (mode !== 'daemon') own(process);
-    started(spec, known.subject, process.pid, engine);
-    return { process, ...known };
+    started(spec, prepared.subject, process.pid, engine);
+    return launched(process, prepared);
   } catch (error) {
     throw failed(error, spec, engine);
   }
@@ -59,14 +59,15 @@ export async function launch(spec: CommandSpec, mode: LaunchMode, attachments: A
 export function spawnSync(spec: CommandSpec, attachments: Attachments): Outcome {
   const engine = selectEngine();
   try {
-    const { plan, resources, ...known } = prepare(spec, 'run', attachments, engine);
+    const prepared = prepare(spec, 'run', attachments, engine);
+    const { plan, resources, subject } = prepared;
     if (engine.launchSync === undefined) {
       const why = 'child_process cannot read two streams, obey a limit and wait at once without the event loop';
-      throw new UnsupportedError(known.subject, { feature: 'runSync', engine: engine.name, why });
+      throw new UnsupportedError(subject, { feature: 'runSync', engine: engine.name, why });
     }
     const process = engine.launchSync(plan, resources);
-    started(spec, known.subject, process.pid, engine);
-    return waitSync({ process, ...known });
+    started(spec, subject, process.pid, engine);
+    return waitSync(launched(process, prepared));
   } catch (error) {
     throw failed(error, spec, engine);
   }
@@ -150,9 +151,13 @@ function prepare(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, 
   return { plan, resources, spec, subject, captures, startedAt: performance.now(), abortSignal };
 }
 
-function started(spec: CommandSpec, { command }: Subject, pid: number, engine: Engine): void {
+function launched<Process>(process: Process, { spec, subject, captures, startedAt, abortSignal }: Prepared): Launched<Process> {
+  return { process, spec, subject, captures, startedAt, abortSignal };
+}
+
+function started(spec: CommandSpec, subject: Subject, pid: number, engine: Engine): void {
   if (engine.name !== 'dry-run') noteRoot(spec, pid);
-  publishLaunch({ command, spec, pid, engine: engine.name });
+  if (isHeard.launch()) publishLaunch({ command: subject.command, spec, pid, engine: engine.name });
   if (engine.name === 'native') publishAsNode(spec, pid);
 }
 

@@ -163,6 +163,8 @@ function readEnd([code, status, heldOpen, inputWritten, userMs, systemMs, maxRss
   };
 }
 
+const NOTHING_TO_REPORT = Promise.resolve(undefined);
+
 /** A child in the care of the event loop. */
 export class NativeProcess implements EngineProcess {
   readonly pid: number;
@@ -178,26 +180,22 @@ export class NativeProcess implements EngineProcess {
   /** `removePidFile` takes back what a daemon could not: it has other ids by the time that it fails, or was ended. */
   constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources, removePidFile: () => Promise<void>) {
     this.pid = started.pid;
-    let end: (end: ProcessEnd) => void = () => undefined;
-    let report: (failure: CommandError | undefined) => void = () => undefined;
+    let onEnd = (_end: ProcessEnd): void => undefined;
     this.ended = new Promise((resolve) => {
-      end = resolve;
+      onEnd = resolve;
     });
-    const reported = new Promise<CommandError | undefined>((resolve) => {
-      report = resolve;
-    });
-    this.#watch = new Watch(binding, started, plan, resources, {
-      waits: false,
-      onReport: (error) => {
-        const tell = (): void => {
-          if (this.handshake !== undefined) this.handshake.failure = error;
-          report(error);
-        };
-        if (error !== undefined && failedAfterPidFile(plan, error)) void removePidFile().then(tell);
-        else tell();
-      },
-      onEnd: end,
-    });
+    let report = (_failure: CommandError | undefined): void => undefined;
+    // In the fast lane nobody reports.
+    const reported = started.report < 0 ? NOTHING_TO_REPORT : new Promise<CommandError | undefined>((resolve) => (report = resolve));
+    const onReport = (error: CommandError | undefined): void => {
+      const tell = (): void => {
+        if (this.handshake !== undefined) this.handshake.failure = error;
+        report(error);
+      };
+      if (error !== undefined && failedAfterPidFile(plan, error)) void removePidFile().then(tell);
+      else tell();
+    };
+    this.#watch = new Watch(binding, started, plan, resources, { waits: false, onReport, onEnd });
     this.stdin = streamOf(started.callers, 0);
     this.stdout = streamOf(started.callers, 1);
     this.stderr = streamOf(started.callers, 2);
