@@ -973,9 +973,9 @@ export class Command {
    * @example
    * const { exitCode } = await new Command('grep', '-q', 'nobody', '/etc/passwd').run({ check: false });
    */
-  async run<C extends Command>(this: C, options?: WaitOptions): Promise<ResultOf<C>> {
+  run<C extends Command>(this: C, options?: WaitOptions): Promise<ResultOf<C>> {
     // The chain of calls knows its result's type better than the draft behind it.
-    return (await this.#run(options)) as ResultOf<C>;
+    return this.#run(options) as Promise<ResultOf<C>>;
   }
 
   async #run(options: WaitOptions | undefined): Promise<unknown> {
@@ -1053,7 +1053,8 @@ export class Command {
     });
   }
 
-  async #start<T>(mode: LaunchMode, launch: (spec: CommandSpec, attachments: Attachments) => Promise<T>): Promise<T> {
+  /** Throws and rejects: for functions that are asynchronous themselves. */
+  #start<T>(mode: LaunchMode, launch: (spec: CommandSpec, attachments: Attachments) => Promise<T>): Promise<T> {
     const data = this.#data();
     // What fails later, the launch itself publishes.
     const start = (): Promise<T> => launch(publishing(() => this.#checked(data, mode)), this.#attachments());

@@ -191,7 +191,8 @@ const LAST_FD = 0xffff_ffff;
 export function gapsBetween(keep: readonly number[]): { first: number; last: number }[] {
   const gaps: { first: number; last: number }[] = [];
   let first = 0;
-  for (const fd of [...keep].sort((a, b) => a - b)) {
+  const isRising = keep.every((fd, index) => index === 0 || fd > keep[index - 1]!);
+  for (const fd of isRising ? keep : [...keep].sort((a, b) => a - b)) {
     if (fd > first) gaps.push({ first, last: fd - 1 });
     first = fd + 1;
   }

@@ -90,9 +90,12 @@ export class NativeEngine implements Engine {
     return why === undefined ? undefined : `refused: ${why}`;
   }
 
-  async launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
+  launch(plan: LaunchPlan, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
     // Most plans have no files, and those that have wait for them off the event loop.
-    if (!plan.descriptors.some(({ source }) => source.kind === 'file')) return this.#launch(plan, NO_FILES, resources);
+    return plan.descriptors.some(({ source }) => source.kind === 'file') ? this.#launchWithFiles(plan, resources) : this.#launch(plan, NO_FILES, resources);
+  }
+
+  async #launchWithFiles(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
     const files = await openFiles(plan);
     try {
       return await this.#launch(plan, new Map(Array.from(files, ([childFd, { fd }]) => [childFd, fd])), resources);

@@ -87,8 +87,8 @@ export interface Engine {
   readonly environment?: (() => readonly Uint8Array[]) | undefined;
   /** The first thing in the plan that this engine cannot do, or `undefined` if it can do all. */
   refusal(plan: LaunchPlan): Refusal | undefined;
-  /** Starts the program. Rejects with a `LaunchError` that names the failed step; then nothing is left behind. */
-  launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess>;
+  /** Starts the program. Throws or rejects with a `LaunchError` that names the failed step; then nothing is left behind. */
+  launch(plan: LaunchPlan, resources: LaunchResources): EngineProcess | Promise<EngineProcess>;
   /** The same without the event loop, in the engines that can. Throws as `launch` rejects. */
   launchSync?(plan: LaunchPlan, resources: LaunchResources): SyncProcess;
   /**

@@ -109,7 +109,7 @@ static int add_source(struct process *process, enum role role, int fd, uint32_t 
 }
 
 static void set_nonblocking(int fd) {
-  if (fd >= 0) (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); /* Our own end of a pipe: this cannot fail. */
+  if (fd >= 0) (void)fcntl(fd, F_SETFL, O_NONBLOCK); /* Our own end of a pipe, with no other flag: this cannot fail. */
 }
 
 /* ---------------------------------------------------------------- output */
