@@ -63,11 +63,7 @@ export class NativeEngine implements Engine {
   #environment(): Uint8Array[] {
     const bytes = this.#binding.environment();
     const entries: Uint8Array[] = [];
-    for (let start = 0, at = 0; at < bytes.length; at += 1) {
-      if (bytes[at] !== 0) continue;
-      entries.push(bytes.subarray(start, at));
-      start = at + 1;
-    }
+    for (let start = 0, end = bytes.indexOf(0); end >= 0; start = end + 1, end = bytes.indexOf(0, start)) entries.push(bytes.subarray(start, end));
     return entries;
   }
 
