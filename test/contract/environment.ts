@@ -29,6 +29,17 @@ export function environmentContract(engine: EngineUnderTest): void {
       });
     });
 
+    test.for<[string, (command: Command) => Command]>([
+      ['with nothing to wait for', (command) => command],
+      ['with a file that is opened first', (command) => command.inputFile('/dev/null')],
+    ])('what a program inherits is what is set when run() is called, %s', async ([, add]) => {
+      await withVariables({ VC_CHANGING: 'at the call' }, async () => {
+        const environment = environmentOf(add(printEnvironment()));
+        process.env['VC_CHANGING'] = 'after the call';
+        expect(await environment).toContain('VC_CHANGING=at the call');
+      });
+    });
+
     test.for<[string, (command: Command) => Command, string[]]>([
       ['env()', (command) => command.env('A', '1'), ['A=1']],
       ['env() with a value that holds everything', (command) => command.env('A', ' =\n\'"$é'), ['A= =\n\'"$é']],
