@@ -487,7 +487,7 @@ static napi_value watch(napi_env env, napi_callback_info info) {
 static napi_value await_end(napi_env env, napi_callback_info info) {
   struct environment *environment = environment_of(env);
   size_t argc = 2;
-  napi_value values[2], name, resource;
+  napi_value values[2];
   int32_t pidfd;
   CHECK(env, napi_get_cb_info(env, info, &argc, values, NULL, NULL));
   CHECK(env, napi_get_value_int32(env, values[0], &pidfd));
@@ -497,9 +497,6 @@ static napi_value await_end(napi_env env, napi_callback_info info) {
   if (context == NULL) return number(env, -ENOMEM);
   context->environment = environment;
   CHECK(env, napi_create_reference(env, values[1], 1, &context->callback));
-  CHECK(env, napi_create_string_utf8(env, "vircommand", NAPI_AUTO_LENGTH, &name));
-  CHECK(env, napi_create_object(env, &resource));
-  CHECK(env, napi_async_init(env, resource, name, &context->async));
   const int copy = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
   const struct watch_options options = {
       .pidfd = copy, .report_fd = -1, .input_fd = -1, .output_fd = {-1, -1}, .only_looks = 1, .context = context};
