@@ -57,8 +57,9 @@ export function settlingContract(): void {
     });
 
     test('is not waited for without it', async () => {
-      const script = '(while kill -0 $$ 2>/dev/null; do sleep 0.01; done; until [ -e "$1" ]; do sleep 0.01; done; echo late) & echo early';
-      const result = await sh(script, path('go')).outputBuffer().run();
+      const script = '(while kill -0 $$ 2>/dev/null; do sleep 0.01; done; until [ -e "$1" ]; do sleep 0.01; done; echo late) & echo $! >&2; echo early';
+      const result = await sh(script, path('go')).outputBuffer().errorBuffer().run();
+      started(Number(result.stderr));
       writeFileSync(path('go'), '');
       expect([result.stdout, result.outputHeldOpen]).toEqual(['early\n', true]);
     });
