@@ -13,7 +13,6 @@
 
 #include "accounts.h"
 #include "launch.h"
-#include "pidfile.h"
 #include "pidfd.h"
 #include "pidfile.h"
 #include "pidlock.h"
@@ -328,6 +327,16 @@ static napi_value find_account(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* Reads a plan from a copy of its bytes: another thread could write to them meanwhile. NULL: it has thrown. */
+static struct plan *decode_copy(napi_env env, const void *bytes, size_t size) {
+  const char *why = "there is no memory for it";
+  char *copy = malloc(size > 0 ? size : 1);
+  if (copy != NULL) memcpy(copy, bytes, size);
+  struct plan *plan = copy == NULL ? NULL : plan_decode(copy, size, &why);
+  if (plan == NULL) napi_throw_error(env, "ERR_VIRCOMMAND_PLAN", why);
+  return plan;
+}
+
 /* launch(plan: Buffer, result: Int32Array[6], size?): sets pid, pidfd, failed, step, errno, detail of a pidfile. */
 static napi_value launch_plan(napi_env env, napi_callback_info info) {
   size_t argc = 3, size, length;
@@ -342,15 +351,9 @@ static napi_value launch_plan(napi_env env, napi_callback_info info) {
   }
   CHECK(env, napi_get_typedarray_info(env, values[1], NULL, &length, &data, NULL, NULL));
   int32_t *result = data;
-  const char *why = "there is no memory for it";
-  /* A copy: another thread could write to the buffer while the child reads it. */
-  char *copy = malloc(size > 0 ? size : 1);
-  if (copy != NULL) memcpy(copy, bytes, size);
-  struct plan *plan = copy == NULL || length < 6 ? NULL : plan_decode(copy, size, &why);
-  if (plan == NULL) {
-    napi_throw_error(env, "ERR_VIRCOMMAND_PLAN", why);
-    return NULL;
-  }
+  CHECK(env, length >= 6 ? napi_ok : napi_invalid_arg);
+  struct plan *plan = decode_copy(env, bytes, size);
+  if (plan == NULL) return NULL;
   struct launched launched;
   launch(plan, environment_of(env)->stack, &launched);
   plan_free(plan);
@@ -381,14 +384,9 @@ static napi_value replace(napi_env env, napi_callback_info info) {
   CHECK(env, napi_get_buffer_info(env, values[0], &bytes, &size));
   CHECK(env, int32_array(env, values[1], &open) && int32_array(env, values[2], &blocking) ? napi_ok : napi_invalid_arg);
   CHECK(env, napi_get_typedarray_info(env, values[3], NULL, &length, &data, NULL, NULL));
-  const char *why = "there is no memory for it";
-  char *copy = malloc(size > 0 ? size : 1);
-  if (copy != NULL) memcpy(copy, bytes, size);
-  struct plan *plan = copy == NULL || length < 2 ? NULL : plan_decode(copy, size, &why);
-  if (plan == NULL) {
-    napi_throw_error(env, "ERR_VIRCOMMAND_PLAN", why);
-    return NULL;
-  }
+  CHECK(env, length >= 2 ? napi_ok : napi_invalid_arg);
+  struct plan *plan = decode_copy(env, bytes, size);
+  if (plan == NULL) return NULL;
   struct report report;
   replace_process(plan, open, blocking, &report);
   plan_free(plan);

@@ -80,7 +80,7 @@ describe('the addon', () => {
     expect(existsSync(mark)).toBe(true);
     const { binding } = native;
     await new Promise<void>((resolve) => {
-      binding.watch(Int32Array.of(pidfd, -1, -1, -1, -1, 0, 0, 0, 0), undefined, (event) => {
+      binding.watch(Int32Array.of(pidfd, -1, -1, -1, -1, 0, 0, 0, 0, 0), undefined, (event) => {
         if (event === watchEvents.end) resolve();
       });
     });
