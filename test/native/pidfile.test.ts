@@ -731,7 +731,9 @@ test('cleaners and starters at once leave no daemon whose path leads elsewhere',
       try {
         started.push((await new Program('sleep', '600').daemonize().pidFile(name).run()).pid);
       } catch (error) {
-        if ((error as PidFileError).heldBy === undefined) wrong.push((error as Error).message);
+        const { heldBy, message } = error as PidFileError;
+        // A cleaner may end a daemon that has its file already, and not yet its program.
+        if (heldBy === undefined && !message.includes('something ended it before it could execute its program')) wrong.push(message);
       }
       await process.getBuiltinModule('node:timers/promises').setTimeout(5);
     }
