@@ -5,7 +5,7 @@ import { inspect } from 'node:util';
 import { engineInfo } from './engine/select.js';
 import { errnoName } from './errno.js';
 import { PidFileError, type PidFileProblem, UnsupportedError } from './errors.js';
-import { type Binding, native, type PidFileHandle } from './native/binding.js';
+import { type Binding, native } from './native/binding.js';
 import { contentOf, errnoOf, fileError, leadsTo, pidIn, withPidFile } from './pidfile-content.js';
 import { takeProblem } from './pidfile-problem.js';
 
@@ -41,10 +41,10 @@ export class PidFileLock implements Disposable {
   /** The pid that stands in it. */
   readonly pid: number;
   readonly #binding: Binding;
-  #taken: { readonly handle: PidFileHandle; readonly dev: bigint; readonly ino: bigint } | undefined;
+  #taken: { readonly id: number; readonly dev: bigint; readonly ino: bigint } | undefined;
 
   /** @internal */
-  constructor(path: string, pid: number, binding: Binding, taken: { handle: PidFileHandle; dev: bigint; ino: bigint }) {
+  constructor(path: string, pid: number, binding: Binding, taken: { id: number; dev: bigint; ino: bigint }) {
     this.path = path;
     this.pid = pid;
     this.#binding = binding;
@@ -80,7 +80,7 @@ export class PidFileLock implements Disposable {
       // Somebody who knows no locks may have removed it between the two calls; that is as good.
       if (errnoOf(cause) !== 'ENOENT') throw fileError(this.path, 'removed', cause);
     } finally {
-      this.#binding.releasePidFile(taken.handle);
+      this.#binding.releasePidFile(taken.id);
     }
   }
 
@@ -118,8 +118,8 @@ export async function take(binding: Binding, path: string, pid: number, { create
   const answer = await binding.takePidFile(path, String(pid), create ? 1 : 0);
   if (answer === undefined) return { action: 'written', errno: 'ENOMEM', syscall: 'pthread_create' };
   if (answer.length === 2) return takeProblem(...answer);
-  const [, , handle, dev, ino] = answer;
-  return new PidFileLock(path, pid, binding, { handle, dev, ino });
+  const [, , id, dev, ino] = answer;
+  return new PidFileLock(path, pid, binding, { id, dev, ino });
 }
 
 export async function acquire(file: string, { wait = false, signal, pid = process.pid }: AcquireOptions = {}): Promise<PidFileLock> {

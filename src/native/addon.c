@@ -33,6 +33,8 @@ struct environment {
   struct watcher *watcher; /* turned by the event loop */
   struct watcher *waiter;  /* turned by runSync(), which holds the loop */
   char *stack;
+  struct held *held; /* the pidfiles that it holds */
+  uint32_t last_held;
 };
 
 /* The two kinds of watchers number their processes from here on, so that a number tells whose it is. */
@@ -555,22 +557,18 @@ static napi_value keep(napi_env env, napi_callback_info info) {
 
 /* ---------------------------------------------------------------- pidfiles */
 
-/* A pidfile that is held, as JavaScript has it in its hand; without a lock, once it is released. */
+/* A pidfile that is held, and the number by which JavaScript knows it. */
 struct held {
+  struct held *next;
   struct pidlock *lock;
+  uint32_t id;
 };
 
-static void release_held(struct held *held) {
-  if (held->lock != NULL) pidlock_release(held->lock);
-  held->lock = NULL;
-}
-
-/* JavaScript keeps what it holds, so this comes with the end of the environment: nobody could give the lock up any more. */
-static void free_held(napi_env env, void *data, void *hint) {
-  (void)env;
-  (void)hint;
-  release_held(data);
-  free(data);
+static void release_first(struct held **place) {
+  struct held *held = *place;
+  *place = held->next;
+  pidlock_release(held->lock);
+  free(held);
 }
 
 /* A pidfile that is being taken, in Node's thread pool. */
@@ -590,24 +588,22 @@ static void take_in_pool(napi_env env, void *data) {
   taking->lock = pidlock_take(taking->path, taking->flags, taking->text, &taking->answer);
 }
 
-/* [errno, detail], or [0, 0, lock, dev, ino]. */
+/* [errno, detail], or [0, 0, id, dev, ino]. */
 static napi_value answer_of(napi_env env, struct taking *taking) {
-  napi_value result, lock, dev, ino;
+  struct environment *environment = environment_of(env);
+  napi_value result, dev, ino;
   if (napi_create_array(env, &result) != napi_ok) return NULL;
   (void)napi_set_element(env, result, 0, number(env, taking->answer.errno_)); /* A new array takes what it is given. */
   (void)napi_set_element(env, result, 1, number(env, taking->lock == NULL ? taking->answer.detail : 0));
   if (taking->lock == NULL) return result;
   struct held *held = malloc(sizeof *held);
   if (held == NULL) return NULL;
-  held->lock = taking->lock;
-  if (napi_create_external(env, held, free_held, NULL, &lock) != napi_ok) {
-    free(held);
-    return NULL;
-  }
-  taking->lock = NULL; /* It belongs to the external value from here on. */
+  *held = (struct held){environment->held, taking->lock, ++environment->last_held};
+  environment->held = held;
+  taking->lock = NULL; /* It belongs to the environment from here on. */
   (void)napi_create_bigint_uint64(env, taking->answer.dev, &dev);
   (void)napi_create_bigint_uint64(env, taking->answer.ino, &ino);
-  (void)napi_set_element(env, result, 2, lock);
+  (void)napi_set_element(env, result, 2, number(env, held->id));
   (void)napi_set_element(env, result, 3, dev);
   (void)napi_set_element(env, result, 4, ino);
   return result;
@@ -653,14 +649,14 @@ static napi_value take_pid_file(napi_env env, napi_callback_info info) {
   return promise;
 }
 
-/* releasePidFile(lock): gives the lock up; the file stays. Once more does nothing. */
+/* releasePidFile(id): gives the lock up; the file stays. Once more does nothing. */
 static napi_value release_pid_file(napi_env env, napi_callback_info info) {
-  size_t argc = 1;
-  napi_value value;
-  void *held;
-  CHECK(env, napi_get_cb_info(env, info, &argc, &value, NULL, NULL));
-  CHECK(env, napi_get_value_external(env, value, &held));
-  release_held(held);
+  const uint32_t id = id_argument(env, info, NULL);
+  for (struct held **place = &environment_of(env)->held; *place != NULL; place = &(*place)->next) {
+    if ((*place)->id != id) continue;
+    release_first(place);
+    break;
+  }
   return NULL;
 }
 
@@ -697,6 +693,7 @@ static void on_waiter_closed(void *data) {
 static void on_environment_end(napi_async_cleanup_hook_handle handle, void *data) {
   struct environment *environment = data;
   environment->cleanup = handle;
+  while (environment->held != NULL) release_first(&environment->held);
   if (environment->waiter != NULL) watcher_close(environment->waiter, on_waiter_closed, NULL);
   if (environment->async != NULL) (void)napi_async_destroy(environment->env, environment->async);
   if (environment->watcher == NULL) on_watcher_closed(environment);

@@ -24,7 +24,7 @@ export interface Binding {
    */
   takePidFile(path: string, text: string, create: number): Promise<TakenPidFile | readonly [errno: number, detail: number] | undefined>;
   /** Gives the lock up. The file stays. */
-  releasePidFile(lock: PidFileHandle): void;
+  releasePidFile(id: number): void;
   /** The pid that holds the lock of an open pidfile, 0 for nobody, -1 for somebody who cannot be seen, or a negative errno less one. */
   pidFileHolder(fd: number): number;
   /**
@@ -71,15 +71,8 @@ export interface Binding {
   keep(id: number, isKept: number): void;
 }
 
-declare const handle: unique symbol;
-
-/** A pidfile that is held, for the addon to know. */
-export interface PidFileHandle {
-  readonly [handle]: true;
-}
-
-/** A pidfile that is held, and by which the file can be known again. */
-export type TakenPidFile = readonly [errno: 0, detail: 0, lock: PidFileHandle, dev: bigint, ino: bigint];
+/** A pidfile that is held: its number, and by what the file can be known again. */
+export type TakenPidFile = readonly [errno: 0, detail: 0, id: number, dev: bigint, ino: bigint];
 
 /** The kinds of events, as `enum event` of addon.c numbers them; what comes with each stands there. */
 export const watchEvents = { report: 0, output: 1, end: 2 } as const;

@@ -124,15 +124,17 @@ describe('PidFile.acquire', () => {
   test('refuses a device, and leaves it there', async ({ skip }) => {
     needsRoot(skip);
     execFileSync('mknod', [file(), 'c', '1', '3']);
-    for (const work of [PidFile.acquire(file()), PidFile.readIfLocked(file()), PidFile.forceCleanup(file()), PidFile.read(file())]) {
-      expect((await rejection(PidFileError, work)).message).toBe(`Pidfile '${file()}' is no regular file, and was left as it is. Choose another path.`);
+    const calls: readonly ((name: string) => Promise<unknown>)[] = [PidFile.acquire, PidFile.readIfLocked, PidFile.forceCleanup, PidFile.read];
+    for (const call of calls) {
+      expect((await rejection(PidFileError, call(file()))).message).toBe(`Pidfile '${file()}' is no regular file, and was left as it is. Choose another path.`);
     }
     expect(statSync(file()).isCharacterDevice()).toBe(true);
   });
 
   test.each(['', 'a\0b'])('refuses the path %j', async (name) => {
-    for (const work of [PidFile.acquire(name), PidFile.forceCleanup(name), PidFile.release(name)]) {
-      await expect(work).rejects.toThrow(/: give the path of a pidfile, a text that is not empty and holds no NUL; PidFile\.path\(\) makes one\.$/);
+    const calls: readonly ((path: string) => Promise<unknown>)[] = [PidFile.acquire, PidFile.forceCleanup, PidFile.release];
+    for (const call of calls) {
+      await expect(call(name)).rejects.toThrow(/: give the path of a pidfile, a text that is not empty and holds no NUL; PidFile\.path\(\) makes one\.$/);
     }
   });
 
@@ -729,7 +731,9 @@ test('cleaners and starters at once leave no daemon whose path leads elsewhere',
       try {
         started.push((await new Program('sleep', '600').daemonize().pidFile(name).run()).pid);
       } catch (error) {
-        if ((error as PidFileError).heldBy === undefined) wrong.push((error as Error).message);
+        const { heldBy, message } = error as PidFileError;
+        // A cleaner may end a daemon that has its file already, and not yet its program.
+        if (heldBy === undefined && !message.includes('something ended it before it could execute its program')) wrong.push(message);
       }
       await process.getBuiltinModule('node:timers/promises').setTimeout(5);
     }
