@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "accounts.h"
+#include "hook.h"
 #include "launch.h"
 #include "pidfile.h"
 #include "pidfd.h"
@@ -741,5 +742,6 @@ NAPI_MODULE_INIT() {
   };
   CHECK(env, napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions));
   CHECK(env, pidfd_define(env, exports));
+  CHECK(env, hook_functions(env, exports));
   return exports;
 }
