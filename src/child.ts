@@ -186,6 +186,7 @@ export class Child {
     }
   }
 
+  /** The time counts from the launch, of which a hook may have taken a part. */
   #setTriggers(timeoutMs: number | undefined, signal: AbortSignal | undefined): () => void {
     if (timeoutMs === undefined && signal === undefined) return nothing;
     const timer =
@@ -193,7 +194,7 @@ export class Child {
         ? undefined
         : setTimeout(() => {
             void this.#stop({ reason: 'timeout', limit: timeoutMs });
-          }, timeoutMs);
+          }, Math.max(0, this.#launched.startedAt + timeoutMs - performance.now()));
     const callOff = signal === undefined ? undefined : onAbort(signal, (cause) => void this.#stop({ reason: 'aborted', cause }));
     return () => {
       clearTimeout(timer);

@@ -56,7 +56,8 @@ const clashes: readonly Clash[] = [
     call: ({ dieWithParent }) => `dieWithParent('${dieWithParent ?? ''}')`,
     problem: 'a daemon outlives its parent; leave out this call or daemonize()',
   },
-  { when: ({ daemonize, timeoutMs }) => daemonize === true && timeoutMs !== undefined, call: 'timeout(…)', problem: unwatched },
+  // With a hook, there is a launch to watch.
+  { when: ({ daemonize, timeoutMs, preExecHook }) => daemonize === true && timeoutMs !== undefined && preExecHook === undefined, call: 'timeout(…)', problem: unwatched },
   { when: ({ daemonize, stopSequence }) => daemonize === true && stopSequence !== undefined, call: 'stopSequence(…)', problem: unwatched },
   { when: ({ daemonize, outputLimit }) => daemonize === true && outputLimit !== undefined, call: 'outputLimit(…)', problem: unwatched },
   { when: ({ daemonize, waitForOutputEnd }) => daemonize === true && waitForOutputEnd !== undefined, call: 'waitForOutputEnd(…)', problem: unwatched },

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
+import { serialize } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
 import { type Argument, describeKind, joinText, toBytes } from './bytes.js';
 import { argumentOf, callsOf } from './calls.js';
@@ -13,6 +14,7 @@ import { type Call, Draft, type Flag } from './draft.js';
 import { engineInfo, selectEngine } from './engine/select.js';
 import { hidden, type Mistake, subjectOf, UsageError } from './errors.js';
 import { explainPlan } from './explain.js';
+import { type HookAnswer, type HookChild, sourceOf } from './hook.js';
 import type { Outcome, WaitOptions } from './outcome.js';
 import { OutputBuffer } from './output.js';
 import type { LaunchPlan } from './plan.js';
@@ -44,13 +46,6 @@ export interface CaptureOptions {
 
 /** A value of a resource limit, in the resource's own unit. `Infinity` and `'unlimited'` are the same. */
 export type Limit = number | bigint | 'unlimited';
-
-/** A hook's answer: nothing, or 0, to go on. */
-// eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- most hooks end without a word, and their type says void.
-export type HookAnswer = number | void;
-
-/** A hook that runs in the child before the program: self-contained, since it runs in a process of its own. */
-export type PreExecHook = URL | ((opaque: never) => HookAnswer | Promise<HookAnswer>);
 
 // What a chain of calls has said about the result, for the type checker only: nothing of it exists at run time.
 declare const stdoutType: unique symbol;
@@ -119,7 +114,10 @@ export class Command {
   #stdoutBuffer: OutputBuffer | undefined;
   #stderrBuffer: OutputBuffer | undefined;
   #abortSignal: AbortSignal | undefined;
-  #opaque: unknown;
+  /** What the hook is given, as it was when it was said. */
+  #opaque: Uint8Array | undefined;
+  /** The spec that this came from has a hook, and names an opaque that it does not hold. */
+  #lacksOpaque = false;
 
   /**
    * Names the program and its first arguments. Answers to `virCommandNew` and `virCommandNewArgList`.
@@ -168,7 +166,12 @@ export class Command {
     const command = new Command(argumentOf(spec.argv[0] ?? ''));
     for (const { method, values } of callsOf(spec)) (command[method] as (...values: readonly unknown[]) => Command).apply(command, [...values]);
     const { preExecHook } = spec;
-    if (preExecHook !== undefined) command.#say('preExecHook', [preExecHook], (draft, call) => draft.set('preExecHook', preExecHook, call));
+    if (preExecHook !== undefined) {
+      command.#lacksOpaque = Array.isArray(spec.attached) && spec.attached.includes('opaque');
+      // A hook that has to be said again is not said twice.
+      if (command.#lacksOpaque) command.#draft.single.preExecHook = preExecHook;
+      else command.#say('preExecHook', [preExecHook], (draft, call) => draft.set('preExecHook', preExecHook, call));
+    }
     return command;
   }
 
@@ -180,6 +183,7 @@ export class Command {
     copy.#stderrBuffer = this.#stderrBuffer;
     copy.#abortSignal = this.#abortSignal;
     copy.#opaque = this.#opaque;
+    copy.#lacksOpaque = this.#lacksOpaque;
     return copy;
   }
 
@@ -794,18 +798,36 @@ export class Command {
   }
 
   /**
-   * Runs JavaScript in the child before the program: a module (its default export) or a self-contained function, given
-   * `opaque` as structured-clone data. Anything but 0 or nothing, and any throw, means that the program does not run.
-   * Answers to `virCommandSetPreExecHook`.
+   * Runs JavaScript in the child, after its descriptors are placed and before limits, labels, ids, capabilities and directory
+   * are set; the pid stays. Answers to `virCommandSetPreExecHook`.
+   *
+   * The hook is a module's default export, named by its address, or a function that stands by itself: only its source reaches the
+   * child, which is a Node process. It is given a copy of `opaque`, as it is now, and a {@link HookChild}. It may be
+   * async. If it returns anything but 0 or nothing, throws, rejects or ends its process, the program does not run. `timeout()` and `abortSignal()`
+   * reach it; for a daemon, `timeout()` covers the launch only. Most of what hooks are used for needs none: see docs/hooks.md.
+   *
+   * A mistake if `opaque` cannot be cloned, or the function's source cannot stand alone. The run rejects with a {@link LaunchError} of the
+   * step `hook`, with the hook's own words, if it fails; {@link UnsupportedError} in the portable engine.
+   *
+   * @example
+   * const write = (path: string) => process.getBuiltinModule('node:fs').writeFileSync(path, String(process.pid));
+   * new Command('sleep', '1').preExecHook(write, '/sys/fs/cgroup/machine/cgroup.procs');
    */
-  preExecHook<T>(hook: URL | ((opaque: T) => HookAnswer | Promise<HookAnswer>), opaque?: T): this {
-    this.#opaque = opaque;
+  preExecHook<T>(hook: URL | ((opaque: T, child: HookChild) => HookAnswer | Promise<HookAnswer>), opaque?: T): this {
     return this.#say('preExecHook', [hook], (draft, call) => {
-      if (hook instanceof URL) draft.set('preExecHook', { module: hook.href }, call);
-      else if (typeof hook !== 'function') draft.mistake(call, 'a hook is a URL of a module, or a function');
-      else if (String(hook).includes('[native code]')) draft.mistake(call, 'the function has no source (it is bound, or built in); wrap it in one of its own');
-      else draft.set('preExecHook', { source: String(hook) }, call);
+      const read = hook instanceof URL ? { module: hook.href } : typeof hook === 'function' ? sourceOf(hook) : { wrong: 'a hook is a URL of a module, or a function' };
+      if ('wrong' in read) draft.mistake(call, read.wrong);
+      else if (draft.set('preExecHook', read, call)) this.#attachOpaque(opaque, draft, call);
     });
+  }
+
+  #attachOpaque(opaque: unknown, draft: Draft, call: Call): void {
+    this.#lacksOpaque = false;
+    try {
+      this.#opaque = opaque === undefined ? undefined : serialize(opaque);
+    } catch (error) {
+      draft.mistake(call, `its second argument cannot be copied into another process: ${(error as Error).message.replace(/\.$/, '')}`);
+    }
   }
 
   /**
@@ -1062,7 +1084,7 @@ export class Command {
   }
 
   #attachments(): Attachments {
-    return { stdoutBuffer: this.#stdoutBuffer, stderrBuffer: this.#stderrBuffer, abortSignal: this.#abortSignal };
+    return { stdoutBuffer: this.#stdoutBuffer, stderrBuffer: this.#stderrBuffer, abortSignal: this.#abortSignal, opaque: this.#opaque };
   }
 
   /** The run that a plan is made for, where nobody has said yet how the command will be run. */
@@ -1078,7 +1100,7 @@ export class Command {
   }
 
   #checked(data: CommandSpec, mode: LaunchMode): CommandSpec {
-    const mistakes = combinationMistakes(data, mode);
+    const mistakes = [...combinationMistakes(data, mode), ...this.#missingOpaque()];
     this.#assertNoMistakes(usesDescriptors(data) ? [...mistakes, ...goneDescriptors(data)] : mistakes);
     return freezeSpec(data);
   }
@@ -1086,6 +1108,10 @@ export class Command {
   #assertNoMistakes(more: readonly Mistake[] = []): void {
     const { mistakes } = this.#draft;
     if (mistakes.length + more.length > 0) throw new UsageError(subjectOf(this.#data()), [...mistakes, ...more]);
+  }
+
+  #missingOpaque(): Mistake[] {
+    return this.#lacksOpaque ? [{ call: 'fromSpec(…)', problem: 'the hook was said with a second argument, which no spec holds; say preExecHook() again, with both' }] : [];
   }
 
   /** What was said, as data. */

@@ -56,16 +56,17 @@ export class Draft {
     this.mistakes.push({ call: printCall(method, values), problem, ...(at === undefined ? {} : { at }) });
   }
 
-  /** Sets a field, once. */
-  set<K extends keyof Single>(key: K, value: NonNullable<Single[K]>, call: Call): void {
+  /** Sets a field, once. False: it was set before, which is a mistake. */
+  set<K extends keyof Single>(key: K, value: NonNullable<Single[K]>, call: Call): boolean {
     const earlier = this.#setBy.get(key);
     if (earlier !== undefined) {
       const what = earlier === printCall(call.method, call.values) ? 'this was said before' : `${earlier} has set this already`;
       this.mistake(call, `${what}; say it once`);
-      return;
+      return false;
     }
     this.#setBy.set(key, printCall(call.method, call.values));
     this.single[key] = value;
+    return true;
   }
 
   /** Reads a value for argv or the environment, or records what is wrong with it. */

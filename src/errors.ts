@@ -120,8 +120,27 @@ export interface LaunchFailure {
   readonly bytes?: number;
   /** No step failed: the child was ended before it came to its exec. */
   readonly wasEnded?: boolean;
+  /** What became of the hook, for a failure of the step `hook`. */
+  readonly hook?: HookFailure;
   readonly cause?: unknown;
 }
+
+/** What became of a hook that did not let the program run. */
+export type HookFailure =
+  | { readonly what: 'threw'; readonly name: string; readonly message: string; readonly stack?: string; readonly code?: string }
+  /** The module, or the source of the function, could not be read. */
+  | { readonly what: 'unloadable'; readonly module?: string; readonly name: string; readonly message: string; readonly stack?: string; readonly code?: string }
+  | { readonly what: 'no-function'; readonly module?: string }
+  | { readonly what: 'returned'; readonly value: string }
+  | { readonly what: 'closed'; readonly fd: number }
+  /** It ended its own process. */
+  | { readonly what: 'exited'; readonly code: number }
+  /** It gave a promise, and then there was nothing left that could settle it. */
+  | { readonly what: 'unsettled' }
+  /** Its process is gone without a word. Both are `null` for a daemon, whose end only its new parent knows. */
+  | { readonly what: 'died'; readonly exitCode: number | null; readonly signal: SignalName | null }
+  | { readonly what: 'timeout'; readonly limitMs: number }
+  | { readonly what: 'aborted'; readonly cause: unknown };
 
 /**
  * A program that did not run: a step between "start it" and its first instruction failed.
@@ -140,18 +159,32 @@ export class LaunchError extends CommandError {
   readonly path: string | undefined;
   /** The files that were tried for a bare name, in the order of PATH. */
   readonly tried: readonly string[];
-  /** `'aborted'` where the signal of `abortSignal()` was aborted before the start, as on {@link ExitError}; else absent. */
-  readonly reason?: 'aborted';
+  /**
+   * `'aborted'` where the signal of `abortSignal()` was aborted before the start or while the hook ran, `'timeout'` where the hook
+   * took longer than `timeout()` allows, as on {@link ExitError}; else absent.
+   */
+  readonly reason?: 'aborted' | 'timeout';
 
   constructor(subject: Subject, failure: LaunchFailure) {
-    super(`${cannotStart(subject)}: ${launchSentence(failure)}`, subject, 'cause' in failure ? { cause: failure.cause } : undefined);
+    super(`${cannotStart(subject)}: ${launchSentence(failure)}`, subject, causeOf(failure));
     this.step = failure.step;
     this.errno = failure.errno;
     this.syscall = failure.errno === undefined || failure.step === 'path-search' ? undefined : (failure.syscall ?? failure.step);
     this.path = failure.path;
     this.tried = failure.tried ?? [];
     if (failure.step === 'abort') this.reason = 'aborted';
+    if (failure.hook?.what === 'aborted' || failure.hook?.what === 'timeout') this.reason = failure.hook.what;
   }
+}
+
+/** What a hook threw comes back as an error with the hook's own message and stack. */
+function causeOf({ hook, ...failure }: LaunchFailure): ErrorOptions | undefined {
+  if (hook?.what === 'aborted') return { cause: hook.cause };
+  if (hook?.what !== 'threw' && hook?.what !== 'unloadable') return 'cause' in failure ? { cause: failure.cause } : undefined;
+  const { name, message, stack, code } = hook;
+  const cause = Object.assign(new Error(message), stack === undefined ? {} : { stack }, code === undefined ? {} : { code });
+  // As names are on errors: an enumerable one would be printed twice.
+  return { cause: Object.defineProperty(cause, 'name', { value: name, configurable: true, writable: true }) };
 }
 
 function launchSentence(failure: LaunchFailure): string {
@@ -189,6 +222,8 @@ function explainFailure(failure: LaunchFailure): Explanation {
       return explainOpen(failure, path);
     case 'execve':
       return explainExec(failure, path);
+    case 'hook':
+      if (failure.hook !== undefined) return explainHook(failure.hook);
   }
   switch (failure.errno) {
     case 'EAGAIN':
@@ -291,6 +326,40 @@ function explainExec({ errno, missing, bytes, isDirectory }: LaunchFailure, path
     default:
       return { what: `${path} cannot be executed` };
   }
+}
+
+function explainHook(hook: HookFailure): Explanation {
+  switch (hook.what) {
+    case 'threw':
+      return { what: `its pre-exec hook failed: ${thrownText(hook)}` };
+    case 'unloadable':
+      return { what: hook.module === undefined ? `the source of its pre-exec hook cannot be read: ${thrownText(hook)}` : `the module of its pre-exec hook, '${hook.module}', cannot be loaded: ${thrownText(hook)}` };
+    case 'no-function':
+      return hook.module === undefined
+        ? { what: 'the source of its pre-exec hook is no function', wayOut: 'Write `(opaque) => …`, or a function.' }
+        : { what: `the module of its pre-exec hook, '${hook.module}', has no function as its default export`, wayOut: 'Write `export default (opaque) => …` in it.' };
+    case 'returned':
+      return { what: `its pre-exec hook returned ${hook.value}`, wayOut: 'Only 0, or nothing, lets the program run.' };
+    case 'closed':
+      return { what: `its pre-exec hook closed descriptor ${hook.fd}, which is not its own` };
+    case 'exited':
+      return { what: `its pre-exec hook ended its own process, with code ${hook.code}`, wayOut: 'A hook that is done returns.' };
+    case 'unsettled':
+      return { what: 'the promise of its pre-exec hook never settled, and there was nothing left to wait for' };
+    case 'died':
+      if (hook.signal !== null) return { what: `the process of its pre-exec hook was ended by ${hook.signal}` };
+      return { what: `the process of its pre-exec hook ${hook.exitCode === null ? 'died' : `exited with code ${hook.exitCode}`}` };
+    case 'timeout':
+      return { what: `its pre-exec hook was not done within ${formatDuration(hook.limitMs)}, and was ended by SIGKILL` };
+    case 'aborted':
+      return { what: `it was aborted while its pre-exec hook ran${hook.cause === undefined ? '' : `: ${reasonText(hook.cause)}`}` };
+  }
+}
+
+/** What was thrown, with its kind where that tells more than `Error`. */
+function thrownText({ name, message }: { name: string; message: string }): string {
+  const text = message.replace(/\.$/, '');
+  return name === 'Error' && text !== '' ? text : text === '' ? name : `${name}: ${text}`;
 }
 
 const quoteList = (paths: readonly string[]): string => paths.map((path) => `'${path}'`).join(', ');

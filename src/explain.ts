@@ -6,7 +6,7 @@ import { printable } from './spec.js';
 const lanes = {
   'shared-memory': 'shared memory: the child executes the steps in this process\'s memory, with its own stack',
   helper: 'helper: a small program with a memory of its own executes the steps, since some change privileges or wait',
-  'hook-runner': 'hook runner: a Node process runs the hook, takes the remaining steps and becomes the program',
+  'hook-runner': 'hook runner: a Node process runs the hook; then the helper executes the steps after it, in a memory of its own',
   'in-place': 'in place: this process takes the steps, after a child has rehearsed them, and becomes the program',
 } as const;
 

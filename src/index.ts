@@ -1,5 +1,6 @@
 export { Command } from './command.js';
-export type { CaptureOptions, FileOptions, HasStderr, HasStdout, HookAnswer, IsDaemon, Limit, PassOptions, PreExecHook, ResultOf } from './command.js';
+export type { CaptureOptions, FileOptions, HasStderr, HasStdout, IsDaemon, Limit, PassOptions, ResultOf } from './command.js';
+export type { HookAnswer, HookChild, PreExecHook } from './hook.js';
 export { Child, pidAbort, pidWait } from './child.js';
 export type { WaitOptions } from './outcome.js';
 export { OutputBuffer } from './output.js';

@@ -294,10 +294,10 @@ function planSteps(spec: CommandSpec, { host, subject, file, directory, descript
   if (spec.coreScheduling === 'alone') steps.push({ step: 'sched_core', by: 'runAlone', among: undefined });
   else if (spec.coreScheduling !== undefined) steps.push({ step: 'sched_core', by: 'runAmong', among: spec.coreScheduling.among });
   if (spec.pidFile !== undefined) steps.push({ step: 'pidfile', by: 'pidFile', path: absolute(spec.pidFile, host) });
-  if (spec.listenFds !== undefined) steps.push({ step: 'listen_pid', by: 'listenFds' });
 
   if (spec.preExecHook !== undefined) steps.push({ step: 'hook', by: 'preExecHook', hook: spec.preExecHook });
 
+  if (spec.listenFds !== undefined) steps.push({ step: 'listen_pid', by: 'listenFds' });
   if (spec.selinuxLabel !== undefined) steps.push({ step: 'selinux', by: 'selinuxLabel', label: spec.selinuxLabel });
   if (spec.appArmorProfile !== undefined) steps.push({ step: 'apparmor', by: 'appArmorProfile', label: spec.appArmorProfile });
   const found = spec.limits?.some(({ resource }) => resource === 'nofile') === true ? undefined : host.openFilesAtStart();

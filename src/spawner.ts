@@ -10,6 +10,7 @@ import { type Launched, Outcome, type Stopping, stopSteps } from './outcome.js';
 import { noteRoot } from './kill-tree.js';
 import { endOwned, own } from './reaper.js';
 import { Capture, type CaptureLimit, connectBuffer, type OutputBuffer } from './output.js';
+import { launchPatiently } from './patience.js';
 import { type LaunchPlan, planLaunch } from './plan.js';
 import type { CommandSpec, LaunchMode } from './spec.js';
 
@@ -18,6 +19,8 @@ export interface Attachments {
   readonly stdoutBuffer: OutputBuffer | undefined;
   readonly stderrBuffer: OutputBuffer | undefined;
   readonly abortSignal: AbortSignal | undefined;
+  /** The second argument of `preExecHook()`, serialized. */
+  readonly opaque: Uint8Array | undefined;
 }
 
 /** How much of the output that nobody claimed is kept for the log. */
@@ -41,7 +44,8 @@ export async function spawn(spec: CommandSpec, mode: Exclude<LaunchMode, 'daemon
 export async function launch(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, engine: Engine = selectEngine()): Promise<Launched> {
   try {
     const prepared = prepare(spec, mode, attachments, engine);
-    const process = await engine.launch(prepared.plan, prepared.resources);
+    const { plan, resources } = prepared;
+    const process = await (plan.lane === 'hook-runner' ? launchPatiently(engine, plan, resources, prepared) : engine.launch(plan, resources));
     // Ours before anybody hears of it: a signal that ends this process now ends the child too.
     if (mode !== 'daemon') own(process);
     started(spec, prepared.subject, process.pid, engine);
@@ -147,6 +151,7 @@ function prepare(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, 
     input: spec.stdin.from === 'buffer' ? toBytes(spec.stdin.data) : undefined,
     captures,
     waitForOutputEnd: spec.waitForOutputEnd === true,
+    opaque: attachments.opaque,
   };
   return { plan, resources, spec, subject, captures, startedAt: performance.now(), abortSignal };
 }

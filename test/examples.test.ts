@@ -78,6 +78,17 @@ describe('an example', () => {
     );
   });
 
+  test('a hook prepares the program in the program\'s own process, and its refusal is told', () => {
+    const stdout = expectSuccess(run('hook'));
+    if (engineInfo().engine === 'portable') {
+      expect(stdout).toContain('the portable engine cannot do preExecHook()');
+      return;
+    }
+    const [, pid] = /^web-1 runs in process (\d+), with the umask 0027$/m.exec(stdout) ?? [];
+    expect(stdout).toContain(`web-1 is prepared in process ${String(pid)}, as user ${String(process.geteuid?.())}\n`);
+    expect(stdout).toMatch(/^Cannot start `sh -c .* web-2`: its pre-exec hook failed: the domain web-2 has no license\.$/m);
+  });
+
   test('capture reads text, bytes, the two ends of a long output, and an exit code', () => {
     const stdout = expectSuccess(run('capture'));
     expect(stdout).toContain('sort read 19 bytes and wrote:\nthird\nsecond\nfirst\n');

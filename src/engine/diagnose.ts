@@ -49,6 +49,8 @@ export function explainStepFailure(plan: LaunchPlan, step: Step, errno: string):
       return { step: step.step, errno, wanted: `take the out-of-memory score ${step.score}` };
     case 'cgroup':
       return { step: step.step, errno, path: step.directory, wanted: `enter the control group '${step.directory}'` };
+    case 'hook':
+      return { step: step.step, errno, wanted: 'run its pre-exec hook' };
     default:
       return { step: step.step, errno };
   }

@@ -10,7 +10,7 @@ import { type SignalName, signalName, signalNumber } from '../signals.js';
 import type { StepName } from '../steps.js';
 import { explainStepFailure } from './diagnose.js';
 import type { HandshakeEnds } from './operations.js';
-import type { EngineProcess, Handshake, LaunchResources, ProcessEnd, SyncProcess } from './types.js';
+import type { EngineProcess, Handshake, HookWatch, LaunchResources, ProcessEnd, SyncProcess } from './types.js';
 
 /** How a process ended, by `si_code`. */
 const CLD_EXITED = 1;
@@ -34,6 +34,8 @@ export interface Started extends OurEnds {
   readonly pidfd: number;
   readonly report: number;
   readonly handshake: HandshakeEnds | undefined;
+  /** Where the plan has a hook. */
+  readonly hook: HookWatch | undefined;
 }
 
 /** What a step that failed is to the caller. */
@@ -85,13 +87,16 @@ class Watch {
   readonly #binding: Binding;
   readonly #pid: number;
   readonly #id: number;
+  /** The report of a daemon, as long as it has not come: the only thing by which a daemon is surely known. */
+  #daemonReport: number;
 
   /** @throws {LaunchError} if the watcher cannot take the child; it is ended then. */
   constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources, { waits, ...listener }: Listener & { waits: boolean }) {
-    const { pid, pidfd, report, ours, callers, handshake } = started;
+    const { pid, pidfd, report, ours, callers, handshake, hook } = started;
     const { captures, waitForOutputEnd } = resources;
     this.#binding = binding;
     this.#pid = pid;
+    this.#daemonReport = pidfd < 0 ? report : -1;
     watched[0] = pidfd;
     watched[1] = report;
     watched[2] = ours[0];
@@ -101,14 +106,18 @@ class Watch {
     watched[6] = captures.get(2)?.isWatched === true ? 1 : 0;
     watched[7] = waitForOutputEnd ? 1 : 0;
     watched[8] = waits ? 1 : 0;
-    watched[9] = plan.lane === 'helper' ? 1 : 0;
+    watched[9] = report < 0 ? 0 : 1;
     const { input } = resources;
     const bytes = input === undefined ? undefined : Buffer.from(input.buffer, input.byteOffset, input.byteLength);
     this.#id = binding.watch(watched, bytes, (event: number, ...values: unknown[]) => {
       switch (event) {
         case watchEvents.report: {
           const [failed = 0, step = 0, errno = 0, detail = 0] = values as number[];
-          listener.onReport(failed === 0 ? undefined : failure(plan, { step, errno, detail }));
+          const found = failed === 0 ? undefined : failure(plan, { step, errno, detail });
+          this.#daemonReport = -1;
+          if (hook === undefined) listener.onReport(found);
+          // What a hook has left behind may hold the output of a program that never ran.
+          else if (!hook.onReport(found, step < 0 && errno === 0, listener.onReport)) this.stopReading();
           break;
         }
         case watchEvents.output: {
@@ -116,8 +125,11 @@ class Watch {
           resources.captures.get(stream === 0 ? 1 : 2)?.write(piece);
           break;
         }
-        case watchEvents.end:
-          listener.onEnd(readEnd(values as EndValues, resources));
+        case watchEvents.end: {
+          const end = readEnd(values as EndValues, resources);
+          hook?.onEnd(end);
+          listener.onEnd(end);
+        }
       }
     });
     if (this.#id < 0) {
@@ -125,12 +137,14 @@ class Watch {
       if (pidfd >= 0) binding.undo(pidfd);
       else process.kill(pid, 'SIGKILL');
       binding.closeAll(Int32Array.of(report, ...ours, ...callers, handshake?.ready ?? -1, handshake?.go ?? -1));
+      hook?.close();
       throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(this.#id), syscall: 'epoll_ctl' });
     }
   }
 
   signal(name: SignalName): boolean {
-    const errno = -this.#binding.signal(this.#id, signalNumber(name) ?? 0);
+    const number = signalNumber(name) ?? 0;
+    const errno = -(this.#daemonReport < 0 ? this.#binding.signal(this.#id, number) : this.#binding.signalDaemon(this.#pid, this.#daemonReport, number));
     if (errno === 0) return true;
     if (errno === constants.errno.ESRCH) return false;
     const code = errnoName(errno);
@@ -208,8 +222,9 @@ export class NativeProcess implements EngineProcess {
   }
 
   async #begin(plan: LaunchPlan, reported: Promise<CommandError | undefined>): Promise<EngineProcess> {
-    // A daemon's pidfile is written before its handshake, and the caller of run() may read it.
-    const ready = this.handshake === undefined ? reported : plan.mode === 'daemon' ? this.handshake.wait() : undefined;
+    // A daemon's pidfile is written before its handshake, and the caller of run() may read it. A hook may fail before it.
+    const waits = plan.mode === 'daemon' || plan.lane === 'hook-runner';
+    const ready = this.handshake === undefined ? reported : waits ? this.handshake.wait() : undefined;
     const error = await ready?.catch((reason: unknown) => reason as CommandError);
     if (error === undefined) return this;
     for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
@@ -331,7 +346,17 @@ export class NativeSyncProcess implements SyncProcess {
       },
     });
     const isSettled = (): boolean => report !== undefined && (report.failure === undefined || this.#end !== undefined);
-    while (!isSettled()) binding.turn(-1);
+    // Only a hook can take long.
+    const limitMs = plan.lane === 'hook-runner' ? plan.spec.timeoutMs : undefined;
+    const deadline = limitMs === undefined ? Infinity : performance.now() + limitMs;
+    let isLate = false;
+    while (!isSettled()) {
+      const restMs = isLate ? Infinity : deadline - performance.now();
+      binding.turn(restMs === Infinity ? -1 : Math.max(0, Math.ceil(restMs)));
+      if (isLate || isSettled() || performance.now() < deadline) continue;
+      isLate = this.#watch.signal('SIGKILL');
+    }
+    if (isLate) throw new LaunchError(plan.subject, { step: 'hook', hook: { what: 'timeout', limitMs: limitMs ?? 0 } });
     if (report?.failure !== undefined) throw report.failure;
   }
 

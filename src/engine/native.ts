@@ -8,8 +8,10 @@ import { chooseLane, type LaunchPlan, type Step } from '../plan.js';
 import type { StepName } from '../steps.js';
 import { encode, encodedSize, encodeForNow, type Move } from './encode.js';
 import { closeFiles, openFiles, openFilesSync } from './files.js';
+import { hookLane, noRunner } from './hook-lane.js';
+import { type Lane, LANE_STEP, unused } from './lane.js';
 import { daemonProcess, failure, NativeProcess, NativeSyncProcess, type OurEnds, type Started, type Triple } from './native-process.js';
-import { type HandshakeEnds, operationsOf } from './operations.js';
+import { operationsOf } from './operations.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal, SyncProcess } from './types.js';
 
 /** The descriptors of the files behind a plan's descriptors, by number in the child. */
@@ -17,7 +19,7 @@ type OpenFds = ReadonlyMap<number, number>;
 const NO_FILES: OpenFds = new Map();
 
 /** What a launch needs that nobody feeds or listens to. */
-const noResources: LaunchResources = { input: undefined, captures: new Map(), waitForOutputEnd: false };
+const noResources: LaunchResources = { input: undefined, captures: new Map(), waitForOutputEnd: false, opaque: undefined };
 
 /** The descriptors of one launch in this process. */
 interface Ends extends OurEnds {
@@ -46,15 +48,17 @@ export class NativeEngine implements Engine {
   readonly name = 'native';
   readonly usesLanes = true;
   readonly pidFileWriter = 'engine';
+  readonly #native: Native;
   readonly #binding: Binding;
   readonly #helper: string;
   #nullFd: number | undefined;
   /** Whether there is a watcher, with the event loop and without. */
   readonly #isReady = [false, false];
 
-  constructor({ binding, helper }: Native) {
-    this.#binding = binding;
-    this.#helper = helper;
+  constructor(native: Native) {
+    this.#native = native;
+    this.#binding = native.binding;
+    this.#helper = native.helper;
   }
 
   /** A worker's process.env is a copy of its own, which the kernel knows nothing of. */
@@ -103,7 +107,7 @@ export class NativeEngine implements Engine {
   launchSync(plan: LaunchPlan, resources: LaunchResources): SyncProcess {
     const files = openFilesSync(plan);
     try {
-      return new NativeSyncProcess(this.#binding, this.#start(plan, files, { waits: true }), plan, resources);
+      return new NativeSyncProcess(this.#binding, this.#start(plan, files, resources, { waits: true }), plan, resources);
     } finally {
       this.#binding.closeAll(Int32Array.from(files.values()));
     }
@@ -129,7 +133,7 @@ export class NativeEngine implements Engine {
     const steps = [...plan.steps.slice(0, last), { step: 'ptrace', by: 'exec' } as const, ...plan.steps.slice(last)];
     const rehearsal = { ...plan, steps, lane: chooseLane(steps) };
     try {
-      const started = this.#start(rehearsal, files, { waits: true });
+      const started = this.#start(rehearsal, files, noResources, { waits: true });
       const child = new NativeSyncProcess(this.#binding, started, rehearsal, noResources);
       child.signal('SIGKILL');
       while (child.turn(-1) === undefined);
@@ -153,9 +157,11 @@ export class NativeEngine implements Engine {
   }
 
   #launch(plan: LaunchPlan, files: OpenFds, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
-    const started = this.#start(plan, files, { waits: false });
+    const started = this.#start(plan, files, resources, { waits: false });
     if (started.pidfd < 0 && started.report < 0) return daemonProcess(started);
-    return new NativeProcess(this.#binding, started, plan, resources, () => this.#removePidFile(plan, started.pid)).started;
+    const process = new NativeProcess(this.#binding, started, plan, resources, () => this.#removePidFile(plan, started.pid));
+    resources.onStart?.(process);
+    return process.started;
   }
 
   /**
@@ -178,20 +184,29 @@ export class NativeEngine implements Engine {
   }
 
   /** Starts the child, and throws if a step of the fast lane failed. What the helper finds comes later, as a report. */
-  #start(plan: LaunchPlan, files: OpenFds, { waits }: { waits: boolean }): Started {
+  #start(plan: LaunchPlan, files: OpenFds, resources: LaunchResources, { waits }: { waits: boolean }): Started {
     this.#makeReady(plan, waits ? 1 : 0);
     const ends = this.#makeEnds(plan, files);
     const { ours, callers } = ends;
     let lane: Lane | undefined;
     try {
-      lane = plan.lane === 'helper' ? this.#slowLane(plan, ends) : this.#fastLane(plan, ends, { inherits: files.size === 0 });
+      switch (plan.lane) {
+        case 'helper':
+          lane = this.#slowLane(plan, ends);
+          break;
+        case 'hook-runner':
+          lane = this.#hookLane(plan, ends, resources);
+          break;
+        default:
+          lane = this.#fastLane(plan, ends, { inherits: files.size === 0 });
+      }
       this.#binding.launch(lane.program, result, lane.size);
       const failed = result[2]!;
       const step = result[3]!;
       const errno = result[4]!;
-      if (failed !== 0 && step === HELPER_STEP) throw new LaunchError(plan.subject, { step: 'execve', errno: errnoName(errno), path: this.#helper });
+      if (failed !== 0 && step === LANE_STEP) throw new LaunchError(plan.subject, { step: 'execve', errno: errnoName(errno), path: lane.file });
       if (failed !== 0) throw failure(plan, { step, errno, detail: result[5]! });
-      return { pid: result[0]!, pidfd: result[1]!, report: lane.report, ours, callers, handshake: lane.handshake };
+      return { pid: result[0]!, pidfd: result[1]!, report: lane.report, ours, callers, handshake: lane.handshake, hook: lane.hook };
     } catch (error) {
       this.#close(ours, callers, lane?.ours);
       throw error;
@@ -287,7 +302,7 @@ export class NativeEngine implements Engine {
     const leavesThem = inherits && this.environment !== undefined && spec.env === undefined && spec.listenFds === undefined;
     const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.pid }, { inherits: leavesThem });
     const program = encodeForNow({ file, argv: spec.argv, envp, operations });
-    return { program, size: encodedSize(program), report: -1, ours: [], theirs: [], handshake: undefined };
+    return { program, size: encodedSize(program), file, report: -1, ours: [], theirs: [], handshake: undefined, hook: undefined };
   }
 
   #slowLane(plan: LaunchPlan, ends: Ends): Lane {
@@ -320,47 +335,36 @@ export class NativeEngine implements Engine {
       file: this.#helper,
       argv: ['vircommand-helper', String(planAt), String(reportAt)],
       envp: [],
-      operations: [...first.operations, { code: 'execve', step: HELPER_STEP }],
+      operations: [...first.operations, { code: 'execve', step: LANE_STEP }],
     });
     return {
       program,
       size: program.length,
+      file: this.#helper,
       report,
       handshake: shakesHands ? { ready, go } : undefined,
+      hook: undefined,
       ours: [report, ready, go],
       theirs: [planFd, reportEnd, readyEnd, goEnd],
     };
   }
+
+  #hookLane(plan: LaunchPlan, { moves }: Ends, resources: LaunchResources): Lane {
+    const shakesHands = plan.steps.some(({ step }) => step === 'handshake');
+    const pipes = Array.from(this.#pipes(plan, shakesHands ? 3 : 1));
+    return hookLane(plan, resources, { ...this.#native, moves, pipes, environment: this.environment?.() ?? workerEnvironment() });
+  }
 }
 
-/** A plan, ready for the child, with the descriptors that the lane itself needs. */
-interface Lane {
-  readonly program: Buffer;
-  /** How much of it is the program. */
-  readonly size: number;
-  /** The reading end of the helper's report; -1 in the fast lane. */
-  readonly report: number;
-  readonly handshake: HandshakeEnds | undefined;
-  readonly ours: readonly number[];
-  readonly theirs: readonly number[];
-}
-
-/** The place of what belongs to no step of the plan: to execute the helper. */
-const HELPER_STEP = 0x7fff_ffff;
-
-function unused(taken: Set<number>): number {
-  let number = 3;
-  while (taken.has(number)) number += 1;
-  taken.add(number);
-  return number;
-}
+/** The variables of a worker, which are a copy of its own. */
+const workerEnvironment = (): Uint8Array[] => Object.entries(process.env).map(([name, value]) => Buffer.from(`${name}=${value ?? ''}`));
 
 // ---------------------------------------------------------------- refusals
 
 const refusals: Partial<Record<Step['step'], (binding: Binding) => string | undefined>> = {
   sched_core: (binding) =>
     binding.hasCoreScheduling() ? undefined : 'there is no core scheduling on this machine: it takes a kernel with CONFIG_SCHED_CORE, and a processor with several threads to a core',
-  hook: () => 'this version has no hook runner yet',
+  hook: () => noRunner,
   selinux: () => (existsSync('/sys/fs/selinux/enforce') ? undefined : 'SELinux is not enabled on this machine'),
   apparmor: () => (existsSync('/proc/self/attr/apparmor') ? undefined : 'AppArmor is not enabled on this machine'),
 };

@@ -21,6 +21,10 @@ export interface LaunchResources {
   readonly captures: ReadonlyMap<1 | 2, Capture>;
   /** Wait for the end of the output, not only for the end of the child. */
   readonly waitForOutputEnd: boolean;
+  /** What the hook is given, serialized. */
+  readonly opaque: Uint8Array | undefined;
+  /** Is told of the child of a plan with a hook as soon as there is one: long before its program runs, if the hook takes its time. */
+  readonly onStart?: (process: EngineProcess) => void;
 }
 
 /** A child's end, all of its output read. */
@@ -63,6 +67,19 @@ export interface Handshake {
   readonly isPending: boolean;
   /** Why the program was never executed, once that is known. */
   readonly failure: CommandError | undefined;
+}
+
+/** Finds out what became of a hook: the report of its process tells only what failed after it. */
+export interface HookWatch {
+  /**
+   * Takes the report, gives whether the program runs, and tells it too, or why not: at once, or at the end of the process.
+   * It was silent if nobody has said which step failed, or that the exec came next.
+   */
+  onReport(failure: CommandError | undefined, isSilent: boolean, tell: (failure: CommandError | undefined) => void): boolean;
+  /** Takes the end of the process. */
+  onEnd(end: ProcessEnd): void;
+  /** Lets go of what it holds, where there will be no report. */
+  close(): void;
 }
 
 /** A child that is waited for without the event loop. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "accounts.h"
+#include "hook.h"
 #include "launch.h"
 #include "pidfd.h"
 #include "pidfile.h"
@@ -736,5 +737,6 @@ NAPI_MODULE_INIT() {
   };
   CHECK(env, napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions));
   CHECK(env, pidfd_define(env, exports));
+  CHECK(env, hook_functions(env, exports));
   return exports;
 }

@@ -5,7 +5,7 @@
   'targets': [
     {
       'target_name': 'vircommand',
-      'sources': ['addon.c', 'accounts.c', 'pidlock.c', 'pidfd.c', 'watch.c', 'launch.c', 'replace.c', 'child.c', 'decode.c'],
+      'sources': ['addon.c', 'accounts.c', 'pidlock.c', 'pidfd.c', 'hook.c', 'watch.c', 'launch.c', 'replace.c', 'child.c', 'decode.c'],
       'defines': ['NAPI_VERSION=8'],
     },
     {

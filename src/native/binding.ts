@@ -69,6 +69,12 @@ export interface Binding {
   stopReading(id: number): void;
   /** Whether the event loop waits for the process: 1 or 0. */
   keep(id: number, isKept: number): void;
+  /** In the hook runner, at its start: marks all descriptors above 2 as closed on exec, and tells the flags of 0, 1 and 2. */
+  shelter(flags: Int32Array): void;
+  /** In the hook runner, at its end: executes an encoded plan in this very process. What fails is reported, and is the end. Throws for bytes that are no plan. */
+  become(plan: Buffer, flags: Int32Array, report: number): never;
+  /** Sends a signal to a daemon that still holds the other end of its report, and gives 0 or a negative errno. */
+  signalDaemon(pid: number, report: number, signal: number): number;
 }
 
 /** A pidfile that is held: its number, and by what the file can be known again. */
@@ -87,6 +93,8 @@ const places = [`../../prebuilds/${platform}-${arch}-glibc/`, `../../prebuilds/$
 /** An addon that works here, and the program of the slow lane that goes with it. */
 export interface Native {
   readonly binding: Binding;
+  /** The file of the addon. */
+  readonly addon: string;
   readonly helper: string;
 }
 
@@ -104,7 +112,7 @@ export function loadNative(): Native | string {
     if (!existsSync(path) || !existsSync(helper)) continue;
     try {
       const binding = require(path) as Binding;
-      return binding.isPossible() ? { binding, helper } : 'this kernel is older than Linux 5.11, or an emulator or sandbox stands before it: children cannot be started in shared memory';
+      return binding.isPossible() ? { binding, addon: path, helper } : 'this kernel is older than Linux 5.11, or an emulator or sandbox stands before it: children cannot be started in shared memory';
     } catch (error) {
       // An addon for the other C library cannot be loaded; the next one may be for this.
       why = `the addon could not be loaded: ${(error as Error).message}`;

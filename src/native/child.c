@@ -233,7 +233,8 @@ static long take(const struct plan *plan, const struct operation *operation, str
     case STEP_PRLIMIT:
       return set_limit(operation);
     case STEP_PIDFILE:
-      return take_pidfile(text, report);
+      /* a: the descriptor of one that was taken before the hook, and is held; only a failure still has to know of it. */
+      return operation->a != 0 ? (long)operation->a : take_pidfile(text, report);
     case STEP_LISTEN_PID:
       return write_listen_pid(plan->envp[operation->a]);
     case STEP_SELINUX:

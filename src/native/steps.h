@@ -25,8 +25,8 @@
   STEP(OOM_SCORE_ADJ, "oom_score_adj")  \
   STEP(SCHED_CORE, "sched_core")        \
   STEP(PIDFILE, "pidfile")              \
-  STEP(LISTEN_PID, "listen_pid")        \
   STEP(HOOK, "hook")                    \
+  STEP(LISTEN_PID, "listen_pid")        \
   STEP(SELINUX, "selinux")              \
   STEP(APPARMOR, "apparmor")            \
   STEP(PRLIMIT, "prlimit")              \

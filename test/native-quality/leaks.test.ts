@@ -28,6 +28,10 @@ const scarce = [
   'helper: an abort',
   'helper: a daemon',
   'helper: a directory that is not there',
+  'hook: a program',
+  'hook: one that says no',
+  'hook: one that takes too long',
+  'hook: a daemon',
 ];
 const kinds = [['a program', RUNS] as const, ...plentiful.map((kind) => [kind, FEWER] as const), ...scarce.map((kind) => [kind, FEWEST] as const)];
 

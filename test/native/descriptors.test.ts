@@ -1,6 +1,6 @@
 import { closeSync, openSync, readFileSync, readlinkSync } from 'node:fs';
 import fc from 'fast-check';
-import { Command } from 'vircommand';
+import { Command, type Lane } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { useDirectory } from '../contract/tools.js';
 import { inParent, lanes, launchFailure, needsProgram, outputOf, useNativeEngine, type Library } from './tools.js';
@@ -8,8 +8,8 @@ import { inParent, lanes, launchFailure, needsProgram, outputOf, useNativeEngine
 useNativeEngine();
 const path = useDirectory();
 
-/** How many random maps each lane takes. Each starts a program. */
-const MAPS = 120;
+/** How many random maps each lane takes. Each starts a program, and in one lane another Node before it. */
+const MAPS = { 'shared-memory': 120, helper: 120, 'hook-runner': 12 };
 const SOURCES = 8;
 
 /** Numbers on which an engine's own descriptors are likely to lie: the lowest free ones, and those above. */
@@ -36,7 +36,7 @@ async function passed(build: (command: Command) => Command): Promise<Record<numb
   return others;
 }
 
-describe.for(lanes)('in the lane %s', ([, take]) => {
+describe.for(lanes)('in the lane %s', ([lane, take]) => {
   test('a program has three descriptors, and none of the engine\'s own', async () => {
     expect(await passed(take)).toEqual({});
   });
@@ -50,7 +50,7 @@ describe.for(lanes)('in the lane %s', ([, take]) => {
         const seen = await passed((command) => map.reduce((so, [fd, as]) => so.passFd(fd, { as }), take(command)));
         expect(seen).toEqual(Object.fromEntries(map.map(([fd, as]) => [as, path(String(sources.indexOf(fd)))])));
       }),
-      { numRuns: MAPS },
+      { numRuns: MAPS[lane] },
     );
   });
 
@@ -100,13 +100,14 @@ interface Told {
 
 describe('a parent that was started in an unusual way', () => {
   /** Starts a program in the lane, and tells of the descriptors of the parent and of the program. */
-  async function tell({ Command: Program }: Library, slow: boolean): Promise<Told> {
+  async function tell({ Command: Program }: Library, lane: Lane): Promise<Told> {
     const { readdirSync, closeSync: shut } = process.getBuiltinModule('node:fs');
     const own = readdirSync('/proc/self/fd');
     // Node has opened them again; here they are free while the launch makes its pipes.
     if (process.env['SHUT'] !== undefined) for (const fd of [0, 2]) shut(fd);
     const command = new Program('ls', '-l', '/proc/self/fd').inputBuffer('x').outputBuffer().errorBuffer();
-    if (slow) command.clearCaps();
+    if (lane === 'helper') command.clearCaps();
+    if (lane === 'hook-runner') command.preExecHook(() => 0);
     const { stdout } = await command.run();
     const seen = Array.from(stdout.matchAll(/ (\d+) -> (\S+)$/gm), ([, fd = '', target = '']) => `${fd} ${target.replace(/:.*/, '')}`);
     // The last one is the directory that is listed.
@@ -115,25 +116,25 @@ describe('a parent that was started in an unusual way', () => {
 
   test.for(lanes)('descriptors 40 and 200 that it inherited do not reach the program, in the lane %s', async ([lane], { skip }) => {
     needsProgram(skip, 'bash');
-    const { own, seen } = await inParent(tell, lane === 'helper', { through: ['bash', '-c', 'exec 40</dev/null 200</dev/null; exec "$@"', 'bash'] });
+    const { own, seen } = await inParent(tell, lane, { through: ['bash', '-c', 'exec 40</dev/null 200</dev/null; exec "$@"', 'bash'] });
     expect(own).toEqual(expect.arrayContaining(['40', '200']));
     expect(seen).toEqual(['0 pipe', '1 pipe', '2 pipe']);
   });
 
   test.for(lanes)('with 0, 1 and 2 closed, the program still has its own three, in the lane %s', async ([lane]) => {
-    const { seen } = await inParent(tell, lane === 'helper', { through: ['sh', '-c', 'exec 3>&1; "$@" <&- 2>&-', 'sh'] });
+    const { seen } = await inParent(tell, lane, { through: ['sh', '-c', 'exec 3>&1; "$@" <&- 2>&-', 'sh'] });
     expect(seen).toEqual(['0 pipe', '1 pipe', '2 pipe']);
   });
 
   test.for(lanes)('with 0 and 2 free while it launches, the program still has its own three, in the lane %s', async ([lane]) => {
-    const { seen } = await inParent(tell, lane === 'helper', { env: { SHUT: 'yes' } });
+    const { seen } = await inParent(tell, lane, { env: { SHUT: 'yes' } });
     expect(seen).toEqual(['0 pipe', '1 pipe', '2 pipe']);
   });
 
   test.for(lanes)('descriptors above a limit that was lowered since can be passed to numbers below it, in the lane %s', async ([lane], { skip }) => {
     needsProgram(skip, 'prlimit');
     const told = await inParent(
-      async ({ Command: Program }, slow) => {
+      async ({ Command: Program }, asked) => {
         const { openSync: open2 } = process.getBuiltinModule('node:fs');
         await new Program('true').run();
         const fds = Array.from({ length: 500 }, () => open2('/dev/zero', 'r'));
@@ -142,7 +143,8 @@ describe('a parent that was started in an unusual way', () => {
         for (const fd of fds.slice(0, -2)) process.getBuiltinModule('node:fs').closeSync(fd);
         const list = () => {
           const command = new Program('ls', '-l', '/proc/self/fd').outputBuffer();
-          return slow ? command.clearCaps() : command;
+          if (asked === 'helper') command.clearCaps();
+          return asked === 'hook-runner' ? command.preExecHook(() => 0) : command;
         };
         const below = await list().passFd(high, { as: 5 }).passFd(higher, { as: 6 }).run();
         const same = await list().preserveFd(high).run();
@@ -150,7 +152,7 @@ describe('a parent that was started in an unusual way', () => {
         const zeros = (text: string) => Array.from(text.matchAll(/ (\d+) -> \/dev\/zero$/gm), ([, fd]) => Number(fd));
         return { high, below: zeros(below.stdout), same: zeros(same.stdout), above };
       },
-      lane === 'helper',
+      lane,
     );
     expect(told.high).toBeGreaterThan(300);
     expect(told).toEqual({ high: told.high, below: [5, 6], same: [told.high], above: 'dup2' });

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { Command } from 'vircommand';
+import { Command, type Lane } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { end, eventually, exists, isRunning, nodeFixture, useDirectory } from '../contract/tools.js';
 import { lanes, needsRoot, NOBODY, outputOf, parentWords, root, useNativeEngine, type Library } from './tools.js';
@@ -27,14 +27,15 @@ async function parentThatStays<A, T>(body: (library: Library, argument: A) => Pr
 }
 
 interface Asked {
-  readonly slow: boolean;
+  readonly lane: Lane;
   readonly uid?: number;
 }
 
-async function startSleepers({ Command: Program }: Library, { slow, uid }: Asked): Promise<{ dies: number; lives: number }> {
+async function startSleepers({ Command: Program }: Library, { lane, uid }: Asked): Promise<{ dies: number; lives: number }> {
   const sleeper = () => {
     const command = new Program('sleep', '600');
-    if (slow) command.clearCaps();
+    if (lane === 'helper') command.clearCaps();
+    if (lane === 'hook-runner') command.preExecHook(() => 0);
     return uid === undefined ? command : command.uid(uid).gid(uid);
   };
   const dies = await sleeper().dieWithParent().runAsync();
@@ -44,7 +45,7 @@ async function startSleepers({ Command: Program }: Library, { slow, uid }: Asked
 
 describe('dieWithParent()', () => {
   test.for(lanes)('a parent that is killed takes its programs with it, in the lane %s', async ([lane]) => {
-    const { pid, told } = await parentThatStays(startSleepers, { slow: lane === 'helper' });
+    const { pid, told } = await parentThatStays(startSleepers, { lane });
     onTestFinished(() => {
       end(told.lives);
     });
@@ -57,7 +58,7 @@ describe('dieWithParent()', () => {
 
   test('the change of ids does not take it away', async ({ skip }) => {
     needsRoot(skip);
-    const { pid, told } = await parentThatStays(startSleepers, { slow: true, uid: NOBODY });
+    const { pid, told } = await parentThatStays(startSleepers, { lane: 'helper', uid: NOBODY });
     onTestFinished(() => {
       end(told.lives);
     });
@@ -69,12 +70,13 @@ describe('dieWithParent()', () => {
     const told = await parentThatStays(
       async ({ Command: Program }, asked) => {
         const command = new Program('sh', '-c', 'trap "echo told >$0; exit" USR2; echo ready; while :; do sleep 0.01; done', asked.file);
-        if (asked.slow) command.clearCaps();
+        if (asked.lane === 'helper') command.clearCaps();
+        if (asked.lane === 'hook-runner') command.preExecHook(() => 0);
         const child = await command.outputPipe().dieWithParent('SIGUSR2').runAsync();
         await process.getBuiltinModule('node:events').once(child.stdout as NodeJS.EventEmitter, 'data');
         return child.pid;
       },
-      { slow: lane === 'helper', file: path('told') },
+      { lane, file: path('told') },
     );
     onTestFinished(() => {
       end(told.told);

@@ -74,6 +74,8 @@ async function launchEverything(_: Library, asked: Asked) {
         () => full().workingDirectory('/nowhere/at/all').run(),
         () => other(full().limit('nofile', 2 ** 40)).run(),
         () => new Command('true').daemonize().run(),
+        () => other(full()).preExecHook(() => 0).run(),
+        () => new Command('true').preExecHook(() => 1).run(),
         () => other(new Command('true').daemonize()).run(),
         () => new Command('/nowhere').daemonize().pidFile(workerData.directory + '/never').run(),
         () => new Command('sh', '-c', 'kill -9 $$').run(),

@@ -37,7 +37,7 @@ describe.for(lanes)('in the lane %s', ([, take]) => {
   });
 });
 
-/** Makes signals of this process ignored and blocked, starts a program in each lane, and tells of the signals of all three. */
+/** Makes signals of this process ignored and blocked, starts a program in each lane, and tells of the signals of all four. */
 async function tellSignals({ Command: Program }: Library, hindrance: string) {
   try {
     process.dlopen({ exports: {} }, hindrance);
@@ -48,9 +48,10 @@ async function tellSignals({ Command: Program }: Library, hindrance: string) {
   const parent = Object.fromEntries(lines(process.getBuiltinModule('node:fs').readFileSync('/proc/self/status', 'utf8'))) as Record<string, string>;
   const fast = await new Program('cat', '/proc/self/status').outputBuffer().run();
   const slow = await new Program('cat', '/proc/self/status').clearCaps().outputBuffer().run();
+  const hooked = await new Program('cat', '/proc/self/status').preExecHook(() => 0).outputBuffer().run();
   const failed = await new Program('/nowhere').run().then(() => 'ran', (error: unknown) => (error as { step: string }).step);
   const after = Object.fromEntries(lines(process.getBuiltinModule('node:fs').readFileSync('/proc/self/status', 'utf8'))) as Record<string, string>;
-  return { parent, after, failed, children: [fast, slow].map(({ stdout }) => Object.fromEntries(lines(stdout)) as Record<string, string>) };
+  return { parent, after, failed, children: [fast, slow, hooked].map(({ stdout }) => Object.fromEntries(lines(stdout)) as Record<string, string>) };
 }
 
 test('signals that this process ignores and blocks are at their defaults and free in the program, and as before in this process', async ({ skip }) => {
@@ -61,7 +62,7 @@ test('signals that this process ignores and blocks are at their defaults and fre
   const ignored = bitsOf(SIGURG, SIGUSR1, SIGPIPE, 40);
   expect(bits(parent['SigIgn']) & ignored).toBe(ignored);
   expect(bits(parent['SigBlk'])).toBe(bitsOf(SIGUSR2, SIGTERM, 41));
-  expect(children.map(({ SigIgn, SigBlk }) => [bits(SigIgn), bits(SigBlk)])).toEqual([[0n, 0n], [0n, 0n]]);
+  expect(children.map(({ SigIgn, SigBlk }) => [bits(SigIgn), bits(SigBlk)])).toEqual([[0n, 0n], [0n, 0n], [0n, 0n]]);
   expect([bits(after['SigIgn']) & ignored, after['SigBlk'], failed]).toEqual([ignored, parent['SigBlk'], 'execve']);
 });
 

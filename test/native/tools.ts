@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type * as vircommand from 'vircommand';
-import { Command, LaunchError } from 'vircommand';
+import { Command, type Lane, LaunchError } from 'vircommand';
 import { beforeEach, onTestFinished } from 'vitest';
 import { loadNative } from '../../src/native/binding.js';
 import { isRoot, rejection } from '../contract/tools.js';
@@ -28,10 +28,14 @@ export function needsRoot(skip: (why: string) => never): void {
   if (!isRoot) skip('only root may do this');
 }
 
-/** Both lanes, each with what takes a command there: a command without capabilities needs the helper, and that asks for no privilege. */
-export const lanes: readonly (readonly [lane: 'shared-memory' | 'helper', take: <C extends Command>(command: C) => C])[] = [
+/**
+ * All lanes, each with what takes a command there: a command without capabilities needs the helper, and that asks for no
+ * privilege; and a hook that does nothing needs the hook runner.
+ */
+export const lanes: readonly (readonly [lane: Exclude<Lane, 'in-place'>, take: <C extends Command>(command: C) => C])[] = [
   ['shared-memory', (command) => command],
   ['helper', (command) => command.clearCaps()],
+  ['hook-runner', (command) => command.preExecHook(() => 0)],
 ];
 
 /** What a program prints. */

@@ -66,8 +66,8 @@ describe('the steps of the child', () => {
       { step: 'setpriority', by: 'nice', nice: 3 },
       { step: 'oom_score_adj', by: 'oomScoreAdjust', score: -7 },
       { step: 'sched_core', by: 'runAmong', among: 5 },
-      { step: 'listen_pid', by: 'listenFds' },
       { step: 'hook', by: 'preExecHook', hook: { module: 'file:///hook.js' } },
+      { step: 'listen_pid', by: 'listenFds' },
       { step: 'selinux', by: 'selinuxLabel', label: 'label' },
       { step: 'apparmor', by: 'appArmorProfile', label: 'profile' },
       { step: 'prlimit', by: 'limit', limit: { resource: 'nofile', soft: 100, hard: 'unlimited' } },
@@ -238,7 +238,7 @@ test('explain() prints the plan for a person, without values of variables and wi
                3 ← descriptor 0 of this process
                nothing else
   engine       native: it is there
-  lane         hook runner: a Node process runs the hook, takes the remaining steps and becomes the program
+  lane         hook runner: a Node process runs the hook; then the helper executes the steps after it, in a memory of its own
   steps        1.  cgroup        enters the control group /sys/fs/cgroup/x
                2.  sigaction     every signal back to its default action
                3.  setsid        a session of its own
@@ -248,8 +248,8 @@ test('explain() prints the plan for a person, without values of variables and wi
                7.  setpriority   nice 3
                8.  oom_score_adj out-of-memory score -7
                9.  sched_core    the core-scheduling group of process 5
-               10. listen_pid    sets LISTEN_PID to its own pid
-               11. hook          runs file:///hook.js
+               10. hook          runs file:///hook.js
+               11. listen_pid    sets LISTEN_PID to its own pid
                12. selinux       SELinux label label
                13. apparmor      AppArmor profile profile
                14. prlimit       nofile 100 (hard unlimited)

@@ -61,6 +61,10 @@ const kinds = {
   'helper: pipes for the caller': () => piped(new Command('cat').clearCaps()),
   'helper: an abort': () => aborted(new Command('cat').clearCaps()),
   'helper: a daemon': () => daemon(new Command('sleep', '600').clearCaps()),
+  'hook: a program': () => new Command('cat').preExecHook(() => 0, Buffer.alloc(100_000)).inputBuffer('x').outputBuffer().run(),
+  'hook: one that says no': () => refused(new Command('true').preExecHook(() => 1).inputBuffer('x').outputBuffer()),
+  'hook: one that takes too long': () => refused(new Command('true').preExecHook(() => { for (;;); }).timeout(1)),
+  'hook: a daemon': () => daemon(new Command('sleep', '600').preExecHook(() => 0)),
   'helper: a directory that is not there': () => refused(new Command('true').clearCaps().workingDirectory('/nowhere').inputBuffer('x').outputBuffer()),
 };
 
