@@ -1,8 +1,9 @@
 import { existsSync, openSync, readdirSync } from 'node:fs';
 import { lstat } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isMainThread } from 'node:worker_threads';
 import { errnoName } from '../errno.js';
-import { type CommandError, LaunchError } from '../errors.js';
+import { type CommandError, LaunchError, PidFileError } from '../errors.js';
 import type { Binding, Native } from '../native/binding.js';
 import { chooseLane, type LaunchPlan, type Step } from '../plan.js';
 import type { StepName } from '../steps.js';
@@ -14,6 +15,10 @@ import type { Engine, EngineProcess, LaunchResources, Refusal, SyncProcess } fro
 
 /** What the first process of a launch tells of itself: see `launch` of addon.c. */
 const RESULT_LENGTH = 6;
+
+/** How often, and after how long, a pidfile is looked at again that a daemon which failed is about to let go. */
+const RELEASE_LOOKS = 1000;
+const RELEASE_LOOK_MS = 1;
 
 /** What a launch needs that nobody feeds or listens to. */
 const noResources: LaunchResources = { input: undefined, captures: new Map(), waitForOutputEnd: false };
@@ -147,21 +152,26 @@ export class NativeEngine implements Engine {
   #launch(plan: LaunchPlan, files: ReadonlyMap<number, number>, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
     const started = this.#start(plan, files, { waits: false });
     if (started.pidfd < 0 && started.report < 0) return daemonProcess(started);
-    return new NativeProcess(this.#binding, started, plan, resources, () => this.#removePidFile(plan)).started;
+    return new NativeProcess(this.#binding, started, plan, resources, () => this.#removePidFile(plan, started.pid)).started;
   }
 
   /**
    * Removes the pidfile that a failed daemon has left, if it has left one. By now it could be somebody else's: so a child takes
    * it by its lock, as any starter does, and fails on purpose in its exec, whereupon it removes what it took.
    */
-  async #removePidFile(plan: LaunchPlan): Promise<void> {
+  async #removePidFile(plan: LaunchPlan, failed: number): Promise<void> {
     const taking = plan.steps.filter(({ step }) => step === 'pidfile');
     const steps: readonly Step[] = [{ step: 'dup2', by: '', descriptors: [] }, { step: 'close_range', by: '', keep: [] }, ...taking, { step: 'execve', by: '', path: '' }];
-    try {
-      for (const step of taking) if ('path' in step) await lstat(step.path);
-      await this.#launch({ ...plan, mode: 'run', lane: 'helper', file: '', descriptors: [], steps }, new Map(), noResources);
-    } catch {
-      // There is no file; or it was taken and removed; or another starter has it, and keeps it.
+    for (let look = 0; look < RELEASE_LOOKS; look += 1) {
+      try {
+        for (const step of taking) if ('path' in step) await lstat(step.path);
+        await this.#launch({ ...plan, mode: 'run', lane: 'helper', file: '', descriptors: [], steps }, new Map(), noResources);
+      } catch (error) {
+        // There is no file; or it was taken and removed; or another starter has it, and keeps it.
+        if (!(error instanceof PidFileError && error.heldBy === failed)) return;
+        // The failed one has told us, and is about to end.
+        await delay(RELEASE_LOOK_MS);
+      }
     }
   }
 
