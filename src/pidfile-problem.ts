@@ -3,7 +3,7 @@ import type { PidFileProblem } from './errors.js';
 import { commandLineOf } from './host.js';
 
 /** The calls by which a pidfile is taken, as `enum pidfile_call` of pidfile.h numbers them. */
-const CALLS = ['open', 'fstat', 'fcntl', 'lstat', 'ftruncate', 'write', 'fsync'] as const;
+const CALLS = ['open', 'fstat', 'fcntl', 'lstat', 'ftruncate', 'write'] as const;
 
 /** What stands beside them in pidlock.h. */
 const OTHER_CALLS: ReadonlyMap<number, string> = new Map([

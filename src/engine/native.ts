@@ -1,5 +1,5 @@
-import { existsSync, openSync, readdirSync } from 'node:fs';
-import { lstat } from 'node:fs/promises';
+import { constants, existsSync, openSync, readdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isMainThread } from 'node:worker_threads';
 import { errnoName } from '../errno.js';
@@ -15,6 +15,9 @@ import type { Engine, EngineProcess, LaunchResources, Refusal, SyncProcess } fro
 
 /** What the first process of a launch tells of itself: see `launch` of addon.c. */
 const RESULT_LENGTH = 6;
+
+/** How a file is read that somebody else may have put there: through no link, and without waiting for a FIFO. */
+const PLAIN_FILE = { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK } as const;
 
 /** How often, and after how long, a pidfile is looked at again that a daemon which failed is about to let go. */
 const RELEASE_LOOKS = 1000;
@@ -164,10 +167,10 @@ export class NativeEngine implements Engine {
     const steps: readonly Step[] = [{ step: 'dup2', by: '', descriptors: [] }, { step: 'close_range', by: '', keep: [] }, ...taking, { step: 'execve', by: '', path: '' }];
     for (let look = 0; look < RELEASE_LOOKS; look += 1) {
       try {
-        for (const step of taking) if ('path' in step) await lstat(step.path);
+        for (const step of taking) if ('path' in step && (await readFile(step.path, PLAIN_FILE)) !== String(failed)) return;
         await this.#launch({ ...plan, mode: 'run', lane: 'helper', file: '', descriptors: [], steps }, new Map(), noResources);
       } catch (error) {
-        // There is no file; or it was taken and removed; or another starter has it, and keeps it.
+        // There is no file; or it was taken and removed; or another starter has it by now, and keeps it.
         if (!(error instanceof PidFileError && error.heldBy === failed)) return;
         // The failed one has told us, and is about to end.
         await delay(RELEASE_LOOK_MS);

@@ -16,7 +16,7 @@
 #include "sys.h"
 
 /* The call that failed. A detail below 0 is -1 minus one of them; src/pidfile-problem.ts has the names, in this order. */
-enum pidfile_call { PIDFILE_OPEN, PIDFILE_FSTAT, PIDFILE_LOCK, PIDFILE_STAT, PIDFILE_TRUNCATE, PIDFILE_WRITE, PIDFILE_SYNC };
+enum pidfile_call { PIDFILE_OPEN, PIDFILE_FSTAT, PIDFILE_LOCK, PIDFILE_STAT, PIDFILE_TRUNCATE, PIDFILE_WRITE };
 
 /* Who holds a write lock on the first byte: a pid, 0 for nobody, -1 for somebody who cannot be seen from here, or -errno - 1. */
 static inline long pidfile_holder(long fd) {
@@ -43,16 +43,17 @@ static inline void pidfile_remove(long fd, const char *path) {
   if (pidfile_is_at(fd, path) == 1) (void)SYS3(SYS_unlinkat, AT_FDCWD, path, 0);
 }
 
+/*
+ * No fsync(): who reads the file reads it on this kernel, which knows what was written. What a crash of the machine leaves of
+ * the file means nobody any more.
+ */
 static inline long pidfile_write(long fd, const char *text, size_t length, int32_t *ret_detail) {
   *ret_detail = -1 - PIDFILE_TRUNCATE;
   long result = SYS2(SYS_ftruncate, fd, 0);
   if (result < 0) return result;
   *ret_detail = -1 - PIDFILE_WRITE;
   result = SYS3(SYS_write, fd, text, length);
-  if (result < 0) return result;
-  if ((size_t)result != length) return -EIO;
-  *ret_detail = -1 - PIDFILE_SYNC;
-  return SYS1(SYS_fsync, fd);
+  return result < 0 || (size_t)result == length ? result : -EIO;
 }
 
 /*
