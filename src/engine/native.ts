@@ -1,5 +1,7 @@
-import { existsSync, openSync, readdirSync } from 'node:fs';
+import { constants, existsSync, openSync, readdirSync } from 'node:fs';
 import { readFile, unlink } from 'node:fs/promises';
+import { constants as system } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isMainThread } from 'node:worker_threads';
 import { errnoName } from '../errno.js';
 import { type CommandError, LaunchError } from '../errors.js';
@@ -17,6 +19,13 @@ import type { Engine, EngineProcess, LaunchResources, Refusal, SyncProcess } fro
 /** The descriptors of the files behind a plan's descriptors, by number in the child. */
 type OpenFds = ReadonlyMap<number, number>;
 const NO_FILES: OpenFds = new Map();
+
+/** How a file is read that somebody else may have put there: through no link, and without waiting for a FIFO. */
+const PLAIN_FILE = { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK } as const;
+
+/** How often, and after how long, a pidfile is looked at again that a daemon which failed is about to let go. */
+const RELEASE_LOOKS = 1000;
+const RELEASE_LOOK_MS = 1;
 
 /** What a launch needs that nobody feeds or listens to. */
 const noResources: LaunchResources = { input: undefined, captures: new Map(), waitForOutputEnd: false, opaque: undefined };
@@ -172,12 +181,19 @@ export class NativeEngine implements Engine {
     const step = plan.steps.find((one) => one.step === 'pidfile');
     if (step?.step !== 'pidfile') return;
     try {
-      if ((await readFile(step.path, 'latin1')) !== String(pid)) return;
-      const [errno, , lock] = (await this.#binding.takePidFile(step.path, String(pid), 0)) ?? [-1];
-      if (errno !== 0 || lock === undefined) return;
-      await unlink(step.path).finally(() => {
-        this.#binding.releasePidFile(lock);
-      });
+      for (let look = 0; look < RELEASE_LOOKS; look += 1) {
+        if ((await readFile(step.path, PLAIN_FILE)) !== String(pid)) return;
+        const [errno, holder, lock] = (await this.#binding.takePidFile(step.path, String(pid), 0)) ?? [-1];
+        if (lock !== undefined) {
+          await unlink(step.path).finally(() => {
+            this.#binding.releasePidFile(lock);
+          });
+          return;
+        }
+        if (errno !== system.errno.EAGAIN || holder !== pid) return;
+        // The failed one has told us, and is about to end.
+        await delay(RELEASE_LOOK_MS);
+      }
     } catch {
       // The daemon has removed it itself, which is the rule; or it lies where we may not remove it either.
     }
