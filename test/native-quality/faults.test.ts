@@ -106,6 +106,7 @@ const faults: readonly Fault[] = [
   { kind: 'daemon', inject: ['ftruncate:error=EIO'], expected: 'PidFileError EIO' },
   { kind: 'daemon', inject: ['write:error=ENOSPC'], words: ['sacrifice'], expected: 'PidFileError ENOSPC' },
   { kind: 'daemon', inject: ['write:error=EDQUOT'], words: ['sacrifice'], expected: 'PidFileError EDQUOT' },
+  { kind: 'daemon', inject: ['fsync:error=EIO'], expected: 'PidFileError EIO' },
   { kind: 'daemon-helper', inject: ['ftruncate:error=EIO'], expected: 'PidFileError EIO' },
   // In the parent, when there is a child: it is looked after, or ended and reaped.
   { kind: 'captured', inject: ['epoll_create1:error=EMFILE'], words: ['cold'], expected: 'LaunchError pipe EMFILE' },
