@@ -45,13 +45,17 @@ const FORCE_AFTER_MS = 10_000;
 const PATIENCE_AFTER_FORCE_MS = 30_000;
 const PROBE_MS = 200;
 
+/** How long the parent of a process that has exited is given to reap it, and how often that is looked at. */
+const REAP_GRACE_MS = 3000;
+const REAP_PROBE_MS = 5;
+
 /**
  * Ends a process that need not be ours, such as a daemon known by its pidfile, and resolves when it is gone.
  *
  * SIGTERM at once; with `force`, SIGKILL after 10 s. Answers to `virProcessKillPainfully`. *Native:* the process is held by a
- * descriptor (`pidfd_open`) from the first moment, so nobody is hit who gets its pid later, and its end is an event. It is
- * gone when it has exited, whether or not its parent reaps it. *Portable:* by pid, with a look every 0.2 s, and a
- * zombie counts as alive, as in libvirt. A pid of 1 or less is nobody: it counts as gone.
+ * descriptor (`pidfd_open`) from the first moment, so nobody is hit who gets its pid later, and its end is an event. Its
+ * parent is given three seconds to reap it; a zombie that nobody reaps is gone all the same. *Portable:* by pid, with a look every
+ * 0.2 s, and a zombie counts as alive, as in libvirt. A pid of 1 or less is nobody: it counts as gone.
  *
  * With `group` all members of the process's group are signaled and waited for, also where the one that led it is dead.
  *
@@ -71,9 +75,11 @@ export async function killPainfully(pid: number, { force = false, group = false 
     const steps = force ? ([['SIGTERM', FORCE_AFTER_MS], ['SIGKILL', PATIENCE_AFTER_FORCE_MS]] as const) : ([['SIGTERM', PATIENCE_MS]] as const);
     for (const [signal, ms] of steps) {
       const errno = prey.send(signal);
-      if (errno === 'ESRCH') return;
-      if (errno !== undefined) throw killError(pid, errno, `it may not be signaled (${prey.syscall}: ${errno})`);
-      if (await prey.endsWithin(ms)) return;
+      if (errno !== undefined && errno !== 'ESRCH') throw killError(pid, errno, `it may not be signaled (${prey.syscall}: ${errno})`);
+      if (errno === 'ESRCH' || (await prey.endsWithin(ms))) {
+        if (binding !== undefined) await reaped(prey.target);
+        return;
+      }
     }
     throw killError(pid, 'EBUSY', force ? 'it is still there 30 s after SIGKILL' : 'it ignored SIGTERM for 15 s; say { force: true }');
   } finally {
@@ -85,8 +91,16 @@ function killError(pid: number, code: string, problem: string): Error {
   return Object.assign(new Error(`Cannot end process ${pid}: ${problem}.`), { code });
 }
 
+/** Waits until a pid, or, if it is negative, a group is no more, but not for ever: its parent may never ask. */
+async function reaped(target: number): Promise<void> {
+  const deadline = performance.now() + REAP_GRACE_MS;
+  while (sendSignal(target, 0) !== 'ESRCH' && performance.now() < deadline) await delay(REAP_PROBE_MS);
+}
+
 /** Who is to be ended: one process or a group, by descriptor or by number. */
 interface Prey {
+  /** As `kill()` takes it: a pid, or a group as a negative number. */
+  readonly target: number;
   /** What sends the signals, for the error. */
   readonly syscall: string;
   /** Sends a signal, and gives the errno's name of a failure. `ESRCH`: nobody is left. */
@@ -98,6 +112,7 @@ interface Prey {
 /** By number: there is nothing but to look, as libvirt does. */
 function byNumber(target: number): Prey {
   return {
+    target,
     syscall: 'kill',
     send: (signal) => sendSignal(target, signal),
     async endsWithin(ms) {
@@ -117,6 +132,7 @@ function processBy(binding: Binding | undefined, pid: number): Prey {
   if (opened === 'ESRCH') return { ...byNumber(pid), send: () => opened };
   if (typeof opened === 'string') throw killError(pid, opened, `it cannot be held (pidfd_open: ${opened})`);
   return {
+    target: pid,
     syscall: 'pidfd_send_signal',
     send: (signal) => (opened.hasEnded ? 'ESRCH' : opened.send(signal)),
     endsWithin: (ms) => comesWithin(opened.ended(), ms),
@@ -143,6 +159,7 @@ function groupOf(binding: Binding | undefined, pid: number): Prey {
 class Group implements Prey {
   readonly syscall = 'kill';
   readonly id: number;
+  readonly target: number;
   readonly #binding: Binding;
   readonly #leader: PidFd | undefined;
   #members: PidFd[] = [];
@@ -150,6 +167,7 @@ class Group implements Prey {
   constructor(binding: Binding, id: number) {
     this.#binding = binding;
     this.id = id;
+    this.target = -id;
     const leader = PidFd.open(binding, id);
     this.#leader = typeof leader === 'string' ? undefined : leader;
   }
@@ -160,7 +178,7 @@ class Group implements Prey {
     const errno = this.#leader?.send(signal, true);
     if (this.#leader !== undefined && errno !== 'EINVAL' && errno !== 'ESRCH') return errno;
     // The leader is gone, or the kernel is older than Linux 6.9.
-    return sendSignal(-this.id, signal);
+    return sendSignal(this.target, signal);
   }
 
   async endsWithin(ms: number): Promise<boolean> {

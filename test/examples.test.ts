@@ -158,8 +158,8 @@ describe('an example', () => {
       expect(stdout).toContain('the portable engine cannot do umask()');
       return;
     }
-    expect(stdout).toMatch(/^Process \d+ stands before its program: the log holds 0 bytes\.\nIt runs, with the nice value 5\.\nIts log:\n/);
-    expect(() => process.kill(Number(/^Process (\d+)/.exec(stdout)?.[1]), 0)).toThrow('ESRCH');
+    expect(stdout).toMatch(/^The hook wrote \{"name":"web-1","pid":(\d+)\}\.\nProcess \1 stands before its program: the log holds 0 bytes\.\nIt runs, with the nice value 5\.\nIts log:\n/);
+    expect(() => process.kill(Number(/^Process (\d+)/m.exec(stdout)?.[1]), 0)).toThrow('ESRCH');
   }
 
   test('a machine is prepared before its program runs, with a stand-in for QEMU', () => {
