@@ -388,6 +388,21 @@ describe('a hook that fails means that the program never runs, and leaves nothin
     expect(isRunning(Number(readFileSync(path('told'), 'utf8')))).toBe(true);
   });
 
+  test.for<[string, () => Command]>([
+    ['', () => new Command('true')],
+    [', of a daemon, which leaves no pidfile', () => daemon().pidFile(path('pid'))],
+  ])('is told where Node itself cannot be executed%s', async ([, command]) => {
+    const node = process.execPath;
+    process.execPath = '/nowhere/node';
+    const failed = rejection(LaunchError, command().preExecHook(() => 0).run()).finally(() => {
+      process.execPath = node;
+    });
+    const error = await failed;
+    expect([error.step, error.errno]).toEqual(['hook', 'ENOENT']);
+    expect(error.message).toMatch(/`: it could not run its pre-exec hook \(hook: ENOENT\)\.$/);
+    expect([existsSync(path('pid')), children()]).toEqual([false, []]);
+  });
+
   test.for<[string, (command: Command) => Command, string]>([
     ['the program is missing', () => new Command('/nowhere'), 'execve'],
     ['the directory is missing', (command) => command.workingDirectory('/nowhere'), 'chdir'],
