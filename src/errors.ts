@@ -125,11 +125,19 @@ export interface LaunchFailure {
   readonly cause?: unknown;
 }
 
+/** An error of another process. */
+interface Thrown {
+  readonly name: string;
+  readonly message: string;
+  readonly stack?: string;
+  readonly code?: string;
+}
+
 /** What became of a hook that did not let the program run. */
 export type HookFailure =
-  | { readonly what: 'threw'; readonly name: string; readonly message: string; readonly stack?: string; readonly code?: string }
+  | ({ readonly what: 'threw' } & Thrown)
   /** The module, or the source of the function, could not be read. */
-  | { readonly what: 'unloadable'; readonly module?: string; readonly name: string; readonly message: string; readonly stack?: string; readonly code?: string }
+  | ({ readonly what: 'unloadable'; readonly module?: string } & Thrown)
   | { readonly what: 'no-function'; readonly module?: string }
   | { readonly what: 'returned'; readonly value: string }
   | { readonly what: 'closed'; readonly fd: number }
@@ -333,7 +341,12 @@ function explainHook(hook: HookFailure): Explanation {
     case 'threw':
       return { what: `its pre-exec hook failed: ${thrownText(hook)}` };
     case 'unloadable':
-      return { what: hook.module === undefined ? `the source of its pre-exec hook cannot be read: ${thrownText(hook)}` : `the module of its pre-exec hook, '${hook.module}', cannot be loaded: ${thrownText(hook)}` };
+      return {
+        what:
+          hook.module === undefined
+            ? `the source of its pre-exec hook cannot be read: ${thrownText(hook)}`
+            : `the module of its pre-exec hook, '${hook.module}', cannot be loaded: ${thrownText(hook)}`,
+      };
     case 'no-function':
       return hook.module === undefined
         ? { what: 'the source of its pre-exec hook is no function', wayOut: 'Write `(opaque) => …`, or a function.' }
@@ -357,7 +370,7 @@ function explainHook(hook: HookFailure): Explanation {
 }
 
 /** What was thrown, with its kind where that tells more than `Error`. */
-function thrownText({ name, message }: { name: string; message: string }): string {
+function thrownText({ name, message }: Thrown): string {
   const text = message.replace(/\.$/, '');
   return name === 'Error' && text !== '' ? text : text === '' ? name : `${name}: ${text}`;
 }

@@ -105,8 +105,8 @@ async function load(spec: HookSpec): Promise<Hook> {
 
 /** Reads a function from its source. `import()` in it means files from the directory that the child is in. */
 function evaluate(source: string): unknown {
-  const script = new Script(`(${source}\n)`, { filename: 'pre-exec-hook', columnOffset: -1, importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER });
-  return script.runInThisContext();
+  const importModuleDynamically = constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+  return new Script(`(${source}\n)`, { filename: 'pre-exec-hook', columnOffset: -1, importModuleDynamically }).runInThisContext();
 }
 
 /** What this process does last: what it keeps is open to the helper, all else is closed, and the helper is executed. */

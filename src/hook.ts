@@ -24,7 +24,9 @@ export function sourceOf(hook: (...values: never[]) => unknown): { readonly sour
   const text = String(hook);
   if (/\{\s*\[native code\]\s*\}$/.test(text)) return { wrong: 'the function has no source (it is bound, or built in); wrap it in one of its own' };
   if (/^class\b/.test(text)) return { wrong: 'a class cannot be called; give a function' };
-  if (Object.prototype.toString.call(hook).includes('Generator')) return { wrong: 'a generator does nothing when it is called; give a function, or an async function' };
+  if (Object.prototype.toString.call(hook).includes('Generator')) {
+    return { wrong: 'a generator does nothing when it is called; give a function, or an async function' };
+  }
   if (isExpression(text)) return { source: text };
   // A method without the word `function`, `prepare(opaque) { … }`, is taken out of an object of its own.
   const method = `((object) => object[Reflect.ownKeys(object)[0]])({ ${text} })`;

@@ -12,10 +12,13 @@ import { type HandshakeEnds, operationsOf } from './operations.js';
 import type { HookWatch, LaunchResources, ProcessEnd } from './types.js';
 
 /** The program that runs a hook, beside this file's directory, or, for a library that runs from its source, in the build of it. */
-const runner = ['../hook-runner.js', '../../dist/hook-runner.js'].map((place) => fileURLToPath(new URL(place, import.meta.url))).find((path) => existsSync(path));
+const runner = ['../hook-runner.js', '../../dist/hook-runner.js']
+  .map((place) => fileURLToPath(new URL(place, import.meta.url)))
+  .find((path) => existsSync(path));
 
 /** Why no hook can be run here, if none can. */
-export const noRunner = runner === undefined ? "the file hook-runner.js is missing beside the library: a bundle leaves it out, and a checkout is built by `npm run build`" : undefined;
+export const noRunner =
+  runner === undefined ? 'the file hook-runner.js is missing beside the library: a bundle leaves it out, and a checkout is built by `npm run build`' : undefined;
 
 /** Variables of this process that would have another Node do what was only meant for this one. */
 const NOT_FOR_THE_RUNNER = [

@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, cpSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { runInThisContext } from 'node:vm';
 import { Command, ExitError, LaunchError, UsageError } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { loadNative } from '../../src/native/binding.js';
 import { children, eventually, isRunning, rejection, useDirectory, useProcesses } from '../contract/tools.js';
 import { bits, fieldsOf, needsProgram, needsRoot, inParent, NOBODY, outputOf, root, statusOf, useNativeEngine } from './tools.js';
 
@@ -388,6 +390,21 @@ describe('a hook that fails means that the program never runs, and leaves nothin
     expect(isRunning(Number(readFileSync(path('told'), 'utf8')))).toBe(true);
   });
 
+  test.for<[string, () => Command]>([
+    ['', () => new Command('true')],
+    [', of a daemon, which leaves no pidfile', () => daemon().pidFile(path('pid'))],
+  ])('is told where Node itself cannot be executed%s', async ([, command]) => {
+    const node = process.execPath;
+    process.execPath = '/nowhere/node';
+    const failed = rejection(LaunchError, command().preExecHook(() => 0).run()).finally(() => {
+      process.execPath = node;
+    });
+    const error = await failed;
+    expect([error.step, error.errno]).toEqual(['hook', 'ENOENT']);
+    expect(error.message).toMatch(/`: it could not run its pre-exec hook \(hook: ENOENT\)\.$/);
+    expect([existsSync(path('pid')), children()]).toEqual([false, []]);
+  });
+
   test.for<[string, (command: Command) => Command, string]>([
     ['the program is missing', () => new Command('/nowhere'), 'execve'],
     ['the directory is missing', (command) => command.workingDirectory('/nowhere'), 'chdir'],
@@ -738,6 +755,20 @@ test('no process of a launch with a hook is a plain fork, and ids change in the 
   expect(births.filter((line) => !line.includes('CLONE_VM|') || !line.includes('CLONE_VFORK|'))).toEqual([]);
   const programs = traces.map((lines) => lines.map((line) => /^execve\(".*?", \["([^"]+)"/.exec(line)?.[1] ?? /^(setresuid)/.exec(line)?.[1] ?? '').filter((name) => name !== ''));
   expect(programs).toContainEqual(['vircommand-hook', 'vircommand-helper', 'setresuid', '/bin/true']);
+});
+
+test('a daemon is signaled only while it holds the other end of its report: after that, its pid may be somebody else\'s', ({ skip }) => {
+  const native = loadNative();
+  if (typeof native === 'string') skip(native);
+  else {
+    const ends = Int32Array.of(-1, -1);
+    expect(native.binding.pipe(ends)).toBe(0);
+    const [report = -1, held = -1] = ends;
+    expect(native.binding.signalDaemon(process.pid, report, 0)).toBe(0);
+    closeSync(held);
+    expect(native.binding.signalDaemon(process.pid, report, 0)).toBe(-constants.errno.ESRCH);
+    closeSync(report);
+  }
 });
 
 test('a library without its runner, as a bundle has it, refuses hooks, and nothing else', async () => {
