@@ -1,7 +1,7 @@
 // What the demo needs and what is no part of its story: a server, its configuration, a free port, and looking at processes.
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
@@ -80,12 +80,15 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** Whether there is a process with that pid. */
-export function processExists(pid: number): boolean {
+/** Whether a process runs. One that has ended may still have its number, until its parent asks how: a daemon's parent is init. */
+export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    const stat = `/proc/${pid}/stat`;
+    return !existsSync(stat) || !/\) [ZX] /.test(readFileSync(stat, 'latin1'));
   } catch (error) {
+    // Between the two looks its parent may have asked.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }

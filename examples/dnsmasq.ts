@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { engineInfo, killPainfully, PidFile } from 'vircommand';
-import { address, dnsmasq, findDnsmasq, freePort, linesOf, name, processExists, responder } from './dnsmasq-parts.js';
+import { address, dnsmasq, findDnsmasq, freePort, isRunning, linesOf, name, responder } from './dnsmasq-parts.js';
 
 let directory: string | undefined;
 let pid: number | undefined;
@@ -55,7 +55,7 @@ async function story(): Promise<void> {
 
   step('Look at what is left.');
   await rm(directory, { recursive: true });
-  if (processExists(found) || existsSync(directory)) throw new Error('The process or its directory is still there.');
+  if (isRunning(found) || existsSync(directory)) throw new Error('The process still runs, or its directory is still there.');
   show(`No process ${found}. No directory ${directory}. Nothing else was made.`);
   pid = undefined;
 }
@@ -69,11 +69,11 @@ async function ask(port: number, log: string, server: number): Promise<string[]>
     try {
       return await resolver.resolve4(name);
     } catch (cause) {
-      if (processExists(server) && Date.now() < deadline) {
+      if (isRunning(server) && Date.now() < deadline) {
         await pause(50);
         continue;
       }
-      const state = processExists(server) ? 'does not answer' : 'has ended';
+      const state = isRunning(server) ? 'does not answer' : 'has ended';
       throw new Error(`The server ${state}. Its log: ${(await linesOf(log)).slice(-5).join('\n') || 'empty'}`, { cause });
     }
   }
