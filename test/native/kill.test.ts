@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { Command, killPainfully } from 'vircommand';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
@@ -80,6 +80,7 @@ describe('killPainfully', () => {
     const parent = spawn('sh', ['-c', `sleep ${FOREVER} & echo $!; exec sleep ${FOREVER}`], { stdio: ['ignore', 'pipe', 'ignore'] });
     started(parent.pid!);
     const pid = started(Number(String((await once(parent.stdout, 'data'))[0])));
+    await eventually('the shell has become the other program', () => readFileSync(`/proc/${parent.pid}/comm`, 'utf8') === 'sleep\n');
     waits.patienceMs = 20_000;
     await killPainfully(pid);
     expect(processStat(pid)?.state).toBe('Z');
