@@ -19,7 +19,7 @@ describe('the watcher', () => {
     return { pid, pidfd };
   }
 
-  const fds = (pidfd: number, report = -1): Int32Array => Int32Array.of(pidfd, report, -1, -1, -1, 0, 0, 0, 0);
+  const fds = (pidfd: number, report = -1): Int32Array => Int32Array.of(pidfd, report, -1, -1, -1, 0, 0, 0, 0, 0);
 
   /** A pipe in which a helper's report waits to be read: it failed, at step 5, with errno 13. */
   function report(binding: Binding): number {
