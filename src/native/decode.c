@@ -136,9 +136,14 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
   if (!inherits && !fill_vector(&reader, plan->envp, vectors + argc * sizeof(uint32_t), envc)) goto refuse;
 
   why = "an operation is unknown, or points outside the buffer";
+  uint32_t writes = 0;
   for (uint32_t i = 0; i < count; i++) {
     if (!is_operation(&reader, plan, &plan->operations[i], envc)) goto refuse;
+    writes += plan->operations[i].code == STEP_LISTEN_PID;
   }
+  /* Variables may overlap: what the first wrote could have taken the second's room, which was checked before. */
+  why = "it writes its pid more than once";
+  if (writes > 1) goto refuse;
   why = "it does not end by executing a program";
   if (plan->operations[count - 1].code != STEP_EXECVE) goto refuse;
   return plan;

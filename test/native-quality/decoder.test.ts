@@ -121,6 +121,14 @@ describe('the addon', () => {
     }
   });
 
+  test('executes nothing of a plan whose child would write twice, for the first could take the room of the second', ({ skip }) => {
+    if (native === undefined) skip(why);
+    const mark = join(path(), 'mark');
+    const write = { code: 'listen_pid', step: 1, a: 0 } as const;
+    const operations = [{ code: 'pidfile', step: 0, text: mark }, write, write, { code: 'execve', step: 2 }] as const;
+    expectRefusal(encode({ file: '/bin/true', argv: [Buffer.from('true')], envp: [Buffer.from(`LISTEN_PID=${'0'.repeat(20)}`)], operations }), mark);
+  });
+
   test('executes nothing of a plan that is not of this version', ({ skip }) => {
     if (native === undefined) skip(why);
     const mark = join(path(), 'mark');
