@@ -586,7 +586,8 @@ export class Command {
 
   /**
    * Keeps at most so many bytes of each captured stream. `truncate` (the default) keeps the head, `headAndTail` the first
-   * and the last half, `kill` keeps the head and stops the program, which is an {@link ExitError} then.
+   * and the last half, `kill` keeps the head and stops the program, which is an {@link ExitError} then. `kill` counts what
+   * nobody claimed of `run()` as well; where no output is captured at all, it is a mistake.
    *
    * @example
    * const { stdout, outputTruncated } = await new Command('seq', '100000').outputBuffer().outputLimit(1000, 'headAndTail').run();
