@@ -10,6 +10,9 @@ interface Clash {
 }
 
 const unread = 'run() gives nobody the other end of the pipe; use runAsync(), or a buffer';
+/** Whether what goes there passes through this process and is counted. */
+const isCounted = (to: CommandSpec['stderr']['to'], mode: LaunchMode): boolean => to === 'buffer' || (to === 'unclaimed' && mode === 'run');
+
 const unwatched = 'a daemon is not watched once it runs; leave the call out';
 
 /** In the order in which their mistakes are told. A rule writes its message only where it is broken: each launch asks them all. */
@@ -70,6 +73,11 @@ const clashes: readonly Clash[] = [
   { when: ({ stdin }, mode) => mode === 'run' && stdin.from === 'pipe', call: 'inputPipe()', problem: unread },
   { when: ({ stdout }, mode) => mode === 'run' && stdout.to === 'pipe', call: 'outputPipe()', problem: unread },
   { when: ({ stderr }, mode) => mode === 'run' && stderr.to === 'pipe', call: 'errorPipe()', problem: unread },
+  {
+    when: ({ outputLimit, stdout, stderr }, mode) => outputLimit?.policy === 'kill' && (mode === 'run' || mode === 'async') && ![stdout, stderr].some(({ to }) => isCounted(to, mode)),
+    call: ({ outputLimit }) => `outputLimit(${String(outputLimit?.bytes)}, 'kill')`,
+    problem: 'none of the output is captured, so none would be counted; say outputBuffer() or errorBuffer() too',
+  },
   {
     when: ({ handshake }, mode) => mode === 'run' && handshake === true,
     call: 'requireHandshake()',

@@ -400,7 +400,11 @@ export class Command {
    */
   passFd(fd: number, options?: PassOptions): this {
     const { as = fd, closeInParent = false } = options ?? {};
-    return this.#say('passFd', [fd, { as, closeInParent }], (draft, call) => draft.pass(fd, { as, closeInParent }, call));
+    const given: unknown = options ?? {};
+    return this.#say('passFd', [fd, typeof given === 'object' ? { ...given, as, closeInParent } : given], (draft, call) => {
+      if (!draft.hasOptions(options, ['as', 'closeInParent'], call)) return;
+      if (draft.switch(closeInParent, 'closeInParent', call) !== undefined) draft.pass(fd, { as, closeInParent }, call);
+    });
   }
 
   /**
@@ -512,12 +516,12 @@ export class Command {
    * new Command('dnsmasq').outputFile('/var/log/dnsmasq.log', { append: true }).errorToOutput();
    */
   outputFile(path: string | URL, options?: FileOptions): this {
-    return this.#say('outputFile', [path], (draft, call) => draft.outputFile('stdout', path, options?.append === true, call));
+    return this.#say('outputFile', options === undefined ? [path] : [path, options], (draft, call) => draft.outputFile('stdout', path, options, call));
   }
 
   /** Opens a file as the program's standard error. The same file as standard output's is opened once, and both share it. */
   errorFile(path: string | URL, options?: FileOptions): this {
-    return this.#say('errorFile', [path], (draft, call) => draft.outputFile('stderr', path, options?.append === true, call));
+    return this.#say('errorFile', options === undefined ? [path] : [path, options], (draft, call) => draft.outputFile('stderr', path, options, call));
   }
 
   /** Gives the program this process's own standard input, output and error. */
@@ -586,7 +590,8 @@ export class Command {
 
   /**
    * Keeps at most so many bytes of each captured stream. `truncate` (the default) keeps the head, `headAndTail` the first
-   * and the last half, `kill` keeps the head and stops the program, which is an {@link ExitError} then.
+   * and the last half, `kill` keeps the head and stops the program, which is an {@link ExitError} then. `kill` counts what
+   * nobody claimed of `run()` as well; where no output is captured at all, it is a mistake.
    *
    * @example
    * const { stdout, outputTruncated } = await new Command('seq', '100000').outputBuffer().outputLimit(1000, 'headAndTail').run();
@@ -1157,7 +1162,9 @@ export class Command {
 
   #capture(stream: 'stdout' | 'stderr', method: string, target: OutputBuffer | CaptureOptions | undefined): this {
     return this.#say(method, target === undefined ? [] : [target], (draft, call) => {
-      const encoding = draft.encoding(target instanceof OutputBuffer ? undefined : target?.encoding, call);
+      const options = target instanceof OutputBuffer ? undefined : target;
+      if (!draft.hasOptions(options, ['encoding'], call, 'an OutputBuffer, or ')) return;
+      const encoding = draft.encoding(options?.encoding, call);
       if (encoding !== undefined) draft.set(stream, { to: 'buffer', encoding }, call);
     });
   }

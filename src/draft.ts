@@ -152,9 +152,30 @@ export class Draft {
     if (open !== undefined) this.set(stream, { to: 'fd', fd: open }, call);
   }
 
-  outputFile(stream: 'stdout' | 'stderr', path: unknown, append: boolean, call: Call): void {
+  /** Whether something can be read as options: a plain object, with these names and no others. */
+  hasOptions(value: unknown, names: readonly string[], call: Call, instead = ''): boolean {
+    if (value === undefined) return true;
+    if (!isPlainObject(value)) {
+      this.mistake(call, `these are no options; give ${instead}{ ${names.join(', ')} }`);
+      return false;
+    }
+    const unknown = Object.keys(value).find((name) => !names.includes(name));
+    if (unknown !== undefined) this.mistake(call, `there is no option ${inspect(unknown)}; the options are { ${names.join(', ')} }`);
+    return unknown === undefined;
+  }
+
+  /** An option that is set or not. */
+  switch(value: unknown, name: string, call: Call): boolean | undefined {
+    if (value === undefined || typeof value === 'boolean') return value === true;
+    this.mistake(call, `${name} is true or false`);
+    return undefined;
+  }
+
+  outputFile(stream: 'stdout' | 'stderr', path: unknown, options: unknown, call: Call): void {
     const text = this.path(path, call);
-    if (text !== undefined) this.set(stream, { to: 'file', path: text, ...(append ? { append: true } : {}) }, call);
+    if (!this.hasOptions(options, ['append'], call)) return;
+    const append = this.switch((options as { append?: unknown } | undefined)?.append, 'append', call);
+    if (text !== undefined && append !== undefined) this.set(stream, { to: 'file', path: text, ...(append ? { append: true } : {}) }, call);
   }
 
   limit(resource: LimitResource, soft: unknown, hard: unknown, call: Call): void {
@@ -235,4 +256,11 @@ function callSite(): string | undefined {
   // Frames without a file are built-in functions that called us back.
   const outside = frames.find((frame) => /:\d+:\d+\)?$/.test(frame) && !ownFiles.some((file) => frame.includes(file)));
   return outside === undefined ? undefined : /\(?([^\s()]+:\d+:\d+)\)?$/.exec(outside)?.[1];
+}
+
+/** Of any realm: a Map, a stream or an OutputBuffer of another copy of this library has more above it. */
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const above: unknown = Object.getPrototypeOf(value);
+  return above === null || Object.getPrototypeOf(above) === null;
 }

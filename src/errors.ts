@@ -171,7 +171,7 @@ export class LaunchError extends CommandError {
    * `'aborted'` where the signal of `abortSignal()` was aborted before the start or while the hook ran, `'timeout'` where the hook
    * took longer than `timeout()` allows, as on {@link ExitError}; else absent.
    */
-  readonly reason?: 'aborted' | 'timeout';
+  declare readonly reason?: 'aborted' | 'timeout';
 
   constructor(subject: Subject, failure: LaunchFailure) {
     super(`${cannotStart(subject)}: ${launchSentence(failure)}`, subject, causeOf(failure));

@@ -6,6 +6,8 @@ import type { OutputEncoding, OutputLimitPolicy } from './spec.js';
 export interface CaptureLimit {
   readonly bytes: number;
   readonly policy: OutputLimitPolicy;
+  /** How much a program may write before it is stopped, where that is not what is kept. */
+  readonly stopAbove?: number;
 }
 
 /** How much of the output a message looks at. */
@@ -20,6 +22,7 @@ export class Capture {
   readonly #limit: CaptureLimit | undefined;
   readonly #headBytes: number;
   readonly #tailBytes: number;
+  readonly #stopAbove: number;
   readonly #head: Uint8Array[] = [];
   readonly #tail: Uint8Array[] = [];
   #headLength = 0;
@@ -32,6 +35,7 @@ export class Capture {
     this.#limit = limit;
     this.#tailBytes = limit?.policy === 'headAndTail' ? Math.floor(limit.bytes / 2) : 0;
     this.#headBytes = (limit?.bytes ?? Infinity) - this.#tailBytes;
+    this.#stopAbove = limit?.stopAbove ?? (limit?.policy === 'kill' ? limit.bytes : Infinity);
   }
 
   /** Whether somebody looks at the output while it comes: a limit, or an {@link OutputBuffer}. Else it may come all at once. */
@@ -113,7 +117,7 @@ export class Capture {
   }
 
   #checkOverrun(): void {
-    if (this.#limit?.policy !== 'kill' || this.#totalBytes <= this.#limit.bytes) return;
+    if (this.#totalBytes <= this.#stopAbove) return;
     const callback = this.#onOverrun;
     this.#onOverrun = undefined;
     callback?.();

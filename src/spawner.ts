@@ -174,11 +174,16 @@ function failed(error: unknown, spec: CommandSpec, engine: Engine): unknown {
   return error;
 }
 
+/** What nobody claimed is kept in small, but a program that writes too much is stopped all the same. */
+function logLimit({ outputLimit }: CommandSpec): CaptureLimit {
+  return outputLimit?.policy === 'kill' ? { ...LOG_LIMIT, stopAbove: outputLimit.bytes } : LOG_LIMIT;
+}
+
 function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachments): ReadonlyMap<1 | 2, Capture> {
   const captures = new Map<1 | 2, Capture>();
   for (const { childFd, source } of plan.descriptors) {
     if (source.kind !== 'pipe' || source.for === 'caller' || (childFd !== 1 && childFd !== 2)) continue;
-    const capture = new Capture(source.for === 'log' ? LOG_LIMIT : plan.spec.outputLimit);
+    const capture = new Capture(source.for === 'log' ? logLimit(plan.spec) : plan.spec.outputLimit);
     captures.set(childFd, capture);
     const buffer = childFd === 1 ? stdoutBuffer : stderrBuffer;
     if (buffer !== undefined) connectBuffer(buffer, capture);

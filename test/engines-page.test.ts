@@ -219,3 +219,9 @@ describe('the table in README.md', () => {
     expect(methods.filter((method) => !named.includes(`.${method}`))).toEqual([]);
   });
 });
+
+test('supplementary groups that were asked for are refused as groups()', async () => {
+  const error = await new Command('true').uid(1).gid(1).groups([7]).run().catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(UnsupportedError);
+  expect(error).toMatchObject({ feature: 'groups' });
+});

@@ -80,7 +80,7 @@ function refusal(plan: LaunchPlan): Refusal | undefined {
       return { feature: 'workingDirectory', why: 'child_process enters the directory before it takes the uid, so that rights are not checked for the user that the program runs as' };
     }
     if (step.step === 'setgroups' && step.groups.some((group) => group !== plan.spec.gid && group !== idOf(plan, 'setgid'))) {
-      return { feature: step.by, why: 'child_process always drops all supplementary groups; say groups([]) to have it so' };
+      return { feature: plan.spec.groups === undefined ? step.by : 'groups', why: 'child_process always drops all supplementary groups; say groups([]) to have it so' };
     }
     if (step.step === 'setgroups' && idOf(plan, 'setuid') === undefined && idOf(plan, 'setgid') === undefined) {
       return { feature: step.by, why: 'child_process changes groups only together with uid and gid' };

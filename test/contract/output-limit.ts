@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { Command, ExitError, OutputBuffer } from 'vircommand';
+import { Command, ExitError, OutputBuffer, UsageError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { exists, processStat, rejection, sh, useDirectory } from './tools.js';
 
@@ -47,6 +47,19 @@ export function outputLimitContract(): void {
       expect(error).toMatchObject({ reason: 'output-limit', result: { signal: 'SIGTERM', [stream]: '1234567890', outputTruncated: true } });
       expect(error.result.outputBytes[stream]).toBe(11);
       expect(error.message).toContain(`wrote more than 10 bytes to ${stream}. It was ended by SIGTERM.`);
+    });
+
+    test.for(['stdout', 'stderr'] as const)('kill ends a program that writes for ever what nobody claimed: %s', async (stream) => {
+      const error = await rejection(ExitError, sh(`yes ${stream === 'stderr' ? '>&2' : ''}`).outputLimit(100_000, 'kill').timeout(20_000).run());
+      expect(error).toMatchObject({ reason: 'output-limit', result: { stdout: undefined, stderr: undefined } });
+      expect(error.message).toContain(`wrote more than 100000 bytes to ${stream}.`);
+    });
+
+    test('kill is a mistake where no output is captured', async () => {
+      const problem = { call: "outputLimit(5, 'kill')", problem: 'none of the output is captured, so none would be counted; say outputBuffer() or errorBuffer() too' };
+      const toFile = sh('exit').outputFile(path('file')).errorToOutput().outputLimit(5, 'kill');
+      expect((await rejection(UsageError, toFile.run())).mistakes).toMatchObject([problem]);
+      expect((await rejection(UsageError, sh('exit').outputPipe().outputLimit(5, 'kill').runAsync())).mistakes).toMatchObject([problem]);
     });
 
     test('kill ends a program that would write for ever', async () => {

@@ -9,6 +9,11 @@ const spec = (...argv: string[]): CommandSpec => ({ version: 1, argv, stdin: { f
 const subject = subjectOf(spec('/bin/prog', 'a b'));
 const START = "Cannot start `/bin/prog 'a b'`: ";
 
+test('a LaunchError has a reason only where somebody ended the launch', () => {
+  expect('reason' in new LaunchError(subject, { step: 'chdir', errno: 'ENOENT', path: '/srv' })).toBe(false);
+  expect(new LaunchError(subject, { step: 'abort', cause: 'no more' }).reason).toBe('aborted');
+});
+
 describe('LaunchError tells the step that failed, its errno and the way out:', () => {
   const rows: readonly (readonly [LaunchFailure, string])[] = [
     [{ step: 'abort', cause: new Error('the user left.') }, 'its signal was aborted before the start: the user left.'],
