@@ -238,7 +238,9 @@ static void take_report(struct process *process, int is_last) {
   ssize_t size;
   while ((size = read(source->fd, &report, sizeof report)) == sizeof report && !report.failed) process->announced_exec = 1;
   if (size < 0 && (errno == EAGAIN || errno == EINTR) && !is_last) return;
-  if (size != sizeof report) report = (struct report){.failed = is_daemon && process->announces_exec && !process->announced_exec, .step = -1};
+  if (size != sizeof report) {
+    report = (struct report){.failed = is_daemon && process->announces_exec && !process->announced_exec, .step = process->announced_exec ? 0 : -1};
+  }
   close_source(source);
   if (is_daemon) {
     process->has_ended = 1; /* A daemon: its report is all that there was to wait for. */
