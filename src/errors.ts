@@ -116,6 +116,8 @@ export interface LaunchFailure {
   readonly isDirectory?: boolean;
   /** What a failed step was to do, in words: `set the umask to 022`. */
   readonly wanted?: string;
+  /** The `timeout()` that was over before it could be done. */
+  readonly limitMs?: number | undefined;
   /** How many bytes the arguments and variables take. */
   readonly bytes?: number;
   /** No step failed: the child was ended before it came to its exec. */
@@ -168,8 +170,8 @@ export class LaunchError extends CommandError {
   /** The files that were tried for a bare name, in the order of PATH. */
   readonly tried: readonly string[];
   /**
-   * `'aborted'` where the signal of `abortSignal()` was aborted before the start or while the hook ran, `'timeout'` where the hook
-   * took longer than `timeout()` allows, as on {@link ExitError}; else absent.
+   * `'aborted'` where the signal of `abortSignal()` was aborted before the start or while the hook ran, `'timeout'` where the hook,
+   * or to open a file, took longer than `timeout()` allows, as on {@link ExitError}; else absent.
    */
   declare readonly reason?: 'aborted' | 'timeout';
 
@@ -181,6 +183,7 @@ export class LaunchError extends CommandError {
     this.path = failure.path;
     this.tried = failure.tried ?? [];
     if (failure.step === 'abort') this.reason = 'aborted';
+    if (failure.limitMs !== undefined) this.reason = 'timeout';
     if (failure.hook?.what === 'aborted' || failure.hook?.what === 'timeout') this.reason = failure.hook.what;
   }
 }
@@ -278,7 +281,8 @@ function explainDirectory({ errno }: LaunchFailure, path: string): Explanation {
   }
 }
 
-function explainOpen({ errno, wanted = 'be opened' }: LaunchFailure, path: string): Explanation {
+function explainOpen({ errno, wanted = 'be opened', limitMs }: LaunchFailure, path: string): Explanation {
+  if (limitMs !== undefined) return { what: `${path} could not ${wanted} within ${limitMs} ms` };
   switch (errno) {
     case 'ENOENT':
       return { what: `${path} cannot ${wanted}: it, or the directory it would stand in, does not exist` };

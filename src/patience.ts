@@ -36,7 +36,8 @@ export async function launchPatiently(engine: Engine, plan: LaunchPlan, resource
     // Its program had just begun.
     if (isOwned) await process.ended;
   } catch (error) {
-    if (state.whyEnded === undefined || !(error instanceof LaunchError)) {
+    // Without a child it was not the hook that took so long.
+    if (state.whyEnded === undefined || state.child === undefined || !(error instanceof LaunchError)) {
       if (state.child !== undefined) disown(state.child);
       throw error;
     }

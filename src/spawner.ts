@@ -152,6 +152,7 @@ function prepare(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, 
     captures,
     waitForOutputEnd: spec.waitForOutputEnd === true,
     opaque: attachments.opaque,
+    abortSignal,
   };
   return { plan, resources, spec, subject, captures, startedAt: performance.now(), abortSignal };
 }

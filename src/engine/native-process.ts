@@ -76,6 +76,8 @@ function streamOf(callers: Readonly<Triple>, childFd: 0 | 1 | 2): Socket | null 
 interface Listener {
   /** The helper's report: the failure, or that the program was executed. */
   readonly onReport: (failure: CommandError | undefined) => void;
+  /** Before that: the child has said that the exec comes next. */
+  readonly onAnnounced?: () => void;
   readonly onEnd: (end: ProcessEnd) => void;
 }
 
@@ -115,6 +117,7 @@ class Watch {
           const [failed = 0, step = 0, errno = 0, detail = 0] = values as number[];
           const found = failed === 0 ? undefined : failure(plan, { step, errno, detail });
           this.#daemonReport = -1;
+          if (failed === 0 && step >= 0) listener.onAnnounced?.();
           if (hook === undefined) listener.onReport(found);
           // What a hook has left behind may hold the output of a program that never ran.
           else if (!hook.onReport(found, step < 0 && errno === 0, listener.onReport)) this.stopReading();
@@ -209,7 +212,10 @@ export class NativeProcess implements EngineProcess {
       if (error !== undefined && failedAfterPidFile(plan, error)) void removePidFile().then(tell);
       else tell();
     };
-    this.#watch = new Watch(binding, started, plan, resources, { waits: false, onReport, onEnd });
+    const onAnnounced = (): void => {
+      if (this.handshake !== undefined) this.handshake.wasPassed = true;
+    };
+    this.#watch = new Watch(binding, started, plan, resources, { waits: false, onReport, onAnnounced, onEnd });
     this.stdin = streamOf(started.callers, 0);
     this.stdout = streamOf(started.callers, 1);
     this.stderr = streamOf(started.callers, 2);
@@ -257,6 +263,8 @@ function failedAfterPidFile({ mode, steps }: LaunchPlan, error: CommandError): b
 /** Two pipes and two bytes: the helper says that all is ready, and waits for our word. */
 class NativeHandshake implements Handshake {
   failure: CommandError | undefined;
+  /** Whether the child came to its exec. */
+  wasPassed = false;
   readonly #ready: Promise<void>;
   readonly #go: Socket;
   readonly #reported: Promise<CommandError | undefined>;
@@ -307,6 +315,8 @@ class NativeHandshake implements Handshake {
     this.#go.end('1');
     const error = await this.#reported;
     if (error !== undefined) throw error;
+    // A child that was ended while it waited reports nothing.
+    if (!this.wasPassed) throw new LaunchError(this.#subject, { step: 'execve', wasEnded: true });
   }
 
   async abort(): Promise<void> {

@@ -105,7 +105,7 @@ export class NativeEngine implements Engine {
   }
 
   async #launchWithFiles(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
-    const files = await openFiles(plan);
+    const files = await openFiles(plan, resources.abortSignal);
     try {
       return await this.#launch(plan, new Map(Array.from(files, ([childFd, { fd }]) => [childFd, fd])), resources);
     } finally {

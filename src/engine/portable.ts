@@ -98,7 +98,7 @@ function refusal(plan: LaunchPlan): Refusal | undefined {
 async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
   // libuv executes with execvp, which would hand a file that is no program to a shell.
   if (isForeignFormat(plan.file)) throw new LaunchError(plan.subject, { step: 'execve', errno: 'ENOEXEC', path: plan.file });
-  const files = await openFiles(plan);
+  const files = await openFiles(plan, resources.abortSignal);
   let pair: SocketPair | undefined;
   try {
     pair = sharesPipe(plan) ? await pairFor(plan) : undefined;

@@ -23,6 +23,8 @@ export interface LaunchResources {
   readonly waitForOutputEnd: boolean;
   /** What the hook is given, serialized. */
   readonly opaque: Uint8Array | undefined;
+  /** What calls the launch off while its files are being opened; later, that is for who watches the child. */
+  readonly abortSignal?: AbortSignal | undefined;
   /** Is told of the child of a plan with a hook as soon as there is one: long before its program runs, if the hook takes its time. */
   readonly onStart?: (process: EngineProcess) => void;
 }

@@ -238,7 +238,9 @@ static void take_report(struct process *process, int is_last) {
   ssize_t size;
   while ((size = read(source->fd, &report, sizeof report)) == sizeof report && !report.failed) process->announced_exec = 1;
   if (size < 0 && (errno == EAGAIN || errno == EINTR) && !is_last) return;
-  if (size != sizeof report) report = (struct report){.failed = is_daemon && process->announces_exec && !process->announced_exec, .step = -1};
+  if (size != sizeof report) {
+    report = (struct report){.failed = is_daemon && process->announces_exec && !process->announced_exec, .step = process->announced_exec ? 0 : -1};
+  }
   close_source(source);
   if (is_daemon) {
     process->has_ended = 1; /* A daemon: its report is all that there was to wait for. */
@@ -381,9 +383,13 @@ void watcher_close(struct watcher *watcher, void (*callback)(void *context), voi
       (void)epoll_ctl(watcher->epoll_fd, EPOLL_CTL_DEL, pidfd, NULL);
       exit->fd = -1;
       launch_adopt(pidfd);
+    } else if (pidfd >= 0 && syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0 && errno == EPERM) {
+      /* It has taken other ids and is out of reach: who waited for it here would wait for as long as it likes. */
+      (void)epoll_ctl(watcher->epoll_fd, EPOLL_CTL_DEL, pidfd, NULL);
+      exit->fd = -1;
+      launch_adopt(pidfd);
     } else if (pidfd >= 0) {
-      siginfo_t info;
-      (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); /* It may just have ended, which is as good. */
+      siginfo_t info; /* It is dead, or was already. */
       while (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 && errno == EINTR) {
       }
     }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
-import { Command } from 'vircommand';
+import { type Child, Command } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { end, eventually, processStat, sh, useDirectory } from '../contract/tools.js';
 import { inParent, lanes, needsProgram, needsRoot, readProc, useNativeEngine } from './tools.js';
@@ -9,6 +9,19 @@ useNativeEngine();
 const path = useDirectory();
 
 const MIB = 1024 * 1024;
+
+describe('handshakes', () => {
+  test.each([
+    ['by somebody else', (child: Child) => void process.kill(child.pid, 'SIGKILL')],
+    ['by abort()', (child: Child) => child.abort()],
+  ])('a program that was ended %s before the word cannot be let go', async (_who, endIt) => {
+    const child = await new Command('true').requireHandshake().runAsync();
+    await child.handshakeWait();
+    await endIt(child);
+    await child.wait({ check: false }).catch(() => undefined);
+    await expect(child.handshakeNotify()).rejects.toMatchObject({ code: 'ERR_COMMAND_LAUNCH', step: 'execve' });
+  });
+});
 
 describe('signals', () => {
   test('a program that has ended is signaled no more, and nor is the process that has its pid then', async ({ skip }) => {

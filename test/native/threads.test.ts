@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { Command } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { end, eventually, exists, isRunning } from '../contract/tools.js';
-import { inParent, parentWords, root, useNativeEngine, type Library } from './tools.js';
+import { inParent, needsRoot, parentWords, root, useNativeEngine, type Library } from './tools.js';
 
 useNativeEngine();
 
@@ -40,6 +41,30 @@ describe('worker threads', () => {
     );
     const told = await inParent(inThreads, { scripts, from: library });
     expect(told).toEqual(scripts.map((_, thread) => [Array.from({ length: 25 }, (_run, run) => `${thread}-${run} 3`)]));
+  });
+
+  test('one ends although its child has taken ids that cannot be signaled from here', async ({ skip }) => {
+    needsRoot(skip);
+    const script = `
+      const { Worker } = require('node:worker_threads');
+      const { readFileSync } = require('node:fs');
+      const code = \`import(${JSON.stringify(library)}).then(async ({ Command }) => {
+        const { pid } = await new Command('sleep', '20').uid(65533).gid(65533).groups([]).runAsync();
+        require('node:worker_threads').parentPort.postMessage(pid);
+      });\`;
+      const worker = new Worker(code, { eval: true });
+      worker.on('message', async (pid) => {
+        await worker.terminate();
+        console.log(pid, / [RS] /.test(readFileSync('/proc/' + pid + '/stat', 'utf8')));
+        process.exit();
+      });`;
+    // Root without CAP_KILL may end nobody but root's own.
+    const command = new Command(process.execPath, '-e', script).outputBuffer().clearCaps();
+    for (const name of ['CAP_SETUID', 'CAP_SETGID', 'CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH'] as const) command.allowCap(name);
+    const { stdout } = await command.run();
+    const [pid, lives] = stdout.trim().split(' ');
+    onTestFinished(() => end(Number(pid)));
+    expect(lives).toBe('true');
   });
 
   // Another thread's child holds every descriptor of the process until it executes its program, the helpers' reports included.
