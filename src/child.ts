@@ -108,7 +108,7 @@ export class Child {
   /**
    * Lets the program outlive this object and this process, and gives its pid.
    *
-   * Timeout and abort signal no longer reach it; the event loop no longer waits for it. End it later with
+   * Timeout, abort signal and output limit no longer reach it; the event loop no longer waits for it. End it later with
    * `pidAbort(pid)`, or wait for it with `pidWait(pid)`. Answers to the pid that `virCommandRunAsync` hands out.
    *
    * @example
@@ -181,6 +181,7 @@ export class Child {
   #watchLimit(limit: number, captures: Launched['captures']): void {
     for (const [fd, capture] of captures) {
       capture.whenOverrun(() => {
+        if (this.#isReleased) return;
         void this.#stop({ reason: 'output-limit', stream: fd === 1 ? 'stdout' : 'stderr', limit });
       });
     }

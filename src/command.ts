@@ -851,7 +851,8 @@ export class Command {
 
   /**
    * Stops the program if it runs longer, by {@link Command.stopSequence}. The promise rejects with an {@link ExitError} of the
-   * reason `timeout`, once the program is dead.
+   * reason `timeout`, once the program is dead. A launch that by then has not come to its program, since a hook or the opening
+   * of a file takes so long, is a {@link LaunchError} of that reason. `runSync()` obeys it from the program's start on.
    *
    * @example
    * await new Command('sleep', '0.1').timeout(5000).run();

@@ -27,6 +27,9 @@ const PLAIN_FILE = { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NO
 const RELEASE_LOOKS = 1000;
 const RELEASE_LOOK_MS = 1;
 
+/** Descriptors that `exec()` needs beside those it places: of its directory, of /proc, of a circle that is opened. */
+const SPARE_FDS = 4;
+
 /** What a launch needs that nobody feeds or listens to. */
 const noResources: LaunchResources = { input: undefined, captures: new Map(), waitForOutputEnd: false, opaque: undefined };
 
@@ -126,6 +129,7 @@ export class NativeEngine implements Engine {
     const files = openFilesSync(plan);
     try {
       this.#rehearse(plan, files);
+      this.#assertRoom(plan);
       onReady();
       throw this.#become(plan, files);
     } finally {
@@ -149,6 +153,19 @@ export class NativeEngine implements Engine {
     } catch (error) {
       // Where nobody may be traced, all has been rehearsed but the exec.
       if (!(error instanceof LaunchError && error.step === 'ptrace')) throw error;
+    }
+  }
+
+  /** To be able to go back takes a copy of what is replaced. Where there is no room for that, nothing must have ended for it. */
+  #assertRoom(plan: LaunchPlan): void {
+    const room: number[] = [];
+    try {
+      while (room.length < plan.descriptors.length + SPARE_FDS) room.push(openSync('/dev/null', 'r'));
+    } catch (cause) {
+      const { code = 'EIO' } = cause as NodeJS.ErrnoException;
+      throw new LaunchError(plan.subject, { step: 'dup2', errno: code, cause });
+    } finally {
+      this.#binding.closeAll(Int32Array.from(room));
     }
   }
 

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/prctl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -35,7 +36,10 @@ struct before {
   uint64_t limits[LIMITS][2];
   long priority;
   mode_t umask;
-  int directory;
+  int death_signal;
+  char oom_score[8]; /* as the kernel prints it */
+  ssize_t oom_score_size;
+  int directory; /* above all numbers that the steps use */
   struct place *places;
   size_t place_count;
   int *flags;    /* of the open descriptors */
@@ -128,8 +132,28 @@ static void put_back_modes(struct descriptors open, struct descriptors blocking,
   }
 }
 
-static void note_attributes(struct before *before) {
-  before->directory = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC); /* -1 where it was removed: then nothing leads back to it. */
+static const char oom_score_file[] = "/proc/self/oom_score_adj";
+
+static void note_oom_score(struct before *before) {
+  const int fd = open(oom_score_file, O_RDONLY | O_CLOEXEC);
+  before->oom_score_size = fd < 0 ? -1 : read(fd, before->oom_score, sizeof before->oom_score);
+  if (fd >= 0) close(fd);
+}
+
+static void put_back_oom_score(const struct before *before) {
+  const int fd = before->oom_score_size <= 0 ? -1 : open(oom_score_file, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)!write(fd, before->oom_score, (size_t)before->oom_score_size); /* It was the same a moment ago. */
+  close(fd);
+}
+
+static void note_attributes(const struct plan *plan, struct before *before) {
+  const int directory = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  /* -1 where it was removed: then nothing leads back to it. */
+  before->directory = directory < 0 ? -1 : fcntl(directory, F_DUPFD_CLOEXEC, highest_target(plan) + 1);
+  if (directory >= 0) close(directory);
+  note_oom_score(before);
+  (void)SYS5(SYS_prctl, PR_GET_PDEATHSIG, &before->death_signal, 0, 0, 0); /* Fails only for a bad address. */
   before->umask = umask(0);
   (void)umask(before->umask);
   before->priority = SYS2(SYS_getpriority, PRIO_PROCESS, 0);
@@ -150,6 +174,8 @@ static void put_back_attributes(const struct before *before) {
     close(before->directory);
   }
   (void)umask(before->umask);
+  put_back_oom_score(before);
+  (void)SYS5(SYS_prctl, PR_SET_PDEATHSIG, before->death_signal, 0, 0, 0); /* It was good before. */
   /* The kernel gives 20 less the value. It was this thread's own, so nothing but a lost privilege can refuse it. */
   (void)SYS3(SYS_setpriority, PRIO_PROCESS, 0, 20 - before->priority);
   for (unsigned limit = 0; limit < LIMITS; limit++) put_back_limit(limit, before->limits[limit]);
@@ -162,7 +188,7 @@ void replace_process(const struct plan *plan, struct descriptors open, struct de
     forget_places(&before);
     goto end;
   }
-  note_attributes(&before);
+  note_attributes(plan, &before);
   note_signals(&before);
 
   child_run(plan, 0, ret_report);

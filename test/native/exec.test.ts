@@ -151,6 +151,7 @@ describe('exec() that fails', () => {
     const look = () => ({
       status: read('/proc/thread-self/status', 'utf8').split('\n').filter((line) => FIELDS.test(line)),
       limits: read('/proc/self/limits', 'utf8'),
+      oomScore: read('/proc/self/oom_score_adj', 'utf8'),
       nice: read('/proc/self/stat', 'latin1').replace(/^.*\) /s, '').split(' ')[16],
       cwd: process.cwd(),
       mode: statSync('/proc/self/environ').uid,
@@ -169,7 +170,7 @@ describe('exec() that fails', () => {
     // To raise a hard limit again takes a privilege that even root may lack; it stays.
     const hard = Number(/^Max open files +\d+ +(\d+)/m.exec(read('/proc/self/limits', 'utf8'))?.[1]);
     const full = (program: string) => {
-      const command = new Program(program).umask(0).nice(3).limit('nofile', 64, hard).listenFds(fd).workingDirectory('/').errorFd(1);
+      const command = new Program(program).umask(0).nice(3).oomScoreAdjust(900).limit('nofile', 64, hard).listenFds(fd).workingDirectory('/').errorFd(1);
       for (const number of numbers) if (number > 3) command.passFd(fd, { as: number });
       return command;
     };
