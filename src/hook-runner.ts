@@ -57,8 +57,7 @@ function giveUp(error: unknown): never {
 async function run(): Promise<never> {
   const letter = readLetter(letterFd);
   const binding = createRequire(import.meta.url)(letter.addon) as Binding;
-  const flags = new Int32Array(3);
-  binding.shelter(flags);
+  binding.shelter();
 
   const kept = new Set(letter.keep);
   const child: HookChild = {
@@ -80,7 +79,7 @@ async function run(): Promise<never> {
   hasAnswered = true;
   answer(letterFd, 'done');
   try {
-    return binding.become(plan, flags, reportFd);
+    return binding.become(plan, Int32Array.from(letter.streamFlags), reportFd);
   } catch (error) {
     hasAnswered = false;
     throw error;

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { closeSync, existsSync } from 'node:fs';
+import { closeSync, existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { errnoName } from '../errno.js';
 import { type CommandError, type HookFailure, LaunchError } from '../errors.js';
@@ -67,7 +67,7 @@ export function hookLane(plan: LaunchPlan, { opaque }: LaunchResources, tools: L
   };
   const rest = encodeRest(plan, { at, pidFile, pidFileAt, report: reportAt, handshake: { ready: readyAt, go: goAt } });
   const keep = [...tools.moves.map(({ to }) => to), ...(pidFile < 0 ? [] : [pidFileAt]), ...(shakesHands ? [readyAt, goAt] : [])];
-  const letter = memoryFile(sealed({ hook: hook.hook, opaque, addon, helper, rest, step: at, keep }));
+  const letter = memoryFile(sealed({ hook: hook.hook, opaque, addon, helper, rest, step: at, streamFlags: streamFlags(tools.moves), keep }));
 
   const node = {
     file: process.execPath,
@@ -103,6 +103,19 @@ export function hookLane(plan: LaunchPlan, { opaque }: LaunchResources, tools: L
     operations: [...first.operations, { code: 'execve', step: LANE_STEP }],
   });
   return { ...lane, program, size: program.length, file: helper, theirs: [reportEnd, readyEnd, goEnd, planFd] };
+}
+
+/** The flags of the open files that the child will have at 0, 1 and 2, as this process has them now. */
+function streamFlags(moves: readonly Move[]): number[] {
+  return [0, 1, 2].map((fd) => {
+    try {
+      const info = readFileSync(`/proc/self/fdinfo/${moves.find(({ to }) => to === fd)?.from}`, 'latin1');
+      return Number.parseInt(/^flags:\s*(\d+)$/m.exec(info)?.[1] ?? '-1', 8);
+    } catch {
+      // There is no /proc: then Node's choice stays.
+      return -1;
+    }
+  });
 }
 
 interface RestNumbers {

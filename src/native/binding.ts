@@ -69,8 +69,8 @@ export interface Binding {
   stopReading(id: number): void;
   /** Whether the event loop waits for the process: 1 or 0. */
   keep(id: number, isKept: number): void;
-  /** In the hook runner, at its start: marks all descriptors above 2 as closed on exec, and tells the flags of 0, 1 and 2. */
-  shelter(flags: Int32Array): void;
+  /** In the hook runner, at its start: marks all descriptors above 2 as closed on exec. */
+  shelter(): void;
   /** In the hook runner, at its end: executes an encoded plan in this very process. What fails is reported, and is the end. Throws for bytes that are no plan. */
   become(plan: Buffer, flags: Int32Array, report: number): never;
   /** Sends a signal to a daemon that still holds the other end of its report, and gives 0 or a negative errno. */

@@ -43,7 +43,7 @@ static napi_value number(napi_env env, int32_t value) {
   return result;
 }
 
-static int32_t *stream_flags(napi_env env, napi_value value) {
+static const int32_t *stream_flags(napi_env env, napi_value value) {
   void *data = NULL;
   size_t length = 0;
   if (napi_get_typedarray_info(env, value, NULL, &length, &data, NULL, NULL) != napi_ok || length != STANDARD_STREAMS) return NULL;
@@ -52,17 +52,10 @@ static int32_t *stream_flags(napi_env env, napi_value value) {
 
 /* ---------------------------------------------------------------- in the hook runner */
 
-/*
- * shelter(flags: Int32Array[3]): nothing but 0, 1 and 2 reaches what the hook starts. Tells how those three are opened, since
- * Node sets pipes not to block, and that is a property of the open file, which the program and others share.
- */
+/* shelter(): nothing but 0, 1 and 2 reaches what the hook starts. */
 static napi_value shelter(napi_env env, napi_callback_info info) {
-  size_t argc = 1;
-  napi_value value;
-  if (napi_get_cb_info(env, info, &argc, &value, NULL, NULL) != napi_ok) return wrong_values(env);
-  int32_t *flags = stream_flags(env, value);
-  if (flags == NULL) return wrong_values(env);
-  for (int fd = 0; fd < STANDARD_STREAMS; fd++) flags[fd] = fcntl(fd, F_GETFL);
+  (void)env;
+  (void)info;
   /* It is there: without it, the engine would not have been chosen. Node itself has marked the first few only. */
   (void)SYS3(SYS_close_range, STANDARD_STREAMS, ~0u, CLOSE_RANGE_CLOEXEC);
   return NULL;
@@ -70,7 +63,8 @@ static napi_value shelter(napi_env env, napi_callback_info info) {
 
 /*
  * become(plan: Buffer, flags: Int32Array[3], report: descriptor): executes a plan in this very process. It returns only for
- * bytes that are no plan; a step that fails is reported, and is the end.
+ * bytes that are no plan; a step that fails is reported, and is the end. The flags are those that 0, 1 and 2 had before Node:
+ * it sets pipes not to block, and that is a property of the open file, which the program and others share.
  */
 static napi_value become(napi_env env, napi_callback_info info) {
   size_t argc = 3, size;
