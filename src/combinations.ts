@@ -15,9 +15,9 @@ const isCounted = (to: CommandSpec['stderr']['to'], mode: LaunchMode): boolean =
 
 const unwatched = 'a daemon is not watched once it runs; leave the call out';
 
-/** In the order in which their mistakes are told. A rule writes its message only where it is broken: each launch asks them all. */
-const clashes: readonly Clash[] = [
-  // Privileges.
+// In the order in which their mistakes are told. A rule writes its message only where it is broken: each launch asks all that concern it.
+
+const clashesOfPrivileges: readonly Clash[] = [
   {
     when: ({ user, uid, gid }) => uid !== undefined && gid === undefined && user === undefined,
     call: ({ uid }) => `uid(${String(uid)})`,
@@ -33,43 +33,47 @@ const clashes: readonly Clash[] = [
     call: 'processGroup()',
     problem: 'a new session is a new process group already; leave one of newSession() and processGroup() out',
   },
-  // Daemons.
+];
+
+const clashesOfDaemons: readonly Clash[] = [
   {
-    when: ({ daemonize }, mode) => daemonize === true && mode === 'async',
+    when: (_spec, mode) => mode === 'async',
     call: 'runAsync()',
     problem: 'a daemon is not waited for; start it with run(), which resolves when it is running',
   },
   {
-    when: ({ daemonize, stdin, stdout, stderr }) => daemonize === true && (stdin.from === 'buffer' || stdout.to === 'buffer' || stderr.to === 'buffer'),
+    when: ({ stdin, stdout, stderr }) => stdin.from === 'buffer' || stdout.to === 'buffer' || stderr.to === 'buffer',
     call: 'daemonize()',
     problem: 'a daemon outlives the buffers of this process; give it files, with inputFile(), outputFile() and errorFile(), or pipes',
   },
   {
-    when: ({ daemonize, workingDirectory }) => daemonize === true && workingDirectory !== undefined,
+    when: ({ workingDirectory }) => workingDirectory !== undefined,
     call: ({ workingDirectory }) => `workingDirectory('${workingDirectory ?? ''}')`,
     problem: "a daemon's working directory is '/'; leave the call out, and give it absolute paths",
   },
   {
-    when: ({ daemonize, processGroup }) => daemonize === true && processGroup === true,
+    when: ({ processGroup }) => processGroup === true,
     call: 'processGroup()',
     problem: 'a daemon has a session of its own, and so a process group; leave the call out',
   },
   {
-    when: ({ daemonize, dieWithParent }) => daemonize === true && dieWithParent !== undefined,
+    when: ({ dieWithParent }) => dieWithParent !== undefined,
     call: ({ dieWithParent }) => `dieWithParent('${dieWithParent ?? ''}')`,
     problem: 'a daemon outlives its parent; leave out this call or daemonize()',
   },
   // With a hook, there is a launch to watch.
-  { when: ({ daemonize, timeoutMs, preExecHook }) => daemonize === true && timeoutMs !== undefined && preExecHook === undefined, call: 'timeout(…)', problem: unwatched },
-  { when: ({ daemonize, stopSequence }) => daemonize === true && stopSequence !== undefined, call: 'stopSequence(…)', problem: unwatched },
-  { when: ({ daemonize, outputLimit }) => daemonize === true && outputLimit !== undefined, call: 'outputLimit(…)', problem: unwatched },
-  { when: ({ daemonize, waitForOutputEnd }) => daemonize === true && waitForOutputEnd !== undefined, call: 'waitForOutputEnd(…)', problem: unwatched },
+  { when: ({ timeoutMs, preExecHook }) => timeoutMs !== undefined && preExecHook === undefined, call: 'timeout(…)', problem: unwatched },
+  { when: ({ stopSequence }) => stopSequence !== undefined, call: 'stopSequence(…)', problem: unwatched },
+  { when: ({ outputLimit }) => outputLimit !== undefined, call: 'outputLimit(…)', problem: unwatched },
+  { when: ({ waitForOutputEnd }) => waitForOutputEnd !== undefined, call: 'waitForOutputEnd(…)', problem: unwatched },
+];
+
+const clashesOfChildren: readonly Clash[] = [
   {
-    when: ({ daemonize, pidFile }) => daemonize !== true && pidFile !== undefined,
+    when: ({ pidFile }) => pidFile !== undefined,
     call: ({ pidFile }) => `pidFile('${pidFile ?? ''}')`,
     problem: 'a pidfile is written for a daemon; say daemonize() too',
   },
-  // Runs.
   { when: ({ stdin }, mode) => mode === 'run' && stdin.from === 'pipe', call: 'inputPipe()', problem: unread },
   { when: ({ stdout }, mode) => mode === 'run' && stdout.to === 'pipe', call: 'outputPipe()', problem: unread },
   { when: ({ stderr }, mode) => mode === 'run' && stderr.to === 'pipe', call: 'errorPipe()', problem: unread },
@@ -88,8 +92,10 @@ const clashes: readonly Clash[] = [
 /** The mistakes that lie in no single call, but in two of them, or in how the command is run. */
 export function combinationMistakes(spec: CommandSpec, mode: LaunchMode): Mistake[] {
   const mistakes: Mistake[] = [];
-  for (const { when, call, problem } of clashes) {
-    if (when(spec, mode)) mistakes.push({ call: typeof call === 'string' ? call : call(spec), problem });
+  for (const clashes of [clashesOfPrivileges, spec.daemonize === true ? clashesOfDaemons : clashesOfChildren]) {
+    for (const { when, call, problem } of clashes) {
+      if (when(spec, mode)) mistakes.push({ call: typeof call === 'string' ? call : call(spec), problem });
+    }
   }
   if (mode === 'exec') mistakes.push(...execMistakes(spec));
   if (spec.descriptors !== undefined || spec.listenFds !== undefined) mistakes.push(...descriptorMistakes(spec));

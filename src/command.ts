@@ -21,7 +21,7 @@ import type { LaunchPlan } from './plan.js';
 import { argLog, printCommand, type PrintOptions } from './quote.js';
 import type { Captured, DaemonResult, RunResult } from './result.js';
 import type { SignalName } from './signals.js';
-import { type CommandSpec, freezeSpec, type LaunchMode, type LimitResource, type OutputEncoding, type OutputLimitPolicy, printable, type StopSequence } from './spec.js';
+import { type CommandSpec, freezeSpec, type LaunchMode, type LimitResource, type Mutable, type OutputEncoding, type OutputLimitPolicy, printable, type StopSequence } from './spec.js';
 import { type Attachments, planFor, replace, spawn, spawnSync } from './spawner.js';
 
 /** How a descriptor is passed. */
@@ -92,7 +92,6 @@ const NOTHING = Object.freeze({ from: 'null' } as const);
 const UNCLAIMED = Object.freeze({ to: 'unclaimed' } as const);
 const SHARED = Object.freeze({ to: 'stdout' } as const);
 
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 const outputLimitPolicies: readonly OutputLimitPolicy[] = ['truncate', 'kill', 'headAndTail'];
 
@@ -1126,7 +1125,7 @@ export class Command {
     const attached = this.#attached();
     const sharesBuffer = this.#stdoutBuffer !== undefined && this.#stdoutBuffer === this.#stderrBuffer;
     // One field after the other: to spread conditional objects takes ten times as long, and this is on the way of each launch.
-    const data: Writable<CommandSpec> = { version: 1, argv: argv.slice(), stdin: NOTHING, stdout: UNCLAIMED, stderr: UNCLAIMED };
+    const data: Mutable<CommandSpec> = { version: 1, argv: argv.slice(), stdin: NOTHING, stdout: UNCLAIMED, stderr: UNCLAIMED };
     if (secretArgs.length > 0) data.secretArgs = secretArgs.slice();
     if (env !== undefined) data.env = Array.from(env);
     if (descriptors.length > 0) data.descriptors = descriptors.slice();

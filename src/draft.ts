@@ -35,7 +35,7 @@ export class Draft {
   readonly single: { -readonly [K in keyof Single]?: Single[K] } = {};
   readonly mistakes: Mistake[] = [];
   /** Who set a field: for the message of who sets it again. */
-  readonly #setBy = new Map<keyof Single, string>();
+  #setBy: Map<keyof Single, string> | undefined;
 
   copy(): Draft {
     const copy = new Draft();
@@ -47,7 +47,7 @@ export class Draft {
     copy.allowCaps.push(...this.allowCaps);
     Object.assign(copy.single, this.single);
     copy.mistakes.push(...this.mistakes);
-    for (const [key, call] of this.#setBy) copy.#setBy.set(key, call);
+    if (this.#setBy !== undefined) copy.#setBy = new Map(this.#setBy);
     return copy;
   }
 
@@ -58,12 +58,13 @@ export class Draft {
 
   /** Sets a field, once. False: it was set before, which is a mistake. */
   set<K extends keyof Single>(key: K, value: NonNullable<Single[K]>, call: Call): boolean {
-    const earlier = this.#setBy.get(key);
+    const earlier = this.#setBy?.get(key);
     if (earlier !== undefined) {
       const what = earlier === printCall(call.method, call.values) ? 'this was said before' : `${earlier} has set this already`;
       this.mistake(call, `${what}; say it once`);
       return false;
     }
+    this.#setBy ??= new Map();
     this.#setBy.set(key, printCall(call.method, call.values));
     this.single[key] = value;
     return true;

@@ -4,7 +4,7 @@ import { type ByteText, toBytes } from './bytes.js';
 import { LaunchError, type Subject, subjectOf, UsageError } from './errors.js';
 import type { Host } from './host.js';
 import type { SignalName } from './signals.js';
-import { type CommandSpec, FIRST_LISTEN_FD, type HookSpec, type LaunchMode, type LimitSpec, type OutputSpec } from './spec.js';
+import { type CommandSpec, FIRST_LISTEN_FD, type HookSpec, type LaunchMode, type LimitSpec, type Mutable, type OutputSpec } from './spec.js';
 import type { StepName } from './steps.js';
 
 /** Where a descriptor of the child comes from. */
@@ -93,20 +93,11 @@ export function planLaunch(spec: CommandSpec, host: Host, { mode, search = true,
   const directory = plannedDirectory(spec, host);
   const descriptors = planDescriptors(spec, mode, host);
   const steps = planSteps(spec, { host, subject, file, directory, descriptors });
-  const plan = {
-    spec,
-    subject,
-    mode,
-    lane: mode === 'exec' ? 'in-place' : chooseLane(steps),
-    file,
-    tried,
-    argv: spec.argv.map(toBytes),
-    ...(directory === undefined ? {} : { directory }),
-    descriptors,
-    steps,
-  };
-  Object.defineProperty(plan, inspect.custom, shownSafely);
-  return Object.defineProperty(plan, 'envp', environmentOf(spec, host, descriptors, inherited)) as typeof plan & Pick<LaunchPlan, 'envp'>;
+  const plan: Mutable<Omit<LaunchPlan, 'argv' | 'envp'>> = { spec, subject, mode, lane: mode === 'exec' ? 'in-place' : chooseLane(steps), file, tried, descriptors, steps };
+  if (directory !== undefined) plan.directory = directory;
+  Object.defineProperty(plan, 'argv', lateArguments);
+  Object.defineProperty(plan, 'envp', environmentOf(spec, host, descriptors, inherited));
+  return Object.defineProperty(plan, inspect.custom, shownSafely) as LaunchPlan;
 }
 
 const shownSafely = { value: inspectPlan };
@@ -115,6 +106,38 @@ const shownSafely = { value: inspectPlan };
 function inspectPlan(this: LaunchPlan, _depth: number, options: object, print: typeof inspect): string {
   const { argv: _argv, envp: _envp, ...shown } = this;
   return `LaunchPlan ${print(shown, options)}`;
+}
+
+// ---------------------------------------------------------------- the vectors
+
+/** A property that is worked out when somebody asks for it. One getter serves all plans: each with a getter of its own would be an object of another shape. */
+function late<Name extends 'argv' | 'envp'>(name: Name, work: (plan: LaunchPlan) => LaunchPlan[Name]): PropertyDescriptor {
+  return {
+    configurable: true,
+    enumerable: true,
+    get(this: LaunchPlan) {
+      const value = work(this);
+      Object.defineProperty(this, name, { value, enumerable: true });
+      return value;
+    },
+  };
+}
+
+/** The native engine writes the words of the spec where they are wanted, without a detour. */
+const lateArguments = late('argv', ({ spec }) => spec.argv.map(toBytes));
+
+const lateVariables = new WeakMap<() => readonly Uint8Array[], PropertyDescriptor>();
+
+/**
+ * The variables as a property of the plan. Inherited ones are split when somebody asks for them: the native engine leaves them where
+ * the C library has them, and this took a twentieth of a launch. They are those of the call, so nothing may be waited for until then.
+ */
+function environmentOf(spec: CommandSpec, host: Host, descriptors: readonly PlannedDescriptor[], inherited: PlanOptions['inherited']): PropertyDescriptor {
+  if (inherited === undefined || spec.env !== undefined || spec.listenFds !== undefined) return { value: planEnvironment(spec, host), enumerable: true };
+  if (descriptors.some(({ source }) => source.kind === 'file')) return { value: inherited(), enumerable: true };
+  let property = lateVariables.get(inherited);
+  if (property === undefined) lateVariables.set(inherited, (property = late('envp', inherited)));
+  return property;
 }
 
 // ---------------------------------------------------------------- the program
@@ -147,32 +170,6 @@ function findProgram(spec: CommandSpec, subject: Subject, host: Host): { file: s
 }
 
 // ---------------------------------------------------------------- environment and directory
-
-/**
- * The variables as a property of the plan. Inherited ones are split when somebody asks for them: the native engine leaves them where
- * the C library has them, and this took a twentieth of a launch. They are those of the call, so nothing may be waited for until then.
- */
-function environmentOf(spec: CommandSpec, host: Host, descriptors: readonly PlannedDescriptor[], inherited: PlanOptions['inherited']): PropertyDescriptor {
-  if (inherited === undefined || spec.env !== undefined || spec.listenFds !== undefined) return { value: planEnvironment(spec, host), enumerable: true };
-  if (descriptors.some(({ source }) => source.kind === 'file')) return { value: inherited(), enumerable: true };
-  let property = lateVariables.get(inherited);
-  if (property === undefined) {
-    property = {
-      configurable: true,
-      enumerable: true,
-      get(this: LaunchPlan) {
-        const value = inherited();
-        Object.defineProperty(this, 'envp', { value, enumerable: true });
-        return value;
-      },
-    };
-    lateVariables.set(inherited, property);
-  }
-  return property;
-}
-
-/** One getter serves all plans: each with a getter of its own would be an object of another shape. */
-const lateVariables = new WeakMap<() => readonly Uint8Array[], PropertyDescriptor>();
 
 function planEnvironment(spec: CommandSpec, host: Host): readonly Uint8Array[] {
   const variables = new Map<string, ByteText>();

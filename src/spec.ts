@@ -111,6 +111,9 @@ export interface CommandSpec {
   readonly attached?: readonly string[];
 }
 
+/** The same fields, while they are being filled in. */
+export type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
 /** The first descriptor of socket activation, by systemd's convention. */
 export const FIRST_LISTEN_FD = 3;
 
@@ -145,7 +148,8 @@ function inspectSpec(this: CommandSpec, _depth: number, options: object, print: 
 }
 
 function deepFreeze<T extends object>(value: T): T {
-  for (const part of Array.isArray(value) ? (value as unknown[]) : (Object.values(value) as unknown[])) {
+  const parts = Array.isArray(value) ? (value as unknown[]) : (Object.values(value) as unknown[]);
+  for (const part of parts) {
     if (typeof part === 'object' && part !== null && !Object.isFrozen(part)) deepFreeze(part);
   }
   return Object.freeze(value);
