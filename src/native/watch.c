@@ -63,6 +63,7 @@ struct process {
   const char *input;
   size_t input_size;
   struct process_end end;
+  struct loan *loan;
   void *context;
   uint32_t id;
   int has_ended;
@@ -216,6 +217,7 @@ static void keep(struct process *process, int is_kept) {
 }
 
 static void discard(struct process *process) {
+  if (process->loan != NULL) process->watcher->events->on_return(process->watcher->owner, process->loan);
   for (int stream = 0; stream < OUTPUTS; stream++) free(process->outputs[stream].bytes);
   free(process);
 }
@@ -274,6 +276,8 @@ static void tell_end(struct process *process) {
     process->outputs[stream].bytes = NULL;
   }
   keep(process, 0);
+  /* A child that was not waited for: only now is it known whether it came to its exec. */
+  if (process->loan != NULL && process->loan->report.failed) process->watcher->events->on_report(process->context, &process->loan->report);
   process->watcher->events->on_end(process->context, &process->end, output);
   discard(process);
 }
@@ -372,21 +376,28 @@ static void on_closed(uv_handle_t *handle) {
   free_watcher(handle->data);
 }
 
+/* Ends the children that this thread still keeps, all before any is waited for. Those that it does not keep, it lets live. */
+static void end_kept(struct watcher *watcher) {
+  for (struct process *process = watcher->processes; process != NULL; process = process->next) {
+    const int pidfd = process->sources[ROLE_EXIT].fd;
+    if (pidfd < 0 || process->only_looks || !process->is_kept) continue;
+    /* One that has taken other ids is out of reach: who waited for it here would wait for as long as it likes. */
+    if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0 && errno == EPERM) process->is_kept = 0;
+  }
+}
+
 void watcher_close(struct watcher *watcher, void (*callback)(void *context), void *context) {
+  end_kept(watcher);
   for (struct process *process = watcher->processes, *next; process != NULL; process = next) {
     next = process->next;
     struct source *exit = &process->sources[ROLE_EXIT];
     const int pidfd = exit->fd;
     if (process->only_looks) {
       close_source(exit);
-    } else if (!process->is_kept && pidfd >= 0) {
+    } else if (pidfd >= 0 && !process->is_kept) {
       (void)epoll_ctl(watcher->epoll_fd, EPOLL_CTL_DEL, pidfd, NULL);
       exit->fd = -1;
-      launch_adopt(pidfd);
-    } else if (pidfd >= 0 && syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0 && errno == EPERM) {
-      /* It has taken other ids and is out of reach: who waited for it here would wait for as long as it likes. */
-      (void)epoll_ctl(watcher->epoll_fd, EPOLL_CTL_DEL, pidfd, NULL);
-      exit->fd = -1;
+      process->loan = NULL; /* It stays with the child: nobody will be here to take it back. */
       launch_adopt(pidfd);
     } else if (pidfd >= 0) {
       siginfo_t info; /* It is dead, or was already. */
@@ -426,6 +437,7 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
   process->read_to_end = options->read_to_end;
   process->only_looks = options->only_looks;
   process->announces_exec = options->announces_exec;
+  process->loan = options->loan;
   process->context = options->context;
   for (int role = 0; role < ROLES; role++) process->sources[role] = (struct source){process, (enum role)role, -1};
 

@@ -46,7 +46,8 @@ int main(int argc, char **argv) {
     return 0;
   }
   struct launched launched;
-  launch(plan, stack, &launched);
+  struct loan loan = {.plan = plan, .stack = stack};
+  launch(&loan, 1, &launched);
   int status = 0;
   if (launched.pid > 0) (void)waitpid(launched.pid, &status, 0);
   printf("%d %d %d %d\n", launched.report.failed, launched.report.step, launched.report.errno_, WEXITSTATUS(status));
