@@ -384,16 +384,16 @@ const quoteList = (paths: readonly string[]): string => paths.map((path) => `'${
 // ---------------------------------------------------------------- ends
 
 /** Why a program's end counts as a failure. */
-export type ExitReason = 'exit-code' | 'signal' | 'timeout' | 'aborted' | 'output-limit';
+export type ExitReason = 'exit-code' | 'signal' | 'timeout' | 'aborted' | 'output-limit' | 'out-of-memory';
 
-/** What this process did to stop a program. */
+/** What this process did to stop a program, or to its output. */
 export interface StopReport {
-  readonly reason: Extract<ExitReason, 'timeout' | 'aborted' | 'output-limit'>;
+  readonly reason: Exclude<ExitReason, 'exit-code' | 'signal'>;
   /** The signals sent, each with the time since the launch. */
   readonly sent: readonly { readonly signal: SignalName; readonly atMs: number }[];
-  /** The timeout in milliseconds, or the limit in bytes. */
+  /** The timeout in milliseconds, the limit in bytes, or how many bytes there was memory for. */
   readonly limit?: number;
-  /** The stream that overran the output limit. */
+  /** The stream that overran the output limit, or the memory. */
   readonly stream?: 'stdout' | 'stderr';
   /** What the signal of `abortSignal()` was aborted with. */
   readonly cause?: unknown;
@@ -438,6 +438,8 @@ function stopSentence(result: RunResult, stop: StopReport): string {
       return `${name} was aborted after ${formatDuration(stop.sent[0]?.atMs ?? result.durationMs)}${stop.cause === undefined ? '' : `: ${reasonText(stop.cause)}`}. ${endSentence(result, stop)}`;
     case 'output-limit':
       return `${name} wrote more than ${stop.limit ?? 0} bytes to ${stop.stream ?? 'stdout'}. ${endSentence(result, stop)} Raise outputLimit(), or choose its policy 'truncate' or 'headAndTail'.`;
+    case 'out-of-memory':
+      return `${name} wrote more to ${stop.stream ?? 'stdout'} than this process had memory for; it kept ${stop.limit ?? 0} bytes. ${endSentence(result, stop)} Send large output to a file, or set outputLimit().`;
   }
 }
 

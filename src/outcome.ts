@@ -49,10 +49,11 @@ export class Outcome {
   constructor(launched: Launched<unknown>, end: ProcessEnd, pid: number, stopping: Stopping | undefined) {
     const { spec, subject, captures } = launched;
     this.#spec = spec;
-    this.#isFinal = stopping !== undefined;
-    this.result = makeResult(launched, end, pid, stopping?.reason === 'timeout');
+    const stop = stopping ?? lossOf(end, captures);
+    this.#isFinal = stop !== undefined;
+    this.result = makeResult(launched, end, pid, stop?.reason === 'timeout');
     if (isHeard.exit()) publishExit({ command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) });
-    if (this.result.exitCode !== 0 || stopping !== undefined) this.#error = new ExitError(spec, this.result, lastWords(spec, captures), stopping);
+    if (this.result.exitCode !== 0 || stop !== undefined) this.#error = new ExitError(spec, this.result, lastWords(spec, captures), stop);
   }
 
   /** The result, or the error that it is to somebody who waits so. */
@@ -63,6 +64,12 @@ export class Outcome {
     this.#isPublished = true;
     throw error;
   }
+}
+
+/** Nobody stopped the program, but what it wrote is not whole. */
+function lossOf({ lostOutput }: ProcessEnd, captures: Launched['captures']): Stopping | undefined {
+  if (lostOutput === undefined) return undefined;
+  return { reason: 'out-of-memory', stream: lostOutput, limit: captures.get(lostOutput === 'stdout' ? 1 : 2)?.totalBytes ?? 0, sent: [] };
 }
 
 /** How a run ended, or why that cannot be told. */

@@ -163,9 +163,9 @@ class Watch {
   }
 }
 
-type EndValues = [code: number, status: number, heldOpen: number, inputWritten: number, userMs: number, systemMs: number, maxRssKib: number, out?: Buffer, err?: Buffer];
+type EndValues = [code: number, status: number, heldOpen: number, lost: number, inputWritten: number, userMs: number, systemMs: number, maxRssKib: number, out?: Buffer, err?: Buffer];
 
-function readEnd([code, status, heldOpen, inputWritten, userMs, systemMs, maxRssKib, out, err]: EndValues, { captures }: LaunchResources): ProcessEnd {
+function readEnd([code, status, heldOpen, lost, inputWritten, userMs, systemMs, maxRssKib, out, err]: EndValues, { captures }: LaunchResources): ProcessEnd {
   if (out !== undefined) captures.get(1)?.write(out);
   if (err !== undefined) captures.get(2)?.write(err);
   const exited = code === CLD_EXITED;
@@ -175,6 +175,7 @@ function readEnd([code, status, heldOpen, inputWritten, userMs, systemMs, maxRss
     signal: exited || code === 0 ? null : signalName(status),
     coreDumped: code === CLD_DUMPED,
     outputHeldOpen: heldOpen !== 0,
+    lostOutput: lost === 0 ? undefined : (lost & 1) !== 0 ? 'stdout' : 'stderr',
     inputWritten,
     resourceUsage: { userMs, systemMs, maxRssKib },
   };

@@ -34,6 +34,8 @@ export interface LaunchResources {
 /** A child's end, all of its output read. */
 export interface ProcessEnd extends ExitStatus {
   readonly outputHeldOpen: boolean;
+  /** The stream that this process had no memory for. What came before is there. */
+  readonly lostOutput?: 'stdout' | 'stderr' | undefined;
   readonly inputWritten: number;
   readonly resourceUsage: ResourceUsage | undefined;
 }

@@ -180,6 +180,7 @@ static void on_end(void *data, const struct process_end *end, struct piece outpu
       number(env, end->code),
       number(env, end->status),
       number(env, end->held_open),
+      number(env, end->lost),
       number(env, (double)end->input_written),
       number(env, milliseconds(end->usage.ru_utime)),
       number(env, milliseconds(end->usage.ru_stime)),
@@ -343,18 +344,17 @@ static napi_value find_account(napi_env env, napi_callback_info info) {
   return result;
 }
 
-/* Reads a plan from a copy of its bytes: another thread could write to them meanwhile. NULL: it has thrown. */
-static struct plan *decode_copy(napi_env env, const void *bytes, size_t size) {
-  const char *why = "there is no memory for it";
-  char *copy = malloc(size > 0 ? size : 1);
-  if (copy != NULL) memcpy(copy, bytes, size);
-  struct plan *plan = copy == NULL ? NULL : plan_decode(copy, size, &why);
-  if (plan == NULL) napi_throw_error(env, "ERR_VIRCOMMAND_PLAN", why);
-  return plan;
+/* Reads a plan from a copy of its bytes: another thread could write to them meanwhile. False: it has thrown. NULL: no memory. */
+static bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_plan) {
+  const char *why;
+  *ret_plan = plan_copy(bytes, size, &why);
+  if (*ret_plan == NULL && why != NULL) napi_throw_error(env, "ERR_VIRCOMMAND_PLAN", why);
+  return *ret_plan != NULL || why == NULL;
 }
 
-/* Makes a child's loan of a plan, which it takes over. NULL: no memory. */
+/* Makes a child's loan of a plan, which it takes over. NULL: no memory, for that or for the plan. */
 static struct loan *lend(struct environment *environment, struct plan *plan) {
+  if (plan == NULL) return NULL;
   struct loan *loan = calloc(1, sizeof *loan);
   char *stack = environment->stack != NULL ? environment->stack : aligned_alloc(64, CHILD_STACK_SIZE);
   environment->stack = NULL;
@@ -397,8 +397,8 @@ static napi_value launch_plan(napi_env env, napi_callback_info info) {
   CHECK(env, napi_get_typedarray_info(env, values[1], NULL, &length, &data, NULL, NULL));
   int32_t *result = data;
   CHECK(env, length >= 6 && used <= size ? napi_ok : napi_invalid_arg);
-  struct plan *plan = decode_copy(env, bytes, used);
-  if (plan == NULL) return NULL;
+  struct plan *plan;
+  if (!read_plan(env, bytes, used, &plan)) return NULL;
   struct launched launched = {.pidfd = -1, .clone_errno = ENOMEM};
   struct loan *loan = lend(environment, plan);
   if (loan != NULL) launch(loan, (int)waits, &launched);
@@ -437,10 +437,10 @@ static napi_value replace(napi_env env, napi_callback_info info) {
   CHECK(env, int32_array(env, values[1], &open) && int32_array(env, values[2], &blocking) ? napi_ok : napi_invalid_arg);
   CHECK(env, napi_get_typedarray_info(env, values[3], NULL, &length, &data, NULL, NULL));
   CHECK(env, length >= 2 ? napi_ok : napi_invalid_arg);
-  struct plan *plan = decode_copy(env, bytes, size);
-  if (plan == NULL) return NULL;
-  struct report report;
-  replace_process(plan, open, blocking, &report);
+  struct plan *plan;
+  if (!read_plan(env, bytes, size, &plan)) return NULL;
+  struct report report = {.step = -1, .errno_ = ENOMEM};
+  if (plan != NULL) replace_process(plan, open, blocking, &report);
   plan_free(plan);
   ((int32_t *)data)[0] = report.step;
   ((int32_t *)data)[1] = report.errno_;

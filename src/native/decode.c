@@ -139,7 +139,7 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
 
   reader.strings = operations + count * sizeof(struct operation);
 
-  why = "there is no memory for it";
+  why = NULL;
   plan = calloc(1, sizeof *plan + ((size_t)argc + envc + 2) * sizeof(char *));
   if (plan == NULL) goto refuse;
   plan->bytes = bytes;
@@ -167,7 +167,7 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
   if (plan->operations[count - 1].code != STEP_EXECVE) goto refuse;
   if (!inherits) return plan;
 
-  why = "there is no memory for it";
+  why = NULL;
   plan->envp = plan->inherited = copy_environment();
   if (plan->inherited == NULL) goto refuse;
   return plan;
@@ -177,6 +177,14 @@ refuse:
   free(plan);
   free(bytes);
   return NULL;
+}
+
+struct plan *plan_copy(const void *bytes, size_t size, const char **ret_why) {
+  char *copy = malloc(size > 0 ? size : 1);
+  *ret_why = NULL;
+  if (copy == NULL) return NULL;
+  memcpy(copy, bytes, size);
+  return plan_decode(copy, size, ret_why);
 }
 
 void plan_free(struct plan *plan) {

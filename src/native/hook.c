@@ -76,11 +76,9 @@ static napi_value become(napi_env env, napi_callback_info info) {
   const int32_t *flags = stream_flags(env, values[1]);
   if (flags == NULL || napi_get_value_int32(env, values[2], &report_fd) != napi_ok) return wrong_values(env);
 
-  const char *why = "there is no memory for it";
-  char *copy = malloc(size > 0 ? size : 1);
-  if (copy != NULL) memcpy(copy, bytes, size);
-  const struct plan *plan = copy == NULL ? NULL : plan_decode(copy, size, &why);
-  if (plan == NULL) {
+  const char *why;
+  const struct plan *plan = plan_copy(bytes, size, &why);
+  if (plan == NULL && why != NULL) {
     napi_throw_error(env, "ERR_VIRCOMMAND_PLAN", why);
     return NULL;
   }
@@ -90,8 +88,11 @@ static napi_value become(napi_env env, napi_callback_info info) {
   /* As in every child: a signal waits for the program. Node's handlers end with this process. */
   const uint64_t all = ~(uint64_t)0;
   (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, SIGNAL_SET_SIZE);
-  struct report report = {0};
-  child_run(plan, 0, &report);
+  struct report report = {.failed = 1, .step = -1, .errno_ = ENOMEM};
+  if (plan != NULL) {
+    report = (struct report){0};
+    child_run(plan, 0, &report);
+  }
   (void)!write(report_fd, &report, sizeof report); /* Nobody is left to be told if nobody reads it. */
   (void)SYS1(SYS_exit_group, 127);
   __builtin_unreachable();

@@ -153,7 +153,7 @@ static int read_row(int proc, const char *pid, double *row) {
   return 1;
 }
 
-/* processes(): Float64Array, six numbers for each process that /proc shows: pid, parent, group, session, state, start in ticks */
+/* processes(): Float64Array, six numbers for each process that /proc shows: pid, parent, group, session, state, start in ticks. Throws without memory. */
 static napi_value processes(napi_env env, napi_callback_info info) {
   (void)info;
   double *rows = NULL;
@@ -164,7 +164,12 @@ static napi_value processes(napi_env env, napi_callback_info info) {
     if (count == capacity) {
       const size_t larger = capacity == 0 ? 256 : capacity * 2;
       double *grown = realloc(rows, larger * COLUMNS * sizeof *rows);
-      if (grown == NULL) break; /* What was read so far is given. */
+      if (grown == NULL) { /* Half of a tree would be worse than none. */
+        (void)closedir(directory);
+        free(rows);
+        napi_throw_error(env, NULL, "vircommand: there is no memory for the table of processes");
+        return NULL;
+      }
       rows = grown;
       capacity = larger;
     }

@@ -50,10 +50,13 @@ struct report {
 };
 
 /*
- * Reads a plan from a copy of its bytes, which it takes over. NULL: the bytes are no plan, and *why says what is wrong.
- * A plan that is not understood as a whole is not executed in part.
+ * Reads a plan from a copy of its bytes, which it takes over. NULL: the bytes are no plan, and *why says what is wrong; or there
+ * is no memory, and *why is NULL. A plan that is not understood as a whole is not executed in part.
  */
 struct plan *plan_decode(char *bytes, size_t size, const char **ret_why);
+
+/* The same from bytes of somebody else's, which could change meanwhile: they are copied first. */
+struct plan *plan_copy(const void *bytes, size_t size, const char **ret_why);
 void plan_free(struct plan *plan);
 
 /* Takes the plan's steps in this process. Returns only if one failed; then *report says which. */

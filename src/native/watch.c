@@ -86,6 +86,7 @@ struct watcher {
   int has_loop;
   int epoll_fd;
   int wake_fd; /* brings the loop back here without an event of a child */
+  char page[SMALL_READ]; /* where small reads go: most programs say little or nothing, and take no more memory than that */
   void (*on_closed)(void *context);
   void *closed_context;
 };
@@ -134,18 +135,30 @@ static void hand_over(struct process *process, int stream) {
   process->watcher->events->on_output(process->context, stream, piece);
 }
 
+/* Adds what one read gives: its size, or a negative errno. */
+static ssize_t read_piece(struct process *process, int stream) {
+  struct output *output = &process->outputs[stream];
+  const int fd = process->sources[ROLE_STDOUT + stream].fd;
+  if (output->enlarged) {
+    if (!make_room(output, READ_BUDGET)) return -ENOMEM;
+    const ssize_t size = read(fd, output->bytes + output->size, READ_BUDGET);
+    return size < 0 ? -errno : size;
+  }
+  char *page = process->watcher->page;
+  const ssize_t size = read(fd, page, SMALL_READ);
+  if (size <= 0) return size < 0 ? -errno : 0;
+  if (!make_room(output, (size_t)size)) return -ENOMEM;
+  memcpy(output->bytes + output->size, page, (size_t)size);
+  return size;
+}
+
 /* Reads until the pipe is empty, at its end, or `budget` bytes have come. True: there may be more. */
 static int read_output(struct process *process, int stream, size_t budget) {
   struct source *source = &process->sources[ROLE_STDOUT + stream];
   struct output *output = &process->outputs[stream];
   size_t got = 0;
   while (source->fd >= 0 && got < budget) {
-    const size_t room = output->enlarged ? READ_BUDGET : SMALL_READ;
-    if (!make_room(output, room)) {
-      close_source(source); /* No memory for more: the writer is told so by its next write. */
-      break;
-    }
-    const ssize_t size = read(source->fd, output->bytes + output->size, room);
+    const ssize_t size = read_piece(process, stream);
     if (size > 0) {
       output->size += (size_t)size;
       got += (size_t)size;
@@ -153,11 +166,13 @@ static int read_output(struct process *process, int stream, size_t budget) {
         output->enlarged = 1;
         (void)fcntl(source->fd, F_SETPIPE_SZ, READ_BUDGET); /* A wish; users have a share of such memory. */
       }
-    } else if (size < 0 && errno == EINTR) {
+    } else if (size == -EINTR) {
       continue;
-    } else if (size < 0 && errno == EAGAIN) {
+    } else if (size == -EAGAIN) {
       return 0;
     } else {
+      /* Without memory the writer is told so by its next write, and who reads at the end. */
+      if (size == -ENOMEM) process->end.lost |= 1 << stream;
       close_source(source);
     }
   }

@@ -136,6 +136,12 @@ describe('ExitError tells how the program ended:', () => {
       'output-limit',
       "`prog -x` wrote more than 4096 bytes to stderr. It was ended by SIGTERM. Raise outputLimit(), or choose its policy 'truncate' or 'headAndTail'.",
     ],
+    [
+      result({ exitCode: 0 }),
+      { reason: 'out-of-memory', limit: 65_536, stream: 'stdout', sent: [] },
+      'out-of-memory',
+      '`prog -x` wrote more to stdout than this process had memory for; it kept 65536 bytes. It exited with code 0. Send large output to a file, or set outputLimit().',
+    ],
   ];
   for (const [ended, stop, reason, sentence] of rows) test(sentence, () => {
     const error = new ExitError(spec('prog', '-x'), ended, '', stop);
