@@ -26,6 +26,7 @@ const captureMiB = quick ? 100 : 400;
 /** What is measured: the options of a trial, how many rounds, which of its numbers counts, and which way is better. */
 const measures = {
   true: { title: 'Launch and wait: /bin/true', program: '/bin/true', iterations: 150, rounds: 7, rivals: ALL },
+  steady: { title: 'Launch and wait: /bin/true, after 2,000 launches', program: '/bin/true', warmUp: 2000, iterations: 150, rounds: 3, rivals: ['floor', 'vircommand', 'child_process', 'execa', 'bun', 'deno'] },
   noop: { title: 'Launch and wait: a static program', program: `${bin}/noop`, iterations: 150, rounds: 7, rivals: ALL },
   echo: { title: 'Capture the output of echo', program: '/bin/echo', args: ['hello'], iterations: 150, rounds: 7, rivals: ALL },
   held: { title: 'Event loop held per launch', program: '/bin/true', iterations: 120, rounds: 5, rivals: ALL.filter((name) => name !== 'floor') },
@@ -36,7 +37,7 @@ const measures = {
   burst: { title: '2,000 commands, 8 at once', program: '/bin/true', iterations: quick ? 600 : 2000, inFlight: 8, rounds: 3, rivals: ALL, value: 'perSecond', unit: '/s' },
   build: { title: 'Build 20 arguments and the plan', program: '/bin/true', iterations: 30, rounds: 5, rivals: ['vircommand'] },
 };
-const MODES = { true: 'run', noop: 'run', echo: 'echo', capture: 'capture', burst: 'burst' };
+const MODES = { true: 'run', steady: 'run', noop: 'run', echo: 'echo', capture: 'capture', burst: 'burst' };
 
 /** An environment of 20 variables, the same wherever the bench runs: its size counts, and its values do not. */
 const environment = {
@@ -121,11 +122,11 @@ const execute = promisify(execFile);
 const divide = (raw, { value, bytes }) => (value === 'MiB/s' ? raw.bytes / 2 ** 20 / raw.seconds : value === 'peak' ? raw.peakBytes / bytes : raw[value ?? 'us']);
 
 async function trial(name, key, measure, runtime) {
-  const { program, args = [], inFlight = 1, bytes, bufferMiB = 0, heapMiB = 0 } = measure;
+  const { program, args = [], inFlight = 1, bytes, bufferMiB = 0, heapMiB = 0, warmUp = bufferMiB > 0 ? 3 : 20 } = measure;
   // A launch that copies page tables takes so long that a few tell all.
   const iterations = name === 'child_process' && measure.slow !== undefined ? measure.slow : Math.ceil(measure.iterations / (quick && measure.iterations > 100 && measure.iterations < 200 ? 2 : 1));
   const engine = rivals[name].engine;
-  const options = { cache, program, args, iterations, inFlight, bytes, bufferMiB, heapMiB, engine, warmUp: bufferMiB > 0 ? 3 : 20, echo: '/bin/echo' };
+  const options = { cache, program, args, iterations, inFlight, bytes, bufferMiB, heapMiB, engine, warmUp, echo: '/bin/echo' };
   const argv = rivals[name].runtime === 'c' ? [MODES[key], String(iterations), String(inFlight), program, ...args] : [key, name, JSON.stringify(options)];
   const [file, ...rest] = [...runtime.argv, ...argv];
   const env = engine === undefined ? environment : { ...environment, VIRCOMMAND_ENGINE: engine };
