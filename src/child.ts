@@ -4,7 +4,6 @@ import type { Readable, Writable } from 'node:stream';
 import { onAbort } from './abort.js';
 import type { Handshake } from './engine/types.js';
 import { type CommandError, type StopReport, UsageError } from './errors.js';
-import { publishError } from './events.js';
 import { type Ending, type Launched, Outcome, type Stopping, stopSteps, type WaitOptions } from './outcome.js';
 import { ABORT_GRACE_MS, disown, own } from './reaper.js';
 import type { RunResult } from './result.js';
@@ -244,16 +243,13 @@ export class Child {
   }
 
   async #settle(): Promise<Ending> {
-    const { process, spec } = this.#launched;
+    const { process } = this.#launched;
     const end = await process.ended;
     this.#cancelTriggers();
     disown(process);
     this.#hasEnded = true;
     if (running.get(this.pid) === this) running.delete(this.pid);
-    if (process.failure !== undefined) {
-      publishError({ command: process.failure.command, spec, error: process.failure });
-      return process.failure;
-    }
+    if (process.handshake?.failure !== undefined) return process.handshake.failure;
     try {
       return new Outcome(this.#launched, end, this.pid, this.#stopping);
     } catch (error) {

@@ -50,17 +50,9 @@ const errors = channel('vircommand:error');
 const adopted = channel('vircommand:adopted');
 const debug = debuglog('vircommand');
 
-/** Node's own channels for starts, which monitoring tools listen to. */
-const node = channel('child_process');
-const nodeStart = channel('tracing:child_process.spawn:start');
-const nodeEnd = channel('tracing:child_process.spawn:end');
-const nodeError = channel('tracing:child_process.spawn:error');
-
 /** Whether anybody listens: who publishes need not put together what nobody reads. */
 export const isHeard = {
   launch: (): boolean => launches.hasSubscribers,
-  /** A launch, here or on Node's own channels. */
-  start: (): boolean => launches.hasSubscribers || node.hasSubscribers || nodeStart.hasSubscribers || nodeEnd.hasSubscribers || nodeError.hasSubscribers,
   exit: (): boolean => exits.hasSubscribers || debug.enabled,
 };
 
@@ -78,6 +70,12 @@ export function publishing<T>(work: () => T): T {
     throw error;
   }
 }
+
+/** Node's own channels for starts, which monitoring tools listen to. */
+const node = channel('child_process');
+const nodeStart = channel('tracing:child_process.spawn:start');
+const nodeEnd = channel('tracing:child_process.spawn:end');
+const nodeError = channel('tracing:child_process.spawn:error');
 
 export function publishLaunch(event: LaunchEvent): void {
   launches.publish(withHiddenSpec(event));

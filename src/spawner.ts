@@ -151,8 +151,6 @@ function prepare(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, 
     input: spec.stdin.from === 'buffer' ? toBytes(spec.stdin.data) : undefined,
     captures,
     waitForOutputEnd: spec.waitForOutputEnd === true,
-    // Who listens for launches is told of those that came to their exec.
-    mayFailLate: mode === 'run' && !isHeard.start(),
     opaque: attachments.opaque,
     abortSignal,
   };

@@ -79,7 +79,7 @@ export class DryRunEngine implements Engine {
       stopReading: () => undefined,
       ref: () => undefined,
       unref: () => undefined,
-      ...(shakesHands ? { handshake: { wait: () => Promise.resolve(), notify: () => Promise.resolve(), abort: () => Promise.resolve(), isPending: false } } : {}),
+      ...(shakesHands ? { handshake: { wait: () => Promise.resolve(), notify: () => Promise.resolve(), abort: () => Promise.resolve(), isPending: false, failure: undefined } } : {}),
     };
   }
 

@@ -191,7 +191,6 @@ export class NativeProcess implements EngineProcess {
   readonly stderr: Readable | null;
   readonly ended: Promise<ProcessEnd>;
   readonly handshake?: NativeHandshake;
-  failure: CommandError | undefined;
   /** Resolves when the program runs: at once in the fast lane, on the helper's report in the slow one, and when it is ready if it shakes hands. */
   readonly started: EngineProcess | Promise<EngineProcess>;
   readonly #watch: Watch;
@@ -204,11 +203,11 @@ export class NativeProcess implements EngineProcess {
       onEnd = resolve;
     });
     let report = (_failure: CommandError | undefined): void => undefined;
-    // In the fast lane nobody reports, but a child that was not waited for, at its end.
+    // In the fast lane nobody reports.
     const reported = started.report < 0 ? NOTHING_TO_REPORT : new Promise<CommandError | undefined>((resolve) => (report = resolve));
     const onReport = (error: CommandError | undefined): void => {
       const tell = (): void => {
-        this.failure = error;
+        if (this.handshake !== undefined) this.handshake.failure = error;
         report(error);
       };
       if (error !== undefined && failedAfterPidFile(plan, error)) void removePidFile().then(tell);
@@ -264,6 +263,7 @@ function failedAfterPidFile({ mode, steps }: LaunchPlan, error: CommandError): b
 
 /** Two pipes and two bytes: the helper says that all is ready, and waits for our word. */
 class NativeHandshake implements Handshake {
+  failure: CommandError | undefined;
   /** Whether the child came to its exec. */
   wasPassed = false;
   readonly #ready: Promise<void>;

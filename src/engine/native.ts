@@ -31,7 +31,7 @@ const RELEASE_LOOK_MS = 1;
 const SPARE_FDS = 4;
 
 /** What a launch needs that nobody feeds or listens to. */
-const noResources: LaunchResources = { input: undefined, captures: new Map(), waitForOutputEnd: false, mayFailLate: false, opaque: undefined };
+const noResources: LaunchResources = { input: undefined, captures: new Map(), waitForOutputEnd: false, opaque: undefined };
 
 /** The descriptors of one launch in this process. */
 interface Ends extends OurEnds {
@@ -233,7 +233,7 @@ export class NativeEngine implements Engine {
         default:
           lane = this.#fastLane(plan, ends, { inherits: files.size === 0 });
       }
-      this.#binding.launch(lane.program, result, lane.size, waits || !canGoOn(plan, resources) ? 1 : 0);
+      this.#binding.launch(lane.program, result, lane.size);
       const failed = result[2]!;
       const step = result[3]!;
       const errno = result[4]!;
@@ -388,13 +388,6 @@ export class NativeEngine implements Engine {
     return hookLane(plan, resources, { ...this.#native, moves, pipes, environment: this.environment?.() ?? workerEnvironment() });
   }
 }
-
-/**
- * Whether this thread may go on while the child is on its way to the exec. Not with a helper: where its own exec fails, nobody
- * else would report. And not with a score for the OOM killer: the kernel gives it to all who share the memory, unless one of them sleeps
- * for the other.
- */
-const canGoOn = ({ lane, spec }: LaunchPlan, { mayFailLate }: LaunchResources): boolean => mayFailLate && lane === 'shared-memory' && spec.oomScoreAdjust === undefined;
 
 /** The variables of a worker, which are a copy of its own. */
 const workerEnvironment = (): Uint8Array[] => Object.entries(process.env).map(([name, value]) => Buffer.from(`${name}=${value ?? ''}`));

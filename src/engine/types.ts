@@ -21,8 +21,6 @@ export interface LaunchResources {
   readonly captures: ReadonlyMap<1 | 2, Capture>;
   /** Wait for the end of the output, not only for the end of the child. */
   readonly waitForOutputEnd: boolean;
-  /** A step that fails may be told with the child's end, as `failure`: whoever launches waits for that end in any case. */
-  readonly mayFailLate: boolean;
   /** What the hook is given, serialized. */
   readonly opaque: Uint8Array | undefined;
   /** What calls the launch off while its files are being opened; later, that is for who watches the child. */
@@ -40,7 +38,7 @@ export interface ProcessEnd extends ExitStatus {
   readonly resourceUsage: ResourceUsage | undefined;
 }
 
-/** A child that an engine started: its program is running, or, where a failure may be late, about to. */
+/** A child that an engine started: its program is running. */
 export interface EngineProcess {
   readonly pid: number;
   /** The caller's ends of the pipes that the plan has for the caller. */
@@ -49,8 +47,6 @@ export interface EngineProcess {
   readonly stderr: Readable | null;
   /** Resolves once, when the child has ended and what it wrote has been read. Never rejects. */
   readonly ended: Promise<ProcessEnd>;
-  /** Why the program was never executed, where that came to light after the launch; known when the child has ended. */
-  readonly failure?: CommandError | undefined;
   /** Sends a signal. False: the child has ended, and nobody was signalled. */
   signal(signal: SignalName): boolean;
   /** Stops waiting for the end of the output, for a child that is being stopped. */
@@ -73,6 +69,8 @@ export interface Handshake {
   abort(): Promise<void>;
   /** Whether the child still waits for the caller's word. */
   readonly isPending: boolean;
+  /** Why the program was never executed, once that is known. */
+  readonly failure: CommandError | undefined;
 }
 
 /** Finds out what became of a hook: the report of its process tells only what failed after it. */

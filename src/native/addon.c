@@ -33,8 +33,7 @@ struct environment {
   napi_handle_scope handles;        /* the same */
   struct watcher *watcher; /* turned by the event loop */
   struct watcher *waiter;  /* turned by runSync(), which holds the loop */
-  char *stack;             /* for the next child; NULL while one has it that was not waited for */
-  struct loan *lent;       /* to children that no watcher has yet */
+  char *stack;
   struct held *held; /* the pidfiles that it holds */
   uint32_t last_held;
 };
@@ -197,18 +196,7 @@ static void on_discard(void *context) {
   forget(context);
 }
 
-static void return_loan(struct environment *environment, struct loan *loan) {
-  if (environment->stack == NULL) environment->stack = loan->stack;
-  else free(loan->stack);
-  plan_free(loan->plan);
-  free(loan);
-}
-
-static void on_return(void *owner, struct loan *loan) {
-  return_loan(owner, loan);
-}
-
-static const struct watch_events events = {on_report, on_output, on_discard, on_return, on_end, on_turn_end};
+static const struct watch_events events = {on_report, on_output, on_discard, on_end, on_turn_end};
 
 /* ---------------------------------------------------------------- functions */
 
@@ -222,8 +210,7 @@ static struct environment *environment_of(napi_env env) {
 static napi_value is_possible(napi_env env, napi_callback_info info) {
   (void)info;
   napi_value result;
-  char *stack = environment_of(env)->stack; /* Asked before the first launch: nobody has it. */
-  CHECK(env, napi_get_boolean(env, stack != NULL && launch_is_possible(stack), &result));
+  CHECK(env, napi_get_boolean(env, launch_is_possible(environment_of(env)->stack), &result));
   return result;
 }
 
@@ -352,63 +339,26 @@ static bool read_plan(napi_env env, const void *bytes, size_t size, struct plan 
   return *ret_plan != NULL || why == NULL;
 }
 
-/* Makes a child's loan of a plan, which it takes over. NULL: no memory, for that or for the plan. */
-static struct loan *lend(struct environment *environment, struct plan *plan) {
-  if (plan == NULL) return NULL;
-  struct loan *loan = calloc(1, sizeof *loan);
-  char *stack = environment->stack != NULL ? environment->stack : aligned_alloc(64, CHILD_STACK_SIZE);
-  environment->stack = NULL;
-  if (loan == NULL || stack == NULL) {
-    free(loan);
-    plan_free(plan);
-    environment->stack = stack;
-    return NULL;
-  }
-  loan->plan = plan;
-  loan->stack = stack;
-  return loan;
-}
-
-/* The loan of a child that was not waited for, as long as nobody has asked for it; NULL for any other. */
-static struct loan *claim_loan(struct environment *environment, int pidfd) {
-  for (struct loan **place = &environment->lent; *place != NULL; place = &(*place)->next) {
-    struct loan *loan = *place;
-    if (loan->pidfd != pidfd) continue;
-    *place = loan->next;
-    return loan;
-  }
-  return NULL;
-}
-
-/*
- * launch(plan: Buffer, result: Int32Array[6], size, waits: 0 or 1): sets pid, pidfd, failed, step, errno, detail of a pidfile. A child
- * that is not waited for has not failed yet.
- */
+/* launch(plan: Buffer, result: Int32Array[6], size?): sets pid, pidfd, failed, step, errno, detail of a pidfile. */
 static napi_value launch_plan(napi_env env, napi_callback_info info) {
-  struct environment *environment = environment_of(env);
-  size_t argc = 4, size, length;
-  uint32_t used, waits;
-  napi_value values[4];
+  size_t argc = 3, size, length;
+  uint32_t used;
+  napi_value values[3];
   void *bytes, *data;
   CHECK(env, napi_get_cb_info(env, info, &argc, values, NULL, NULL));
   CHECK(env, napi_get_buffer_info(env, values[0], &bytes, &size));
-  CHECK(env, napi_get_value_uint32(env, values[2], &used));
-  CHECK(env, napi_get_value_uint32(env, values[3], &waits));
+  if (argc == 3) {
+    CHECK(env, napi_get_value_uint32(env, values[2], &used));
+    if (used < size) size = used;
+  }
   CHECK(env, napi_get_typedarray_info(env, values[1], NULL, &length, &data, NULL, NULL));
   int32_t *result = data;
-  CHECK(env, length >= 6 && used <= size ? napi_ok : napi_invalid_arg);
+  CHECK(env, length >= 6 ? napi_ok : napi_invalid_arg);
   struct plan *plan;
-  if (!read_plan(env, bytes, used, &plan)) return NULL;
+  if (!read_plan(env, bytes, size, &plan)) return NULL;
   struct launched launched = {.pidfd = -1, .clone_errno = ENOMEM};
-  struct loan *loan = lend(environment, plan);
-  if (loan != NULL) launch(loan, (int)waits, &launched);
-  if (loan != NULL && (waits || launched.clone_errno != 0)) {
-    return_loan(environment, loan);
-  } else if (loan != NULL) {
-    loan->pidfd = launched.pidfd;
-    loan->next = environment->lent;
-    environment->lent = loan;
-  }
+  if (plan != NULL) launch(plan, environment_of(env)->stack, &launched);
+  plan_free(plan);
   result[0] = launched.pid;
   result[1] = launched.pidfd;
   result[2] = launched.report.failed || launched.clone_errno != 0;
@@ -454,9 +404,7 @@ static napi_value undo(napi_env env, napi_callback_info info) {
   int32_t pidfd;
   CHECK(env, napi_get_cb_info(env, info, &argc, &value, NULL, NULL));
   CHECK(env, napi_get_value_int32(env, value, &pidfd));
-  struct loan *loan = claim_loan(environment_of(env), pidfd);
   launch_undo(pidfd);
-  if (loan != NULL) return_loan(environment_of(env), loan);
   return NULL;
 }
 
@@ -523,16 +471,11 @@ static napi_value watch(napi_env env, napi_callback_info info) {
       .announces_exec = fds[9],
       .input = input,
       .input_size = input_size,
-      .loan = claim_loan(environment, fds[0]),
       .context = context,
   };
   const uint32_t id = watch_start(watcher, &options);
   if (id != 0) return number(env, id);
   const int why = errno;
-  if (options.loan != NULL) {
-    options.loan->next = environment->lent;
-    environment->lent = options.loan;
-  }
   forget(context);
   return number(env, -why);
 }
@@ -751,11 +694,6 @@ static void on_environment_end(napi_async_cleanup_hook_handle handle, void *data
   struct environment *environment = data;
   environment->cleanup = handle;
   while (environment->held != NULL) release_first(&environment->held);
-  while (environment->lent != NULL) { /* This thread was ended between a launch and its watch. */
-    struct loan *loan = claim_loan(environment, environment->lent->pidfd);
-    launch_undo(loan->pidfd);
-    return_loan(environment, loan);
-  }
   if (environment->waiter != NULL) watcher_close(environment->waiter, on_waiter_closed, NULL);
   if (environment->async != NULL) (void)napi_async_destroy(environment->env, environment->async);
   if (environment->watcher == NULL) on_watcher_closed(environment);

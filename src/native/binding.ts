@@ -28,11 +28,10 @@ export interface Binding {
   /** The pid that holds the lock of an open pidfile, 0 for nobody, -1 for somebody who cannot be seen, or a negative errno less one. */
   pidFileHolder(fd: number): number;
   /**
-   * Starts a child by an encoded plan, which takes so many bytes of the buffer, and (1) waits until it has executed its program or
-   * failed, or does not. Sets pid, pidfd, failed, step, errno, and the detail of a pidfile. The failure of a child that was not
-   * waited for is a report, before its end. Throws for bytes that are no plan.
+   * Starts a child by an encoded plan, which takes so many bytes of the buffer, or all. Sets pid, pidfd, failed, step, errno, and
+   * the detail of a pidfile. Throws for bytes that are no plan.
    */
-  launch(plan: Buffer, result: Int32Array, size: number, waits: number): void;
+  launch(plan: Buffer, result: Int32Array, size?: number): void;
   /**
    * Takes an encoded plan's steps in this process, and becomes its program. Returns only if that failed: sets step and errno.
    * `open` are the descriptors whose flags are put back then; those in `blocking` lose O_NONBLOCK.

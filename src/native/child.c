@@ -1,7 +1,7 @@
 /*
  * Everything that happens between clone() and execve(), one step after the other.
  *
- * In the fast lane this runs inside the parent's memory, on a stack of its own, while the parent's thread sleeps or goes on. Hence:
+ * In the fast lane this runs inside the parent's memory, on a stack of its own, while the parent's thread sleeps. Hence:
  *
  *   1. System calls only, by sys.h. No C library: no malloc, no stdio, no locks, no errno.
  *      `npm run check` compares the symbols that this file needs with a list, and the list is empty.

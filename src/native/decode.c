@@ -101,25 +101,6 @@ static int fill_vector(const struct reader *reader, char **vector, size_t at, ui
   return 1;
 }
 
-/*
- * A copy of this process's variables: their vector, the strings behind it. The child may execute while another thread sets
- * one, which can move the vector and free a string. NULL: no memory.
- */
-static char **copy_environment(void) {
-  size_t count = 0, size = 0;
-  for (char **entry = environ; entry != NULL && *entry != NULL; entry++, count++) size += strlen(*entry) + 1;
-  char **copy = malloc((count + 1) * sizeof *copy + size);
-  if (copy == NULL) return NULL;
-  char *end = (char *)(copy + count + 1);
-  for (size_t i = 0; i < count; i++) {
-    const size_t length = strlen(environ[i]) + 1;
-    copy[i] = memcpy(end, environ[i], length);
-    end += length;
-  }
-  copy[count] = NULL;
-  return copy;
-}
-
 struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
   struct reader reader = {bytes, size, size};
   const char *why = "the buffer is shorter than its header";
@@ -144,7 +125,7 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
   if (plan == NULL) goto refuse;
   plan->bytes = bytes;
   plan->argv = (char **)(plan + 1);
-  plan->envp = plan->argv + argc + 1;
+  plan->envp = inherits && environ != NULL ? environ : plan->argv + argc + 1;
   plan->operations = (const struct operation *)(bytes + operations);
   plan->count = count;
 
@@ -165,11 +146,6 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
   if (writes > 1) goto refuse;
   why = "it does not end by executing a program";
   if (plan->operations[count - 1].code != STEP_EXECVE) goto refuse;
-  if (!inherits) return plan;
-
-  why = NULL;
-  plan->envp = plan->inherited = copy_environment();
-  if (plan->inherited == NULL) goto refuse;
   return plan;
 
 refuse:
@@ -189,7 +165,6 @@ struct plan *plan_copy(const void *bytes, size_t size, const char **ret_why) {
 
 void plan_free(struct plan *plan) {
   if (plan == NULL) return;
-  free(plan->inherited);
   free(plan->bytes);
   free(plan);
 }

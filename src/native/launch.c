@@ -1,13 +1,10 @@
 /*
- * clone(CLONE_VM | CLONE_PIDFD): the child runs in our memory until its exec, so a launch costs the same from a process of
- * 4 GiB as from a small one, and a failure comes back through memory, without a pipe.
+ * clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD): the child runs in our memory while this thread sleeps, so a launch costs the
+ * same from a process of 4 GiB as from a small one, and a failure comes back through memory, without a pipe.
  *
- * With CLONE_VFORK this thread sleeps meanwhile, and knows the outcome when it wakes. Without, it goes on beside the child,
- * and so does the event loop, whatever the exec waits for: a disk, or a directory on a mount that is dead. All that the child
- * touches is then lent to it (struct loan), and errno and all the rest of the C library is not among that: see child.c.
- *
- * All signals are blocked over the clone, and so in the child: a handler of the parent's that ran in the child would run on
- * the parent's data. The raw system call is needed because the C library keeps two signals for itself and never blocks those.
+ * All signals are blocked meanwhile, in the parent and so in the child: a handler of the parent's that ran in the child
+ * would run on the parent's data. The raw system call is needed because the C library keeps two signals for itself and
+ * never blocks those.
  */
 #include "launch.h"
 
@@ -39,18 +36,23 @@
 
 enum { SIGNAL_SET_SIZE = 8 };
 
+struct start {
+  const struct plan *plan;
+  struct report *report;
+};
+
 static int child_main(void *argument) {
-  struct loan *loan = argument;
-  child_run(loan->plan, 0, &loan->report);
+  struct start *start = argument;
+  child_run(start->plan, 0, start->report);
   (void)SYS1(SYS_exit_group, 127);
   __builtin_unreachable();
 }
 
-static int clone_blocked(int (*entry)(void *), void *argument, char *stack, int flags, int *ret_pidfd) {
+static int clone_blocked(int (*entry)(void *), void *argument, char *stack, int *ret_pidfd) {
   const uint64_t all = ~(uint64_t)0;
   uint64_t before;
   (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, SIGNAL_SET_SIZE); /* Fails only for bad arguments. */
-  const int pid = clone(entry, stack + CHILD_STACK_SIZE, CLONE_VM | CLONE_PIDFD | flags | SIGCHLD, argument, ret_pidfd);
+  const int pid = clone(entry, stack + CHILD_STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, argument, ret_pidfd);
   const int clone_errno = errno;
   (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGNAL_SET_SIZE);
   return pid < 0 ? -clone_errno : pid;
@@ -103,26 +105,25 @@ static void reap_adopted(void) {
 
 /* ---------------------------------------------------------------- launching */
 
-void launch(struct loan *loan, int waits, struct launched *ret_launched) {
+void launch(const struct plan *plan, char *stack, struct launched *ret_launched) {
   struct launched launched = {.pidfd = -1};
+  /* The child writes here while we sleep; the compiler must not think that it knows what stands in it. */
+  volatile struct report *report = &launched.report;
+  struct start start = {plan, (struct report *)report};
+
   reap_adopted();
-  loan->report = (struct report){0};
-  const int pid = clone_blocked(child_main, loan, loan->stack, waits ? CLONE_VFORK : 0, &launched.pidfd);
+  const int pid = clone_blocked(child_main, &start, stack, &launched.pidfd);
   if (pid < 0) {
     launched.clone_errno = -pid;
     launched.pidfd = -1;
-  } else if (!waits) {
-    launched.pid = pid;
+  } else if (report->failed || report->daemon_pid != 0) {
+    /* The child has ended: it failed, or it was the one that forked the daemon. */
+    reap(launched.pidfd);
+    close(launched.pidfd);
+    launched.pidfd = -1;
+    launched.pid = report->failed ? 0 : report->daemon_pid;
   } else {
-    /* The child wrote there while we slept; the compiler must not think that it knows what stands in it. */
-    launched.report = *(volatile struct report *)&loan->report;
-    const int has_ended = launched.report.failed || launched.report.daemon_pid != 0;
-    if (has_ended) { /* It failed, or it was the one that forked the daemon. */
-      reap(launched.pidfd);
-      close(launched.pidfd);
-      launched.pidfd = -1;
-    }
-    launched.pid = !has_ended ? pid : launched.report.failed ? 0 : launched.report.daemon_pid;
+    launched.pid = pid;
   }
   *ret_launched = launched;
 }
@@ -148,7 +149,7 @@ int launch_is_possible(char *stack) {
   if (!closes_ranges()) return 0;
   volatile int shared = 0;
   int pidfd = -1;
-  const int pid = clone_blocked(probe_main, (void *)&shared, stack, 0, &pidfd);
+  const int pid = clone_blocked(probe_main, (void *)&shared, stack, &pidfd);
   /* Out of descriptors or processes just now: that says nothing of what the kernel can do. */
   if (pid < 0) return pid == -EMFILE || pid == -ENFILE || pid == -EAGAIN || pid == -ENOMEM;
   if (pidfd >= 0) {

@@ -19,7 +19,7 @@
 
 #define PLAN_MAGIC 0x43524956u /* "VIRC" */
 #define PLAN_VERSION 1u
-#define PLAN_INHERITED 0xffffffffu /* in the place of envc: the program gets the variables of this process, as they are now */
+#define PLAN_INHERITED 0xffffffffu /* in the place of envc: the program gets the variables of this process, as they are */
 
 /* One thing for the child to do. Which numbers mean what is told in child.c, at the operation. */
 struct operation {
@@ -36,7 +36,6 @@ struct plan {
   const char *file;
   char **argv;
   char **envp;
-  char **inherited; /* this process's variables, copied; NULL where envp came with the plan */
   const struct operation *operations;
   uint32_t count;
 };

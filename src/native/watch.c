@@ -63,7 +63,6 @@ struct process {
   const char *input;
   size_t input_size;
   struct process_end end;
-  struct loan *loan;
   void *context;
   uint32_t id;
   int has_ended;
@@ -232,7 +231,6 @@ static void keep(struct process *process, int is_kept) {
 }
 
 static void discard(struct process *process) {
-  if (process->loan != NULL) process->watcher->events->on_return(process->watcher->owner, process->loan);
   for (int stream = 0; stream < OUTPUTS; stream++) free(process->outputs[stream].bytes);
   free(process);
 }
@@ -291,8 +289,6 @@ static void tell_end(struct process *process) {
     process->outputs[stream].bytes = NULL;
   }
   keep(process, 0);
-  /* A child that was not waited for: only now is it known whether it came to its exec. */
-  if (process->loan != NULL && process->loan->report.failed) process->watcher->events->on_report(process->context, &process->loan->report);
   process->watcher->events->on_end(process->context, &process->end, output);
   discard(process);
 }
@@ -412,7 +408,6 @@ void watcher_close(struct watcher *watcher, void (*callback)(void *context), voi
     } else if (pidfd >= 0 && !process->is_kept) {
       (void)epoll_ctl(watcher->epoll_fd, EPOLL_CTL_DEL, pidfd, NULL);
       exit->fd = -1;
-      process->loan = NULL; /* It stays with the child: nobody will be here to take it back. */
       launch_adopt(pidfd);
     } else if (pidfd >= 0) {
       siginfo_t info; /* It is dead, or was already. */
@@ -452,7 +447,6 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
   process->read_to_end = options->read_to_end;
   process->only_looks = options->only_looks;
   process->announces_exec = options->announces_exec;
-  process->loan = options->loan;
   process->context = options->context;
   for (int role = 0; role < ROLES; role++) process->sources[role] = (struct source){process, (enum role)role, -1};
 

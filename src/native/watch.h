@@ -25,7 +25,6 @@ struct watch_options {
   int read_to_end;       /* wait for the end of the output, not only of the process */
   int only_looks;        /* somebody else's process: it is neither reaped nor ever ended from here */
   int announces_exec;    /* a report without a failure comes before the exec */
-  struct loan *loan;     /* what the child was lent, if it was not waited for */
   void *context;
 };
 
@@ -51,8 +50,6 @@ struct watch_events {
   void (*on_output)(void *context, int stream, struct piece piece);
   /* Instead of on_end, where the watcher is closed before the process has ended: to let go of the context, and no more. */
   void (*on_discard)(void *context);
-  /* Takes back what a child was lent: it has ended. */
-  void (*on_return)(void *owner, struct loan *loan);
   /* The last event of a process. */
   void (*on_end)(void *context, const struct process_end *end, struct piece output[OUTPUTS]);
   /* After all events of a turn that the loop made. */

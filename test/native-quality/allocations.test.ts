@@ -71,14 +71,14 @@ function isHonest({ name, errno, reason, message }: Outcome): boolean {
 
 /** How many allocations each has at the least. */
 const kinds: readonly (readonly [kind: string, least: number])[] = [
-  ['run', 6],
+  ['run', 4],
   ['captured output', 6],
-  ['a failed step', 5],
-  ['runAsync', 5],
+  ['a failed step', 2],
+  ['runAsync', 4],
   ['runSync', 6],
   ['the helper', 5],
   ['a hook', 5],
-  ['a daemon', 5],
+  ['a daemon', 4],
   ['a pidfile that is held', 3],
   ['a tree that is ended', 6],
   ...(isRoot ? [['a user', 8] as const] : []),

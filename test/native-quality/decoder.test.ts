@@ -66,7 +66,7 @@ describe('the addon', () => {
 
   function expectRefusal(plan: Buffer, mark: string): void {
     result.fill(0);
-    expect(() => native?.binding.launch(plan, result, plan.length, 1)).toThrow(expect.objectContaining({ code: 'ERR_VIRCOMMAND_PLAN' }) as Error);
+    expect(() => native?.binding.launch(plan, result)).toThrow(expect.objectContaining({ code: 'ERR_VIRCOMMAND_PLAN' }) as Error);
     expect(existsSync(mark)).toBe(false);
     expect(Array.from(result)).toEqual([0, 0, 0, 0, 0, 0]);
   }
@@ -74,8 +74,7 @@ describe('the addon', () => {
   test('executes the plan that the next tests break', async ({ skip }) => {
     if (native === undefined) return skip(why);
     const mark = join(path(), 'mark');
-    const plan = marking(mark);
-    native.binding.launch(plan, result, plan.length, 1);
+    native.binding.launch(marking(mark), result);
     const [, pidfd = -1, failed] = result;
     expect(failed).toBe(0);
     expect(existsSync(mark)).toBe(true);

@@ -2,8 +2,7 @@
  * Launches plans without Node: for the targets that no Node can be had for here.
  *
  * `launch_plan possible`: 1 or 0. `launch_plan launch FILE`: a child takes the plan of the file; prints failed, step, errno,
- * and how the program ended. `launch_plan go-on FILE`: the same, and this process does not wait for the exec. `launch_plan take FILE`:
- * takes the plan in this process; prints the same if that fails.
+ * and how the program ended. `launch_plan take FILE`: takes the plan in this process; prints the same if that fails.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -47,12 +46,9 @@ int main(int argc, char **argv) {
     return 0;
   }
   struct launched launched;
-  struct loan loan = {.plan = plan, .stack = stack};
-  const int waits = strcmp(argv[1], "go-on") != 0;
-  launch(&loan, waits, &launched);
+  launch(plan, stack, &launched);
   int status = 0;
   if (launched.pid > 0) (void)waitpid(launched.pid, &status, 0);
-  if (!waits) launched.report = loan.report;
   printf("%d %d %d %d\n", launched.report.failed, launched.report.step, launched.report.errno_, WEXITSTATUS(status));
   plan_free(plan);
   free(stack);

@@ -13,7 +13,7 @@ describe('the watcher', () => {
     const operations = [{ code: 'sigprocmask', step: 0 }, { code: 'execve', step: 1 }] as const;
     const plan = encode({ file: `/bin/${argv[0] ?? ''}`, argv: argv.map((word) => Buffer.from(word)), envp: [], operations });
     const result = new Int32Array(6);
-    binding.launch(plan, result, plan.length, 1);
+    binding.launch(plan, result);
     const [pid = 0, pidfd = -1, failed] = result;
     expect(failed).toBe(0);
     return { pid, pidfd };
