@@ -22,8 +22,6 @@ const SIGNAL_EXIT = 128;
 const owned = new Set<Signalable>();
 let forget: (() => void) | undefined;
 let idle: NodeJS.Timeout | undefined;
-/** Whether there was a child since the timer was set. */
-let wasBusy = false;
 
 /** To put the handlers up and take them down again costs more than a launch: a series of commands keeps them. */
 const IDLE_MS = 100;
@@ -31,7 +29,6 @@ const IDLE_MS = 100;
 /** From now on, the child ends at the latest when this process does. */
 export function own(child: Signalable): void {
   owned.add(child);
-  wasBusy = true;
   // The handlers for signals and for the exit are there only while there is something to clean up, and a moment longer.
   forget ??= onExit(endWithUs);
 }
@@ -40,18 +37,13 @@ export function own(child: Signalable): void {
 export function disown(child: Signalable): void {
   owned.delete(child);
   if (owned.size > 0) return;
-  idle ??= setTimeout(forgetWhenIdle, IDLE_MS).unref();
+  if (idle === undefined) idle = setTimeout(forgetWhenIdle, IDLE_MS).unref();
+  else idle.refresh();
 }
 
 function forgetWhenIdle(): void {
   idle = undefined;
   if (owned.size > 0) return;
-  if (wasBusy) {
-    // Once more, instead of beginning anew with each child: to set a timer is longer than to say that it would be set.
-    wasBusy = false;
-    idle = setTimeout(forgetWhenIdle, IDLE_MS).unref();
-    return;
-  }
   forget?.();
   forget = undefined;
 }

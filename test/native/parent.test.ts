@@ -101,11 +101,17 @@ async function launchEverything(_: Library, asked: Asked) {
     await new Command('true').clearCaps().umask(0).run();
     await new Command('/nowhere').run().catch(() => undefined);
   };
+  // The handlers that end our children with us stay for a moment after the last.
+  const quiet = async () => {
+    while (process.listenerCount('SIGTERM') > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  };
   const untouched = look();
   await mine();
   await launch(1);
+  await quiet();
   const before = look();
   const answers = await Promise.all([...Array.from({ length: asked.threads }, () => launch(asked.rounds)), mine(), mine()]);
+  await quiet();
   return { untouched, before, after: look(), answers: answers.slice(0, asked.threads) };
 }
 
