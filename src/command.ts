@@ -92,7 +92,6 @@ const NOTHING = Object.freeze({ from: 'null' } as const);
 const UNCLAIMED = Object.freeze({ to: 'unclaimed' } as const);
 const SHARED = Object.freeze({ to: 'stdout' } as const);
 
-
 const outputLimitPolicies: readonly OutputLimitPolicy[] = ['truncate', 'kill', 'headAndTail'];
 
 /**

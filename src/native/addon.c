@@ -1,6 +1,6 @@
 /*
- * The boundary to JavaScript: numbers and buffers in, numbers and buffers out. No policy, and no state but one watcher for
- * each environment, so that the addon can be loaded in several threads, and twice in one.
+ * The boundary to JavaScript: numbers and buffers in, numbers and buffers out. No policy, and no state but what belongs to one
+ * environment, so that the addon can be loaded in several threads, and twice in one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -437,7 +437,7 @@ static napi_value ready(napi_env env, napi_callback_info info) {
 /*
  * watch(fds: Int32Array[10], input: Buffer | undefined, callback): id, or a negative errno.
  * fds: pidfd, report, input, stdout, stderr, stdout is streamed, stderr is streamed, read to the end,
- * wait by turn().
+ * wait by turn(), announces its exec.
  */
 static napi_value watch(napi_env env, napi_callback_info info) {
   struct environment *environment = environment_of(env);
