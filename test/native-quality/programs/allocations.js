@@ -44,6 +44,8 @@ const kinds = {
     try {
       await killTree(child);
     } finally {
+      // What was not ended for a lack of memory: the leader is not reaped yet, so the group is still its own.
+      if (child.signal('SIGKILL')) process.kill(-child.pid, 'SIGKILL');
       await child.free();
     }
   },
