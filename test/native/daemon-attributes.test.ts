@@ -60,7 +60,7 @@ describe.for(ways)('a daemon, %s, has', ([way, take]) => {
   });
 
   test('a limit of 0 bytes for every file, which its pidfile does not feel', async () => {
-    const { stdout, pid } = await take(sh('echo ready; sleep 600').daemonize()).outputPipe().limit('fsize', 0).run();
+    const { stdout, pid } = await take(sh('echo ready; exec sleep 600').daemonize()).outputPipe().limit('fsize', 0).run();
     keep(pid);
     const [line] = (await once(stdout ?? expect.fail(), 'data')) as [Buffer];
     expect(line.toString()).toBe('ready\n');
@@ -103,7 +103,7 @@ describe.for(ways)('a daemon, %s, has', ([way, take]) => {
   });
 
   test('both streams in one log, in the order in which they were written, and its input from a file', async () => {
-    const { pid } = await take(sh('cat; echo out; echo err >&2; echo out; sleep 600').daemonize())
+    const { pid } = await take(sh('cat; echo out; echo err >&2; echo out; exec sleep 600').daemonize())
       .inputFile('/proc/sys/kernel/ostype').outputFile(path('log')).errorToOutput().run();
     keep(pid);
     await eventually('it has written', () => readFileSync(path('log'), 'utf8') === 'Linux\nout\nerr\nout\n');
