@@ -34,7 +34,7 @@ struct process_end {
   int status; /* exit code or signal */
   struct rusage usage;
   int held_open;
-  int lost;   /* the descriptors, 1 and 2 as bits, whose output there was no memory for */
+  int lost; /* streams whose output there was no memory for, a bit for each: 1 << STDOUT, 1 << STDERR */
   size_t input_written;
 };
 
