@@ -22,6 +22,6 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,
-    reporters: ['default', './test/skip-reporter.ts'],
+    reporters: ['default', './test/helpers/skip-reporter.ts'],
   },
 });

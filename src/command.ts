@@ -2,50 +2,34 @@ import { writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { serialize } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
-import { type Argument, describeKind, joinText, toBytes } from './bytes.js';
-import { argumentOf, callsOf } from './calls.js';
-import { type CapabilityName, capabilityNames } from './capabilities.js';
-import type { Child } from './child.js';
-import { combinationMistakes } from './combinations.js';
-import { startDaemon } from './daemonize.js';
-import { publishing } from './events.js';
-import { givingAway, givingAwaySync, goneDescriptors, usesDescriptors } from './descriptors.js';
-import { type Call, Draft, type Flag } from './draft.js';
+import { argumentOf, callsOf } from './builder/calls-of-spec.js';
+import { combinationMistakes } from './builder/clashes.js';
+import { type Call, Draft, type Flag } from './builder/draft.js';
+import { givingAway, givingAwaySync, goneDescriptors, usesDescriptors } from './builder/given-away.js';
+import { type CaptureOptions, COMMON_VARIABLES, type FileOptions, ids, isStopStep, type Limit, LONGEST_TIMER, outputLimitPolicies, type PassOptions } from './builder/options.js';
+import { shapeProblem } from './builder/spec-shape.js';
+import { explainPlan } from './engine/explain.js';
 import { engineInfo, selectEngine } from './engine/select.js';
-import { hidden, type Mistake, subjectOf, UsageError } from './errors.js';
-import { explainPlan } from './explain.js';
-import { type HookAnswer, type HookChild, sourceOf } from './hook.js';
-import type { Outcome, WaitOptions } from './outcome.js';
-import { OutputBuffer } from './output.js';
-import type { LaunchPlan } from './plan.js';
-import { argLog, printCommand, type PrintOptions } from './quote.js';
-import type { Captured, DaemonResult, RunResult } from './result.js';
-import type { SignalName } from './signals.js';
-import { type CommandSpec, freezeSpec, type LaunchMode, type LimitResource, type Mutable, type OutputEncoding, type OutputLimitPolicy, printable, type StopSequence } from './spec.js';
-import { type Attachments, planFor, replace, spawn, spawnSync } from './spawner.js';
-
-/** How a descriptor is passed. */
-export interface PassOptions {
-  /** Its number in the program. Default: the same as here. */
-  readonly as?: number;
-  /** Whether this process's copy is closed after the launch, failed launches included. Default: false. */
-  readonly closeInParent?: boolean;
-}
-
-/** How a file that takes output is opened. */
-export interface FileOptions {
-  /** Keeps what is in the file, and writes at its end. Default: false, which empties it. */
-  readonly append?: boolean;
-}
-
-/** Where captured output goes, or how it is handed back in the result. */
-export interface CaptureOptions {
-  /** The encoding of the text, or `'buffer'` for bytes. Default: `'utf8'`. */
-  readonly encoding?: OutputEncoding;
-}
-
-/** A value of a resource limit, in the resource's own unit. `Infinity` and `'unlimited'` are the same. */
-export type Limit = number | bigint | 'unlimited';
+import { subjectOf } from './errors/command-error.js';
+import { type Mistake, UsageError } from './errors/usage-error.js';
+import { publishing } from './events/events.js';
+import { type HookAnswer, type HookChild, sourceOf } from './hook/function.js';
+import { OutputBuffer } from './io/output-buffer.js';
+import type { LaunchPlan } from './plan/launch-plan.js';
+import type { Captured, RunResult } from './result/run-result.js';
+import type { Child } from './running/child.js';
+import type { DaemonResult } from './running/daemon-result.js';
+import { startDaemon } from './running/daemon.js';
+import { replace } from './running/exec.js';
+import { type Attachments, planFor, spawn } from './running/launch.js';
+import type { Outcome, WaitOptions } from './running/outcome.js';
+import { spawnSync } from './running/run-sync.js';
+import { type CommandSpec, freezeSpec, type LaunchMode, type LimitResource, type Mutable, type OutputLimitPolicy, printable, type StopSequence } from './spec/spec.js';
+import { type Argument, describeKind, joinText, toBytes } from './text/bytes.js';
+import { hidden } from './text/call-text.js';
+import { type CapabilityName, capabilityNames } from './text/capabilities.js';
+import { argLog, printCommand, type PrintOptions } from './text/quote.js';
+import type { SignalName } from './text/signals.js';
 
 // What a chain of calls has said about the result, for the type checker only: nothing of it exists at run time.
 declare const stdoutType: unique symbol;
@@ -68,31 +52,10 @@ type StderrOf<C> = C extends HasStderr<infer T> ? T : Captured;
 /** What `run()` gives for a command: as exact as the chain of calls that made it. */
 export type ResultOf<C> = C extends IsDaemon ? DaemonResult : RunResult<StdoutOf<C>, StderrOf<C>>;
 
-/** The variables that `virCommandAddEnvPassCommon` passes, in its order. */
-const COMMON_VARIABLES = [
-  'LD_PRELOAD',
-  'LD_LIBRARY_PATH',
-  'DYLD_INSERT_LIBRARIES',
-  'DYLD_FORCE_FLAT_NAMESPACE',
-  'PATH',
-  'HOME',
-  'USER',
-  'LOGNAME',
-  'TMPDIR',
-] as const;
-
-/** The ids that can be given; the highest number of all means "unchanged" to the kernel. */
-const ids = { min: 0, max: 0xffff_fffe };
-
-/** The longest time that a timer of Node can take, in milliseconds. */
-const LONGEST_TIMER = 0x7fff_ffff;
-
 /** What a stream is where nothing was said about it. */
 const NOTHING = Object.freeze({ from: 'null' } as const);
 const UNCLAIMED = Object.freeze({ to: 'unclaimed' } as const);
 const SHARED = Object.freeze({ to: 'stdout' } as const);
-
-const outputLimitPolicies: readonly OutputLimitPolicy[] = ['truncate', 'kill', 'headAndTail'];
 
 /**
  * A program to run: its arguments, environment, descriptors, privileges and limits, put together call by call.
@@ -1169,20 +1132,4 @@ export class Command {
   }
 }
 
-/** What of a value keeps it from being read as a spec at all. What it says is checked call by call. */
-function shapeProblem(spec: unknown): string | undefined {
-  if (typeof spec !== 'object' || spec === null) return `a spec is an object, and this is ${describeKind(spec)}`;
-  const { version, argv, stdin, stdout, stderr, ...rest } = spec as Partial<Record<keyof CommandSpec, unknown>>;
-  if (version !== 1) return 'it is no spec of the version 1, as spec() gives it';
-  if (!Array.isArray(argv)) return 'it has no argv, the array of the program and its arguments';
-  if (![stdin, stdout, stderr].every((stream) => typeof stream === 'object' && stream !== null)) return 'it lacks one of stdin, stdout and stderr';
-  const lists = ['secretArgs', 'env', 'descriptors', 'listenFds', 'limits', 'allowCaps', 'groups', 'stopSequence'] as const;
-  const wrong = lists.find((name) => rest[name] !== undefined && !Array.isArray(rest[name]));
-  return wrong === undefined ? undefined : `its field ${wrong} is no array`;
-}
-
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-
-function isStopStep(step: unknown): step is StopSequence[number] {
-  return Array.isArray(step) && step.length === 2 && typeof step[1] === 'number' && step[1] >= 0 && step[1] <= LONGEST_TIMER;
-}

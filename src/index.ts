@@ -1,35 +1,48 @@
 export { Command } from './command.js';
-export type { CaptureOptions, FileOptions, HasStderr, HasStdout, IsDaemon, Limit, PassOptions, ResultOf } from './command.js';
-export type { HookAnswer, HookChild, PreExecHook } from './hook.js';
-export { Child, pidAbort, pidWait } from './child.js';
-export type { WaitOptions } from './outcome.js';
-export { OutputBuffer } from './output.js';
-export { DaemonResult, RunResult } from './result.js';
-export type { Captured, DaemonResultFields, ResourceUsage, RunResultFields } from './result.js';
-export { CommandError, ExitError, LaunchError, PidFileError, UnsupportedError, UsageError } from './errors.js';
-export type { ExitReason, Mistake } from './errors.js';
-export { PidFile } from './pidfile.js';
-export { PidFileLock } from './pidfile-lock.js';
-export type { AcquireOptions } from './pidfile-lock.js';
-export type { CleanupOptions } from './pidfile-cleanup.js';
-export { killPainfully } from './kill.js';
-export type { KillOptions } from './kill.js';
-export { killTree } from './kill-tree.js';
-export type { KillTreeResult } from './kill-tree.js';
-export { adoptOrphans } from './subreaper.js';
-export type { Adoption, AdoptOptions } from './subreaper.js';
+export type { CaptureOptions, FileOptions, Limit, PassOptions } from './builder/options.js';
+export type { HasStderr, HasStdout, IsDaemon, ResultOf } from './command.js';
+export type { HookAnswer, HookChild, PreExecHook } from './hook/function.js';
+export { Child, pidAbort, pidWait } from './running/child.js';
+export type { WaitOptions } from './running/outcome.js';
+export { OutputBuffer } from './io/output-buffer.js';
+export { DaemonResult } from './running/daemon-result.js';
+export { RunResult } from './result/run-result.js';
+export type { Captured, ResourceUsage, RunResultFields } from './result/run-result.js';
+export type { DaemonResultFields } from './running/daemon-result.js';
+export { CommandError } from './errors/command-error.js';
+export { ExitError } from './errors/exit-error.js';
+export { LaunchError } from './errors/launch-error.js';
+export { PidFileError } from './errors/pidfile-error.js';
+export { UnsupportedError } from './errors/unsupported-error.js';
+export { UsageError } from './errors/usage-error.js';
+export type { ExitReason } from './errors/exit-error.js';
+export type { Mistake } from './errors/usage-error.js';
+export { PidFile } from './pidfile/pidfile.js';
+export { PidFileLock } from './pidfile/lock.js';
+export type { AcquireOptions } from './pidfile/lock.js';
+export type { CleanupOptions } from './pidfile/cleanup.js';
+export { killPainfully } from './ending/kill-painfully.js';
+export type { KillOptions } from './ending/kill-painfully.js';
+export { killTree } from './ending/kill-tree.js';
+export type { KillTreeResult } from './ending/kill-tree.js';
+export { adoptOrphans } from './ending/adopt-orphans.js';
+export type { Adoption, AdoptOptions } from './ending/adopt-orphans.js';
 export { engineInfo } from './engine/select.js';
 export type { EngineInfo } from './engine/select.js';
-export { planLaunch } from './plan.js';
-export type { DescriptorSource, Lane, LaunchPlan, PlannedDescriptor, PlanOptions, Step } from './plan.js';
-export { thisHost } from './host.js';
-export type { Account, FileKind, Host } from './host.js';
-export type { StepName } from './steps.js';
-export type { Argument, ByteText } from './bytes.js';
-export type { CapabilityName } from './capabilities.js';
-export type { SignalName } from './signals.js';
-export type { PrintOptions } from './quote.js';
-export type { AdoptedEvent, ErrorEvent, ExitEvent, LaunchEvent } from './events.js';
+export { planLaunch } from './plan/plan-launch.js';
+export type { DescriptorSource, PlannedDescriptor } from './plan/descriptors.js';
+export type { Lane } from './plan/lane.js';
+export type { LaunchPlan, PlanOptions } from './plan/launch-plan.js';
+export type { Step } from './plan/steps.js';
+export { thisHost } from './host/host.js';
+export type { Account } from './host/accounts.js';
+export type { FileKind, Host } from './host/host.js';
+export type { StepName } from './text/step-names.js';
+export type { Argument, ByteText } from './text/bytes.js';
+export type { CapabilityName } from './text/capabilities.js';
+export type { SignalName } from './text/signals.js';
+export type { PrintOptions } from './text/quote.js';
+export type { AdoptedEvent, ErrorEvent, ExitEvent, LaunchEvent } from './events/events.js';
 export type {
   CommandSpec,
   DescriptorSpec,
@@ -43,4 +56,4 @@ export type {
   OutputLimitPolicy,
   OutputSpec,
   StopSequence,
-} from './spec.js';
+} from './spec/spec.js';

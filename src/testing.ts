@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { DryRunEngine, guardAgainstLaunches, type Respond } from './engine/dry-run.js';
-import type { CommandSpec } from './spec.js';
+import type { CommandSpec } from './spec/spec.js';
 
 export type { DryRunResponse, Respond } from './engine/dry-run.js';
 

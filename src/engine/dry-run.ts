@@ -2,13 +2,13 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { Buffer } from 'node:buffer';
 import { PassThrough, Readable } from 'node:stream';
 import { inspect } from 'node:util';
-import { toBytes } from '../bytes.js';
-import { UnsupportedError } from '../errors.js';
-import type { LaunchPlan } from '../plan.js';
-import { printCommand } from '../quote.js';
-import { type SignalName, signalNumber } from '../signals.js';
-import { type CommandSpec, printable } from '../spec.js';
-import type { Engine, EngineProcess, LaunchResources, ProcessEnd, SyncProcess } from './types.js';
+import { UnsupportedError } from '../errors/unsupported-error.js';
+import type { LaunchPlan } from '../plan/launch-plan.js';
+import { type CommandSpec, printable } from '../spec/spec.js';
+import { toBytes } from '../text/bytes.js';
+import { printCommand } from '../text/quote.js';
+import { type SignalName, signalNumber } from '../text/signals.js';
+import type { Engine, EngineProcess, LaunchResources, ProcessEnd, SyncProcess } from './engine.js';
 
 /** How a command that is not really run shall seem to end. What is left out: exit code 0, no signal, no output. */
 export interface DryRunResponse {

@@ -1,8 +1,10 @@
-import { type Binding, native as loaded } from '../native/binding.js';
+import type { Binding } from '../native/binding.js';
+import { native as loaded } from '../native/load.js';
 import { currentDryRun } from './dry-run.js';
-import { NativeEngine } from './native.js';
-import { portableEngine, portableLimits, portableRefusals } from './portable.js';
-import type { Engine, Refusal } from './types.js';
+import type { Engine, Refusal } from './engine.js';
+import { NativeEngine } from './native/engine.js';
+import { portableEngine } from './portable/engine.js';
+import { portableLimits, portableRefusals } from './portable/refusals.js';
 
 /** Which engine launches commands here, and what to expect of it. */
 export interface EngineInfo {

@@ -3,7 +3,7 @@ import { relative } from 'node:path';
 import { type Argument, Command, UnsupportedError, UsageError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
-import { rejection, sh, useDirectory } from './tools.js';
+import { rejection, sh, useDirectory } from '../helpers/tools.js';
 
 /** Tells the shell's own argument vector, as the kernel has it. The colon keeps the shell there while `cat` looks. */
 const TELL_ARGV = 'cat /proc/$$/cmdline; :';

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { type Child, Command, ExitError, pidAbort, pidWait } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { eventually, exists, fixture, FOREVER, isRunning, nodeFixture, processStat, rejection, sh, useDirectory, useProcesses } from './tools.js';
+import { eventually, exists, fixture, FOREVER, isRunning, nodeFixture, processStat, rejection, sh, useDirectory, useProcesses } from '../helpers/tools.js';
 
 /** Far more than a pipe and a stream hold together. */
 const MUCH = 50_000_000;

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { Command, LaunchError, PidFile, UsageError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { eventually, fixture, FOREVER, isRunning, nodeFixture, NOWHERE, processStat, rejection, sh, useDirectory, useProcesses } from './tools.js';
+import { eventually, fixture, FOREVER, isRunning, nodeFixture, NOWHERE, processStat, rejection, sh, useDirectory, useProcesses } from '../helpers/tools.js';
 
 export function daemonContract(): void {
   describe('a daemon', () => {

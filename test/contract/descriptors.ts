@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { Command, LaunchError, UsageError } from 'vircommand';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
-import { fixture, NOWHERE, rejection, sh, useDirectory } from './tools.js';
+import { fixture, NOWHERE, rejection, sh, useDirectory } from '../helpers/tools.js';
 
 /** How many random maps are tried. Each starts a program. */
 const MAPS = 60;

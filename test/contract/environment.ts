@@ -1,7 +1,7 @@
 import { Command, UnsupportedError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
-import { rejection, useDirectory, withVariables, writeProgram } from './tools.js';
+import { rejection, useDirectory, withVariables, writeProgram } from '../helpers/tools.js';
 
 const printEnvironment = (): Command => new Command('/usr/bin/env', '-0');
 

@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { Command, type ErrorEvent, ExitError, type ExitEvent, LaunchError, type LaunchEvent, OutputBuffer } from 'vircommand';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
-import { fixture, FOREVER, nodeFixture, NOWHERE, rejection, sh } from './tools.js';
+import { fixture, FOREVER, nodeFixture, NOWHERE, rejection, sh } from '../helpers/tools.js';
 
 const channels = ['vircommand:launch', 'vircommand:exit', 'vircommand:error'] as const;
 

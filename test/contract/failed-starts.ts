@@ -2,7 +2,7 @@ import { chmodSync, closeSync, existsSync, fstatSync, mkdirSync, openSync, realp
 import { Command, LaunchError, type StepName } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { foreignElf, objectFile, withMissingLoader } from './elf.js';
-import { NOWHERE, rejection, sh, useDirectory, withVariables, writeProgram } from './tools.js';
+import { NOWHERE, rejection, sh, useDirectory, withVariables, writeProgram } from '../helpers/tools.js';
 
 interface FailedStart {
   readonly title: string;

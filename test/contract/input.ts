@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { Command } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { nodeFixture, sh, useDirectory } from './tools.js';
+import { nodeFixture, sh, useDirectory } from '../helpers/tools.js';
 
 const MiB = 1024 * 1024;
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { nodeFixture, useDirectory } from './tools.js';
+import { nodeFixture, useDirectory } from '../helpers/tools.js';
 
 /** How often each kind of failure is brought about. */
 const TIMES = 200;

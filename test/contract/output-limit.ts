@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { Command, ExitError, OutputBuffer, UsageError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { exists, processStat, rejection, sh, useDirectory } from './tools.js';
+import { exists, processStat, rejection, sh, useDirectory } from '../helpers/tools.js';
 
 /** Writes this text to both streams. */
 const toBoth = (text: string): Command => sh('printf %s "$1"; printf %s "$1" >&2', text).outputBuffer().errorBuffer();

@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { Command, ExitError, type ExitEvent, OutputBuffer } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { eventually, rejection, sh, umask, useDirectory } from './tools.js';
+import { eventually, rejection, sh, umask, useDirectory } from '../helpers/tools.js';
 
 /** Enough for two pipes that are merged to betray themselves. */
 const ALTERNATIONS = 2000;

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { Command, LaunchError } from 'vircommand';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { rejection, useDirectory, withVariables, writeProgram } from './tools.js';
+import { rejection, useDirectory, withVariables, writeProgram } from '../helpers/tools.js';
 
 const outputOf = async (command: Command): Promise<string> => (await command.outputBuffer().run()).stdout;
 

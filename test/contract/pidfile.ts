@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { Command, type DaemonResult, PidFileError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { children, eventually, exists, FOREVER, isRunning, rejection, umask, useDirectory, useProcesses } from './tools.js';
+import { children, eventually, exists, FOREVER, isRunning, rejection, umask, useDirectory, useProcesses } from '../helpers/tools.js';
 
 /** How many starters want one pidfile at once, and how often the race is run. */
 const STARTERS = 20;

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { Command, LaunchError, UnsupportedError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
-import { fixture, hasProgram, isRoot, nodeFixture, rejection, sh, STRANGER, useDirectory, writeProgram } from './tools.js';
+import { fixture, hasProgram, isRoot, nodeFixture, rejection, sh, STRANGER, useDirectory, writeProgram } from '../helpers/tools.js';
 
 /** Room for Node and all that it loads. */
 const FEW_DESCRIPTORS = 256;

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { ExitError } from 'vircommand';
 import { afterEach, describe, expect, test } from 'vitest';
-import { end, eventually, exists, FOREVER, inBatches, isRunning, rejection, sh, useDirectory, useProcesses } from './tools.js';
+import { end, eventually, exists, FOREVER, inBatches, isRunning, rejection, sh, useDirectory, useProcesses } from '../helpers/tools.js';
 
 /** Leaves a process behind that holds both output pipes, and tells its pid as the first line of standard error. */
 const LEAVE_HOLDER = `sleep ${FOREVER} & echo $! >&2`;

@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { Command, ExitError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
-import { exists, FOREVER, inBatches, rejection, sh } from './tools.js';
+import { exists, FOREVER, inBatches, rejection, sh } from '../helpers/tools.js';
 
 const AT_ONCE = 8;
 

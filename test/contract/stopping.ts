@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { type Child, Command, ExitError, LaunchError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { eventually, exists, FOREVER, processStat, rejection, sh, useDirectory } from './tools.js';
+import { eventually, exists, FOREVER, processStat, rejection, sh, useDirectory } from '../helpers/tools.js';
 
 /** Too short for `sleep`. */
 const SHORT_MS = 50;

@@ -1,8 +1,8 @@
 import { chmodSync, mkdirSync, readFileSync, realpathSync, symlinkSync } from 'node:fs';
 import { Command } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { processStat, sh, umask, useDirectory } from '../contract/tools.js';
-import { inParent, asNobody, lanes, launchFailure, needsNobody, needsRoot, NOBODY, outputOf, statusOf, useNativeEngine } from './tools.js';
+import { processStat, sh, umask, useDirectory } from '../helpers/tools.js';
+import { inParent, asNobody, lanes, launchFailure, needsNobody, needsRoot, NOBODY, outputOf, statusOf, useNativeEngine } from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();

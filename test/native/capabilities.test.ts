@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'vircommand';
 import type { CapabilityName } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { capabilityNames } from '../../src/capabilities.js';
-import { asNobody, bits, fieldsOf, inParent, launchFailure, needsNobody, needsRoot, NOBODY, statusOf, useNativeEngine, type Library } from './tools.js';
+import { capabilityNames } from '../../src/text/capabilities.js';
+import { asNobody, bits, fieldsOf, inParent, launchFailure, needsNobody, needsRoot, NOBODY, statusOf, useNativeEngine, type Library } from '../helpers/native.js';
 
 useNativeEngine();
 

@@ -2,8 +2,8 @@ import { closeSync, openSync, readFileSync, readlinkSync } from 'node:fs';
 import fc from 'fast-check';
 import { Command, type Lane } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { useDirectory } from '../contract/tools.js';
-import { inParent, lanes, launchFailure, needsProgram, outputOf, useNativeEngine, type Library } from './tools.js';
+import { useDirectory } from '../helpers/tools.js';
+import { inParent, lanes, launchFailure, needsProgram, outputOf, useNativeEngine, type Library } from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();

@@ -1,8 +1,8 @@
 import { cpSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { Command, engineInfo, UnsupportedError } from 'vircommand';
 import { afterEach, describe, expect, test } from 'vitest';
-import { rejection, useDirectory } from '../contract/tools.js';
-import { inParent, root, useNativeEngine, type Library } from './tools.js';
+import { rejection, useDirectory } from '../helpers/tools.js';
+import { inParent, root, useNativeEngine, type Library } from '../helpers/native.js';
 
 useNativeEngine();
 afterEach(() => {

@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Command, LaunchError, UnsupportedError, type UsageError } from 'vircommand';
 import { dryRun } from 'vircommand/testing';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { end, eventually, hasProgram, isRunning, useDirectory, writeProgram } from '../contract/tools.js';
-import { asNobody, bits, fieldsOf, inParent, type Library, needsNobody, needsRoot, NOBODY, parentWords, type ParentOptions, root, useNativeEngine } from './tools.js';
+import { end, eventually, hasProgram, isRunning, useDirectory, writeProgram } from '../helpers/tools.js';
+import { asNobody, bits, fieldsOf, inParent, type Library, needsNobody, needsRoot, NOBODY, parentWords, type ParentOptions, root, useNativeEngine } from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();

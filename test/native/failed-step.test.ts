@@ -2,8 +2,8 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readdirSync } from 'node:fs';
 import { Command, CommandError, type ErrorEvent, type LaunchEvent, LaunchError } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { rejection } from '../contract/tools.js';
-import { useNativeEngine } from './tools.js';
+import { rejection } from '../helpers/tools.js';
+import { useNativeEngine } from '../helpers/native.js';
 
 useNativeEngine();
 

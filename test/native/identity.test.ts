@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { Command } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { useDirectory, writeProgram } from '../contract/tools.js';
-import { asNobody, inParent, lanes, launchFailure, needsNobody, needsRoot, NOBODY, statusOf, useNativeEngine } from './tools.js';
+import { useDirectory, writeProgram } from '../helpers/tools.js';
+import { asNobody, inParent, lanes, launchFailure, needsNobody, needsRoot, NOBODY, statusOf, useNativeEngine } from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();

@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { Command, engineInfo, UnsupportedError } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { eventually, rejection } from '../contract/tools.js';
-import { lanes, launchFailure, outputOf, useNativeEngine } from './tools.js';
+import { eventually, rejection } from '../helpers/tools.js';
+import { lanes, launchFailure, outputOf, useNativeEngine } from '../helpers/native.js';
 
 useNativeEngine();
 

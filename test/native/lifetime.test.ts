@@ -4,8 +4,8 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Command, type Lane } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { end, eventually, exists, isRunning, nodeFixture, useDirectory } from '../contract/tools.js';
-import { lanes, needsRoot, NOBODY, outputOf, parentWords, root, useNativeEngine, type Library } from './tools.js';
+import { end, eventually, exists, isRunning, nodeFixture, useDirectory } from '../helpers/tools.js';
+import { lanes, needsRoot, NOBODY, outputOf, parentWords, root, useNativeEngine, type Library } from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();

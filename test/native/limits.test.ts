@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Command } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { asNobody, inParent, lanes, launchFailure, needsNobody, needsProgram, outputOf, useNativeEngine } from './tools.js';
+import { asNobody, inParent, lanes, launchFailure, needsNobody, needsProgram, outputOf, useNativeEngine } from '../helpers/native.js';
 
 useNativeEngine();
 

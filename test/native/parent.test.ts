@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { useDirectory } from '../contract/tools.js';
-import { asNobody, inParent, needsNobody, NOBODY, useNativeEngine, type Library } from './tools.js';
+import { useDirectory } from '../helpers/tools.js';
+import { asNobody, inParent, needsNobody, NOBODY, useNativeEngine, type Library } from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();

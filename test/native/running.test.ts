@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { type Child, Command } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { end, eventually, processStat, sh, useDirectory } from '../contract/tools.js';
-import { inParent, lanes, needsProgram, needsRoot, readProc, useNativeEngine } from './tools.js';
+import { end, eventually, processStat, sh, useDirectory } from '../helpers/tools.js';
+import { inParent, lanes, needsProgram, needsRoot, readProc, useNativeEngine } from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { useDirectory } from '../contract/tools.js';
-import { inParent, needsProgram, useNativeEngine, type Library } from './tools.js';
+import { useDirectory } from '../helpers/tools.js';
+import { inParent, needsProgram, useNativeEngine, type Library } from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();

@@ -4,8 +4,8 @@ import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { useDirectory } from '../contract/tools.js';
-import { bits, fieldsOf, inParent, lanes, needsProgram, statusOf, useNativeEngine, type Library } from './tools.js';
+import { useDirectory } from '../helpers/tools.js';
+import { bits, fieldsOf, inParent, lanes, needsProgram, statusOf, useNativeEngine, type Library } from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();
@@ -56,7 +56,7 @@ async function tellSignals({ Command: Program }: Library, hindrance: string) {
 
 test('signals that this process ignores and blocks are at their defaults and free in the program, and as before in this process', async ({ skip }) => {
   needsProgram(skip, 'cc');
-  execFileSync('cc', ['-shared', '-fPIC', '-o', path('hinder.so'), fileURLToPath(new URL('fixtures/hinder-signals.c', import.meta.url))]);
+  execFileSync('cc', ['-shared', '-fPIC', '-o', path('hinder.so'), fileURLToPath(new URL('../programs/hinder-signals.c', import.meta.url))]);
   const { parent, after, failed, children } = await inParent(tellSignals, path('hinder.so'));
   // The instrument: the parent does ignore and block them.
   const ignored = bitsOf(SIGURG, SIGUSR1, SIGPIPE, 40);

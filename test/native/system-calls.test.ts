@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { useDirectory } from '../contract/tools.js';
-import { inParent, needsProgram, needsRoot, NOBODY, useNativeEngine, type Library } from './tools.js';
+import { useDirectory } from '../helpers/tools.js';
+import { inParent, needsProgram, needsRoot, NOBODY, useNativeEngine, type Library } from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();

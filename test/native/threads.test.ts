@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Command } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { end, eventually, exists, isRunning } from '../contract/tools.js';
-import { inParent, needsRoot, parentWords, root, useNativeEngine, type Library } from './tools.js';
+import { end, eventually, exists, isRunning } from '../helpers/tools.js';
+import { inParent, needsRoot, parentWords, root, useNativeEngine, type Library } from '../helpers/native.js';
 
 useNativeEngine();
 

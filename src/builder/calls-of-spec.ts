@@ -1,0 +1,118 @@
+import { type Argument, type ByteText, toBytes } from '../text/bytes.js';
+import type { CommandSpec, InputSpec, LimitValue, OutputSpec } from '../spec/spec.js';
+
+/** A call on a command: the name of one of its methods, and what it is given. */
+export interface BuilderCall<Method extends string = string> {
+  readonly method: Method;
+  readonly values: readonly unknown[];
+}
+
+/** A value of a spec as the methods take it. */
+export function argumentOf(text: ByteText): Argument {
+  return typeof text === 'string' ? text : toBytes(text);
+}
+
+/** The calls that say what a spec says. To repeat them is to check each value as if a caller had said it. */
+export function callsOf(spec: CommandSpec) {
+  const secrets = new Set(spec.secretArgs);
+  return [
+    ...spec.argv.slice(1).map((arg, index) => call(secrets.has(index + 1) ? 'secretArg' : 'arg', argumentOf(arg))),
+    ...(spec.env === undefined ? [] : [call('envClear')]),
+    ...(spec.env ?? []).map(([name, value]) => call('env', name, argumentOf(value))),
+    ...inputCalls(spec.stdin),
+    ...outputCalls(spec.stdout),
+    ...errorCalls(spec.stderr),
+    ...(spec.descriptors ?? []).map(({ fd, as, closeInParent = false }) => call('passFd', fd, { as, closeInParent })),
+    ...(spec.listenFds === undefined ? [] : [call('listenFds', ...spec.listenFds)]),
+    ...(spec.limits ?? []).map(({ resource, soft, hard }) => call('limit', resource, limitOf(soft), limitOf(hard))),
+    ...(spec.allowCaps ?? []).map((name) => call('allowCap', name)),
+    ...given('workingDirectory', spec.workingDirectory),
+    ...given('umask', spec.umask),
+    ...given('nice', spec.nice),
+    ...given('oomScoreAdjust', spec.oomScoreAdjust),
+    ...(spec.coreScheduling === 'alone' ? [call('runAlone')] : given('runAmong', spec.coreScheduling?.among)),
+    ...given('cgroup', spec.cgroup),
+    ...given('selinuxLabel', spec.selinuxLabel),
+    ...given('appArmorProfile', spec.appArmorProfile),
+    ...given('user', spec.user),
+    ...given('uid', spec.uid),
+    ...given('gid', spec.gid),
+    ...given('groups', spec.groups),
+    ...given('dieWithParent', spec.dieWithParent),
+    ...given('pidFile', spec.pidFile),
+    ...given('timeout', spec.timeoutMs),
+    ...given('stopSequence', spec.stopSequence),
+    ...(spec.outputLimit === undefined ? [] : [call('outputLimit', spec.outputLimit.bytes, spec.outputLimit.policy)]),
+    ...said('clearCaps', spec.clearCaps),
+    ...said('noNewPrivileges', spec.noNewPrivileges),
+    ...said('newSession', spec.newSession),
+    ...said('processGroup', spec.processGroup),
+    ...said('daemonize', spec.daemonize),
+    ...said('requireHandshake', spec.handshake),
+    ...said('waitForOutputEnd', spec.waitForOutputEnd),
+    ...said('nonblockingFds', spec.nonblockingFds),
+  ];
+}
+
+function inputCalls(stdin: InputSpec) {
+  switch (stdin.from) {
+    case 'null':
+      return [];
+    case 'fd':
+      return [stdin.closeInParent === true ? call('passFd', stdin.fd, { as: 0, closeInParent: true }) : call('inputFd', stdin.fd)];
+    case 'file':
+      return [call('inputFile', stdin.path)];
+    case 'pipe':
+      return [call('inputPipe')];
+    case 'buffer':
+      return [call('inputBuffer', argumentOf(stdin.data))];
+  }
+}
+
+function outputCalls(output: OutputSpec) {
+  switch (output.to) {
+    case 'unclaimed':
+      return [];
+    case 'fd':
+      return [output.closeInParent === true ? call('passFd', output.fd, { as: 1, closeInParent: true }) : call('outputFd', output.fd)];
+    case 'file':
+      return [call('outputFile', output.path, { append: output.append ?? false })];
+    case 'pipe':
+      return [call('outputPipe')];
+    case 'buffer':
+      return [call('outputBuffer', { encoding: output.encoding })];
+  }
+}
+
+function errorCalls(output: CommandSpec['stderr']) {
+  switch (output.to) {
+    case 'unclaimed':
+      return [];
+    case 'stdout':
+      return [call('errorToOutput')];
+    case 'fd':
+      return [output.closeInParent === true ? call('passFd', output.fd, { as: 2, closeInParent: true }) : call('errorFd', output.fd)];
+    case 'file':
+      return [call('errorFile', output.path, { append: output.append ?? false })];
+    case 'pipe':
+      return [call('errorPipe')];
+    case 'buffer':
+      return [call('errorBuffer', { encoding: output.encoding })];
+  }
+}
+
+function call<Method extends string>(method: Method, ...values: readonly unknown[]): BuilderCall<Method> {
+  return { method, values };
+}
+
+/** The call that gives a value, if there is one. */
+function given<Method extends string>(method: Method, value: unknown): BuilderCall<Method>[] {
+  return value === undefined ? [] : [call(method, value)];
+}
+
+/** The call without a value that was made, if it was. */
+function said<Method extends string>(method: Method, flag: true | undefined): BuilderCall<Method>[] {
+  return flag === true ? [call(method)] : [];
+}
+
+const limitOf = (value: LimitValue): number | bigint | string => (typeof value === 'string' && value !== 'unlimited' ? BigInt(value) : value);

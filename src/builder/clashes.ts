@@ -1,0 +1,134 @@
+import type { Mistake } from '../errors/usage-error.js';
+import { type CommandSpec, FIRST_LISTEN_FD, type LaunchMode } from '../spec/spec.js';
+import { passCall } from './given-away.js';
+
+/** A pair of things that cannot both be so, and the calls that said them. */
+interface Clash {
+  readonly when: (spec: CommandSpec, mode: LaunchMode) => boolean;
+  readonly call: string | ((spec: CommandSpec) => string);
+  readonly problem: string;
+}
+
+const unread = 'run() gives nobody the other end of the pipe; use runAsync(), or a buffer';
+/** Whether what goes there passes through this process and is counted. */
+const isCounted = (to: CommandSpec['stderr']['to'], mode: LaunchMode): boolean => to === 'buffer' || (to === 'unclaimed' && mode === 'run');
+
+const unwatched = 'a daemon is not watched once it runs; leave the call out';
+
+// In the order in which their mistakes are told. A rule writes its message only where it is broken: each launch asks all that concern it.
+
+const clashesOfPrivileges: readonly Clash[] = [
+  {
+    when: ({ user, uid, gid }) => uid !== undefined && gid === undefined && user === undefined,
+    call: ({ uid }) => `uid(${String(uid)})`,
+    problem: "without gid() the program would keep this process's group; say gid() too, or user(), which knows both",
+  },
+  {
+    when: ({ user, uid, gid }) => user !== undefined && (uid !== undefined || gid !== undefined),
+    call: ({ uid, gid }) => (uid === undefined ? `gid(${String(gid)})` : `uid(${String(uid)})`),
+    problem: 'user() sets uid and gid already; leave one of them out',
+  },
+  {
+    when: ({ newSession, processGroup }) => newSession === true && processGroup === true,
+    call: 'processGroup()',
+    problem: 'a new session is a new process group already; leave one of newSession() and processGroup() out',
+  },
+];
+
+const clashesOfDaemons: readonly Clash[] = [
+  {
+    when: (_spec, mode) => mode === 'async',
+    call: 'runAsync()',
+    problem: 'a daemon is not waited for; start it with run(), which resolves when it is running',
+  },
+  {
+    when: ({ stdin, stdout, stderr }) => stdin.from === 'buffer' || stdout.to === 'buffer' || stderr.to === 'buffer',
+    call: 'daemonize()',
+    problem: 'a daemon outlives the buffers of this process; give it files, with inputFile(), outputFile() and errorFile(), or pipes',
+  },
+  {
+    when: ({ workingDirectory }) => workingDirectory !== undefined,
+    call: ({ workingDirectory }) => `workingDirectory('${workingDirectory ?? ''}')`,
+    problem: "a daemon's working directory is '/'; leave the call out, and give it absolute paths",
+  },
+  {
+    when: ({ processGroup }) => processGroup === true,
+    call: 'processGroup()',
+    problem: 'a daemon has a session of its own, and so a process group; leave the call out',
+  },
+  {
+    when: ({ dieWithParent }) => dieWithParent !== undefined,
+    call: ({ dieWithParent }) => `dieWithParent('${dieWithParent ?? ''}')`,
+    problem: 'a daemon outlives its parent; leave out this call or daemonize()',
+  },
+  // With a hook, there is a launch to watch.
+  { when: ({ timeoutMs, preExecHook }) => timeoutMs !== undefined && preExecHook === undefined, call: 'timeout(…)', problem: unwatched },
+  { when: ({ stopSequence }) => stopSequence !== undefined, call: 'stopSequence(…)', problem: unwatched },
+  { when: ({ outputLimit }) => outputLimit !== undefined, call: 'outputLimit(…)', problem: unwatched },
+  { when: ({ waitForOutputEnd }) => waitForOutputEnd !== undefined, call: 'waitForOutputEnd(…)', problem: unwatched },
+];
+
+const clashesOfChildren: readonly Clash[] = [
+  {
+    when: ({ pidFile }) => pidFile !== undefined,
+    call: ({ pidFile }) => `pidFile('${pidFile ?? ''}')`,
+    problem: 'a pidfile is written for a daemon; say daemonize() too',
+  },
+  { when: ({ stdin }, mode) => mode === 'run' && stdin.from === 'pipe', call: 'inputPipe()', problem: unread },
+  { when: ({ stdout }, mode) => mode === 'run' && stdout.to === 'pipe', call: 'outputPipe()', problem: unread },
+  { when: ({ stderr }, mode) => mode === 'run' && stderr.to === 'pipe', call: 'errorPipe()', problem: unread },
+  {
+    when: ({ outputLimit, stdout, stderr }, mode) => outputLimit?.policy === 'kill' && (mode === 'run' || mode === 'async') && ![stdout, stderr].some(({ to }) => isCounted(to, mode)),
+    call: ({ outputLimit }) => `outputLimit(${String(outputLimit?.bytes)}, 'kill')`,
+    problem: 'none of the output is captured, so none would be counted; say outputBuffer() or errorBuffer() too',
+  },
+  {
+    when: ({ handshake }, mode) => mode === 'run' && handshake === true,
+    call: 'requireHandshake()',
+    problem: 'with run() nobody could answer, and both sides would wait for ever; use runAsync()',
+  },
+];
+
+/** The mistakes that lie in no single call, but in two of them, or in how the command is run. */
+export function combinationMistakes(spec: CommandSpec, mode: LaunchMode): Mistake[] {
+  const mistakes: Mistake[] = [];
+  for (const clashes of [clashesOfPrivileges, spec.daemonize === true ? clashesOfDaemons : clashesOfChildren]) {
+    for (const { when, call, problem } of clashes) {
+      if (when(spec, mode)) mistakes.push({ call: typeof call === 'string' ? call : call(spec), problem });
+    }
+  }
+  if (mode === 'exec') mistakes.push(...execMistakes(spec));
+  if (spec.descriptors !== undefined || spec.listenFds !== undefined) mistakes.push(...descriptorMistakes(spec));
+  return mistakes;
+}
+
+/** What needs somebody who is still there when the program runs. */
+function execMistakes({ stdin, stdout, stderr, ...spec }: CommandSpec): Mistake[] {
+  const alone = 'exec() leaves nobody here to do that; leave the call out, or use run()';
+  const fed = { pipe: 'inputPipe()', buffer: 'inputBuffer(…)' } as Readonly<Record<string, string>>;
+  const read = (stream: 'output' | 'error') => ({ pipe: `${stream}Pipe()`, buffer: `${stream}Buffer()` }) as Readonly<Record<string, string>>;
+  const clashes = [
+    ...[fed[stdin.from], read('output')[stdout.to], read('error')[stderr.to]].map((call = '') => ({ when: call !== '', call, problem: alone })),
+    { when: spec.timeoutMs !== undefined, call: 'timeout(…)', problem: alone },
+    { when: spec.stopSequence !== undefined, call: 'stopSequence(…)', problem: alone },
+    { when: spec.outputLimit !== undefined, call: 'outputLimit(…)', problem: alone },
+    { when: spec.waitForOutputEnd === true, call: 'waitForOutputEnd()', problem: alone },
+    { when: spec.handshake === true, call: 'requireHandshake()', problem: alone },
+    { when: spec.daemonize === true, call: 'daemonize()', problem: 'exec() makes this process the program; leave one of the two out' },
+    { when: spec.preExecHook !== undefined, call: 'preExecHook(…)', problem: 'exec() runs the program in this process; call the hook yourself before it' },
+  ];
+  return clashes.filter(({ when }) => when).map(({ call, problem }) => ({ call, problem }));
+}
+
+function descriptorMistakes(spec: CommandSpec): Mistake[] {
+  const mistakes: Mistake[] = [];
+  const sources = new Map<number, string>();
+  const place = (as: number, call: string): void => {
+    const earlier = sources.get(as);
+    if (earlier === undefined) sources.set(as, call);
+    else mistakes.push({ call, problem: `${earlier === call ? 'it was passed before' : `${earlier} gives the program a descriptor ${as} already`}; each number has one source` });
+  };
+  for (const [index, fd] of (spec.listenFds ?? []).entries()) place(FIRST_LISTEN_FD + index, `listenFds(${index === 0 ? '' : '…, '}${fd})`);
+  for (const descriptor of spec.descriptors ?? []) place(descriptor.as, passCall(descriptor));
+  return mistakes;
+}

@@ -1,0 +1,49 @@
+import type { OutputEncoding, OutputLimitPolicy, StopSequence } from '../spec/spec.js';
+
+/** How a descriptor is passed. */
+export interface PassOptions {
+  /** Its number in the program. Default: the same as here. */
+  readonly as?: number;
+  /** Whether this process's copy is closed after the launch, failed launches included. Default: false. */
+  readonly closeInParent?: boolean;
+}
+
+/** How a file that takes output is opened. */
+export interface FileOptions {
+  /** Keeps what is in the file, and writes at its end. Default: false, which empties it. */
+  readonly append?: boolean;
+}
+
+/** Where captured output goes, or how it is handed back in the result. */
+export interface CaptureOptions {
+  /** The encoding of the text, or `'buffer'` for bytes. Default: `'utf8'`. */
+  readonly encoding?: OutputEncoding;
+}
+
+/** A value of a resource limit, in the resource's own unit. `Infinity` and `'unlimited'` are the same. */
+export type Limit = number | bigint | 'unlimited';
+
+/** The variables that `virCommandAddEnvPassCommon` passes, in its order. */
+export const COMMON_VARIABLES = [
+  'LD_PRELOAD',
+  'LD_LIBRARY_PATH',
+  'DYLD_INSERT_LIBRARIES',
+  'DYLD_FORCE_FLAT_NAMESPACE',
+  'PATH',
+  'HOME',
+  'USER',
+  'LOGNAME',
+  'TMPDIR',
+] as const;
+
+/** The ids that can be given; the highest number of all means "unchanged" to the kernel. */
+export const ids = { min: 0, max: 0xffff_fffe };
+
+/** The longest time that a timer of Node can take, in milliseconds. */
+export const LONGEST_TIMER = 0x7fff_ffff;
+
+export const outputLimitPolicies: readonly OutputLimitPolicy[] = ['truncate', 'kill', 'headAndTail'];
+
+export function isStopStep(step: unknown): step is StopSequence[number] {
+  return Array.isArray(step) && step.length === 2 && typeof step[1] === 'number' && step[1] >= 0 && step[1] <= LONGEST_TIMER;
+}

@@ -1,0 +1,263 @@
+import { isMainThread } from 'node:worker_threads';
+import { addonInUse } from '../engine/select.js';
+import { UnsupportedError } from '../errors/unsupported-error.js';
+import { type AdoptedEvent, onLaunch, publishAdopted } from '../events/events.js';
+import { PidFd } from '../host/pidfd.js';
+import { commandLineOf, isOver, type ProcessRow, type ProcessTable, readProcessTable } from '../host/process-table.js';
+import type { Binding } from '../native/binding.js';
+import { errnoName } from '../text/errno.js';
+import { signalName } from '../text/signals.js';
+import { disown, own, ownedPids, type Signalable } from './owned-children.js';
+
+/** How {@link adoptOrphans} tells of ends. */
+export interface AdoptOptions {
+  /** Called with each adopted process that has ended, when it is reaped. What it throws is uncaught. Default: nothing. */
+  readonly onEnd?: (end: AdoptedEvent) => void;
+}
+
+/** What {@link adoptOrphans} gives: the way to end it, by `using` or by hand. */
+export interface Adoption {
+  /** Adopts nobody any more and tells of nobody. Those adopted before stay children of this process, and are reaped. */
+  [Symbol.dispose](): void;
+}
+
+/** The least time between two looks: a burst of ends is one look. */
+const LOOK_MS = 100;
+
+/**
+ * How long a dead child of unknown origin is left to whoever may wait for it. Node itself and this library take one turn
+ * of the event loop, or less.
+ */
+const GRACE_MS = 1000;
+
+/** What is known of a child of this process that no `Child` stands for. */
+interface Orphan {
+  readonly row: ProcessRow;
+  command: string | undefined;
+  /** Whether it certainly began as somebody else's child. */
+  isProven: boolean;
+  /** When it was first seen dead. */
+  deadSince: number | undefined;
+}
+
+/** A process below this one, and the pids between them, from its parent up. */
+interface Line {
+  readonly row: ProcessRow;
+  readonly above: readonly number[];
+}
+
+/**
+ * Becomes the parent of all that is orphaned below this process, daemons included, and reaps it: no zombie stays, and each
+ * end is told, to `onEnd` and on the channel `vircommand:adopted`.
+ *
+ * Without it orphans go to init, or to the next process above that adopts. Made for long-lived services, and for
+ * PID 1 of a container, where SIGTERM and its like then end this process too (the kernel keeps them from a PID 1 that has
+ * no handler). Calls may overlap; the last one that is disposed switches adoption off. Adopted processes outlive this
+ * process. Stands on `prctl(PR_SET_CHILD_SUBREAPER)`.
+ *
+ * A process is reaped by its own pidfd, never by `waitpid(-1)`: children of `child_process`, of `cluster`, of this library
+ * and of worker threads keep their exit codes. See docs/reaping.md for the promise and its limits.
+ *
+ * @throws {UnsupportedError} on the portable engine, and in a worker thread.
+ *
+ * @example
+ * using orphans = adoptOrphans({ onEnd: ({ pid, command, exitCode }) => console.log(pid, command, exitCode) });
+ * await new Command('sh', '-c', 'sleep 0.1 &').run(); // the sleep is ours now, and is reaped at its end
+ */
+export function adoptOrphans(options: AdoptOptions = {}): Adoption {
+  const binding = addonInUse();
+  const nobody = { command: '', spec: undefined };
+  if (binding === undefined) {
+    throw new UnsupportedError(nobody, { feature: 'adoptOrphans', engine: 'portable', why: 'Node has no call that makes a process adopt orphans' });
+  }
+  if (!isMainThread) {
+    throw new UnsupportedError(nobody, { feature: 'adoptOrphans', engine: 'native', why: 'a worker hears no signals; the main thread can adopt' });
+  }
+  const listener = { ...options };
+  subreaper ??= new Subreaper(binding);
+  subreaper.add(listener);
+  return {
+    [Symbol.dispose]: () => {
+      subreaper?.remove(listener);
+    },
+  };
+}
+
+/** The pids of orphans that stood below a process when they were last seen with their parents. Empty without {@link adoptOrphans}. */
+export function orphansFrom(pid: number): readonly number[] {
+  return subreaper?.orphansFrom(pid) ?? [];
+}
+
+/** Whether this process adopts orphans now. */
+export const adoptsOrphans = (): boolean => subreaper?.isOn === true;
+
+let subreaper: Subreaper | undefined;
+
+class Subreaper {
+  readonly #binding: Binding;
+  readonly #listeners = new Set<AdoptOptions>();
+  readonly #orphans = new Map<number, Orphan>();
+  /** Daemons of this library, which become our children by their launch: their commands. */
+  readonly #daemons = new Map<number, string>();
+  /** Who stood above each process below us, as far as that was ever seen. */
+  #lines = new Map<number, Line>();
+  #stopHearing: (() => void) | undefined;
+  #wasOn = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #due = 0;
+  #lookedAt = -Infinity;
+
+  constructor(binding: Binding) {
+    this.#binding = binding;
+  }
+
+  get isOn(): boolean {
+    return this.#listeners.size > 0;
+  }
+
+  add(listener: AdoptOptions): void {
+    if (!this.isOn) this.#switchOn();
+    this.#listeners.add(listener);
+    this.#begin();
+  }
+
+  remove(listener: AdoptOptions): void {
+    if (!this.#listeners.delete(listener) || this.isOn) return;
+    this.#binding.setSubreaper(this.#wasOn);
+    disown(exitHandler);
+    this.#look();
+  }
+
+  orphansFrom(pid: number): readonly number[] {
+    return Array.from(this.#lines.values()).filter(({ above }) => above.includes(pid)).map(({ row }) => row.pid);
+  }
+
+  #switchOn(): void {
+    const before = this.#binding.setSubreaper(1);
+    if (before < 0) throw Object.assign(new Error(`Cannot adopt orphans (prctl: ${errnoName(before)}).`), { code: errnoName(before) });
+    this.#wasOn = before;
+    // As PID 1, this process needs handlers for signals even while it has no child to end.
+    if (process.pid === 1) own(exitHandler);
+  }
+
+  #begin(): void {
+    if (this.#stopHearing !== undefined) return;
+    process.on('SIGCHLD', this.#onChildEnd);
+    const stopLaunches = onLaunch(({ spec, pid, command }) => {
+      if (spec.daemonize === true) this.#daemons.set(pid, command);
+    });
+    this.#stopHearing = () => {
+      process.off('SIGCHLD', this.#onChildEnd);
+      stopLaunches();
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+    };
+    this.#look();
+  }
+
+  readonly #onChildEnd = (): void => {
+    this.#lookIn(Math.max(0, this.#lookedAt + LOOK_MS - performance.now()));
+  };
+
+  /** Looks after so many milliseconds, and after a turn of the event loop, in which whoever waits for a child hears of its end. */
+  #lookIn(ms: number): void {
+    const due = performance.now() + ms;
+    if (this.#timer !== undefined && this.#due <= due) return;
+    clearTimeout(this.#timer);
+    this.#due = due;
+    this.#timer = setTimeout(() => {
+      setImmediate(() => {
+        this.#timer = undefined;
+        this.#look();
+      });
+    }, ms).unref();
+  }
+
+  #look(): void {
+    const table = readProcessTable(this.#binding);
+    this.#lookedAt = performance.now();
+    this.#remember(table);
+    const ends = Array.from(this.#orphans.values()).flatMap((orphan) => this.#reap(orphan, table) ?? []);
+    for (const end of ends) {
+      publishAdopted(end);
+      // Each on its own: one listener that throws takes nothing from the others.
+      for (const { onEnd } of this.#listeners) if (onEnd !== undefined) process.nextTick(onEnd, end);
+    }
+    if (!this.isOn && this.#orphans.size === 0) {
+      this.#stopHearing?.();
+      this.#stopHearing = undefined;
+    } else if (Array.from(this.#orphans.values()).some(({ deadSince }) => deadSince !== undefined)) {
+      // No signal will tell that its time is over, or that the thread which should have reaped it is gone.
+      this.#lookIn(GRACE_MS + LOOK_MS);
+    }
+  }
+
+  /** Notes which children are new, which are gone, and who stands above whom. */
+  #remember(table: ProcessTable): void {
+    const owned = ownedPids();
+    const self = table.get(process.pid);
+    const lines = new Map<number, Line>();
+    for (const row of table.values()) {
+      const above = lineage(table, row);
+      const before = this.#lines.get(row.pid);
+      const isKnown = before?.row.start === row.start;
+      if (above === undefined) continue;
+      // Who has lost its parent keeps the line that it came from.
+      lines.set(row.pid, { row, above: above.length === 0 && isKnown ? before.above : above });
+      if (row.parent !== process.pid || owned.has(row.pid)) continue;
+      const orphan = this.#orphans.get(row.pid);
+      if (orphan?.row.start === row.start) continue;
+      const command = this.#daemons.get(row.pid);
+      this.#daemons.delete(row.pid);
+      // A child that was forked here is in our session, unless it leads one of its own.
+      const isForeign = row.session !== self?.session && row.session !== row.pid;
+      const isProven = command !== undefined || isForeign || (isKnown && before.row.parent !== process.pid);
+      this.#orphans.set(row.pid, { row, command: command ?? commandLineOf(row.pid), isProven, deadSince: undefined });
+    }
+    this.#lines = lines;
+    for (const [pid, { row }] of this.#orphans) if (table.get(pid)?.start !== row.start) this.#orphans.delete(pid);
+  }
+
+  /** Reaps an orphan that is dead and that nobody else waits for. */
+  #reap(orphan: Orphan, table: ProcessTable): AdoptedEvent | undefined {
+    const { pid } = orphan.row;
+    const row = table.get(pid);
+    if (row === undefined || !isOver(row)) return undefined;
+    orphan.deadSince ??= performance.now();
+    if (!orphan.isProven && performance.now() - orphan.deadSince < GRACE_MS) return undefined;
+    const pidfd = PidFd.openRow(this.#binding, orphan.row);
+    const end = pidfd?.reap();
+    pidfd?.close();
+    // Nothing to reap: other threads of it still run, or it is the child of a thread of ours, which waits for it itself.
+    if (end === undefined) return undefined;
+    this.#orphans.delete(pid);
+    const [code = 0, status = 0, userMs = 0, systemMs = 0, maxRssKib = 0] = end;
+    const hasExited = code === CLD_EXITED;
+    return {
+      pid,
+      command: orphan.command,
+      exitCode: hasExited ? status : null,
+      signal: hasExited ? null : signalName(status),
+      coreDumped: code === CLD_DUMPED,
+      resourceUsage: { userMs, systemMs, maxRssKib },
+    };
+  }
+}
+
+/** How a process ended, by `si_code`. */
+const CLD_EXITED = 1;
+const CLD_DUMPED = 3;
+
+/** In the place of a child, so that the handlers of an exiting process are up. There is nobody to signal. */
+const exitHandler: Signalable = { pid: 0, signal: () => false };
+
+/** The pids between a process and this one, from the parent up; `undefined` for a process that is not below this one. */
+function lineage(table: ProcessTable, row: ProcessRow): readonly number[] | undefined {
+  const above: number[] = [];
+  for (let parent = row.parent; parent !== process.pid; parent = table.get(parent)?.parent ?? 0) {
+    // No way up is longer than the table, which was not read in one instant.
+    if (parent === 0 || above.length > table.size) return undefined;
+    above.push(parent);
+  }
+  return above;
+}

@@ -1,0 +1,95 @@
+import { readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import { addonInUse } from '../engine/select.js';
+import { type ProcessRow, type ProcessTable, readProcess, readProcessTable } from '../host/process-table.js';
+import type { CommandSpec } from '../spec/spec.js';
+import { adoptsOrphans } from './adopt-orphans.js';
+import { ownedPids } from './owned-children.js';
+
+/** What a launch says of the tree that grows from it. */
+export interface Root {
+  /** As the process was right after the launch. */
+  readonly row: ProcessRow;
+  /** The control group that held nothing else then. */
+  readonly cgroup: string | undefined;
+  /** The process group that it was made to lead. */
+  readonly group: number | undefined;
+  /** The session that was made for it. */
+  readonly session: number | undefined;
+}
+
+export const roots = new Map<number, Root>();
+
+const MOST_REMEMBERED = 1000;
+
+/** Notes where a command that was just launched has its tree; of others, the kernel tells enough when it is asked. */
+export function noteRoot({ cgroup, processGroup, daemonize }: CommandSpec, pid: number): void {
+  if (cgroup === undefined && processGroup !== true && daemonize !== true) return;
+  const row = readProcess(pid);
+  if (row === undefined) return;
+  roots.delete(pid);
+  roots.set(pid, {
+    row,
+    cgroup: cgroup === undefined ? undefined : claimGroup(cgroup, row),
+    group: processGroup === true ? pid : undefined,
+    // The process in the middle made the session, and is gone.
+    session: daemonize === true && row.session > 1 && row.session !== readProcess(process.pid)?.session ? row.session : undefined,
+  });
+  const [oldest] = roots.keys();
+  if (roots.size > MOST_REMEMBERED && oldest !== undefined) roots.delete(oldest);
+}
+
+/** The control group, if it holds nothing but the new process and what that has started since. Whoever had it before has it no longer. */
+function claimGroup(path: string, row: ProcessRow): string | undefined {
+  const binding = addonInUse();
+  if (binding === undefined) return undefined;
+  try {
+    const directory = realpathSync(path);
+    for (const [other, root] of roots) if (root.cgroup === directory) roots.set(other, { ...root, cgroup: undefined });
+    const table = readProcessTable(binding);
+    return membersOf(directory).every(belongsTo(row, table, below(table, new Set([row.pid])))) ? directory : undefined;
+  } catch {
+    // It cannot be read, or is gone already: it is not ours to end.
+    return undefined;
+  }
+}
+
+/**
+ * Whether a process that shares the control group of a root belongs to its tree: it is in it, or it is an orphan that is no
+ * older than the root, and was not launched from here. Orphans are children of those that adopt: init, and who stands above us.
+ */
+export function belongsTo(root: ProcessRow, table: ProcessTable, tree: ReadonlySet<number>): (pid: number) => boolean {
+  const adopters = new Set([1]);
+  for (let pid = table.get(process.pid)?.parent ?? 0; pid > 1; pid = table.get(pid)?.parent ?? 0) adopters.add(pid);
+  if (adoptsOrphans()) adopters.add(process.pid);
+  const owned = ownedPids();
+  const belongs = (pid: number): boolean => {
+    const row = table.get(pid);
+    if (row === undefined || tree.has(pid)) return true;
+    if (row.start < root.start || owned.has(pid) || roots.has(pid)) return false;
+    return adopters.has(row.parent) || (table.has(row.parent) && row.parent !== process.pid && belongs(row.parent));
+  };
+  return belongs;
+}
+
+/** The pids in a control group and in those below it. Zombies are in none. */
+export function membersOf(directory: string): number[] {
+  const directories = readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name));
+  return [directory, ...directories].flatMap((each) => (readFileSync(join(each, 'cgroup.procs'), 'utf8').match(/\d+/g) ?? []).map(Number));
+}
+
+/** Adds to a set of pids all that the table has below them. */
+export function below(table: ProcessTable, pids: ReadonlySet<number>): Set<number> {
+  const children = new Map<number, number[]>();
+  for (const { pid, parent } of table.values()) {
+    const siblings = children.get(parent);
+    if (siblings === undefined) children.set(parent, [pid]);
+    else siblings.push(pid);
+  }
+  const found = new Set(pids);
+  // A set that grows is gone through to its end: parents come before their children.
+  for (const pid of found) for (const child of children.get(pid) ?? []) found.add(child);
+  return found;
+}

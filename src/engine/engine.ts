@@ -1,0 +1,122 @@
+import type { Readable, Writable } from 'node:stream';
+import type { CommandError } from '../errors/command-error.js';
+import type { Capture } from '../io/capture.js';
+import type { LaunchPlan } from '../plan/launch-plan.js';
+import type { Step } from '../plan/steps.js';
+import type { ExitStatus } from '../result/exit-status.js';
+import type { ResourceUsage } from '../result/run-result.js';
+import type { SignalName } from '../text/signals.js';
+
+/** What an engine cannot do, and why. */
+export interface Refusal {
+  /** The method that asked for it. */
+  readonly feature: string;
+  /** The end of a sentence that begins "because". */
+  readonly why: string;
+}
+
+/** What an engine needs beside the plan: where data comes from and goes to. */
+export interface LaunchResources {
+  /** What the child reads from its standard input. */
+  readonly input: Uint8Array | undefined;
+  /** Where output goes that is captured, by descriptor of the child. Streams that share a descriptor have one capture. */
+  readonly captures: ReadonlyMap<1 | 2, Capture>;
+  /** Wait for the end of the output, not only for the end of the child. */
+  readonly waitForOutputEnd: boolean;
+  /** What the hook is given, serialized. */
+  readonly opaque: Uint8Array | undefined;
+  /** What calls the launch off while its files are being opened; later, that is for who watches the child. */
+  readonly abortSignal?: AbortSignal | undefined;
+  /** Is told of the child of a plan with a hook as soon as there is one: long before its program runs, if the hook takes its time. */
+  readonly onStart?: (process: EngineProcess) => void;
+}
+
+/** A child's end, all of its output read. */
+export interface ProcessEnd extends ExitStatus {
+  readonly outputHeldOpen: boolean;
+  /** The stream that this process had no memory for. What came before is there. */
+  readonly lostOutput?: 'stdout' | 'stderr' | undefined;
+  readonly inputWritten: number;
+  readonly resourceUsage: ResourceUsage | undefined;
+}
+
+/** A child that an engine started: its program is running. */
+export interface EngineProcess {
+  readonly pid: number;
+  /** The caller's ends of the pipes that the plan has for the caller. */
+  readonly stdin: Writable | null;
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+  /** Resolves once, when the child has ended and what it wrote has been read. Never rejects. */
+  readonly ended: Promise<ProcessEnd>;
+  /** Sends a signal. False: the child has ended, and nobody was signalled. */
+  signal(signal: SignalName): boolean;
+  /** Stops waiting for the end of the output, for a child that is being stopped. */
+  stopReading(): void;
+  /** Keeps this process alive while the child runs, which is so unless `unref()` was called. */
+  ref(): void;
+  /** Lets this process exit while the child runs. */
+  unref(): void;
+  /** Where the plan has a handshake. */
+  readonly handshake?: Handshake;
+}
+
+/** The two moments of a handshake, seen from the caller. */
+export interface Handshake {
+  /** Resolves when the child has taken all steps before the handshake. */
+  wait(): Promise<void>;
+  /** Lets the child go on, and resolves when it has executed its program. */
+  notify(): Promise<void>;
+  /** Has the child end without executing its program, and resolves when it has taken back what it made. For daemons; a child of ours can be ended. */
+  abort(): Promise<void>;
+  /** Whether the child still waits for the caller's word. */
+  readonly isPending: boolean;
+  /** Why the program was never executed, once that is known. */
+  readonly failure: CommandError | undefined;
+}
+
+/** Finds out what became of a hook: the report of its process tells only what failed after it. */
+export interface HookWatch {
+  /**
+   * Takes the report, gives whether the program runs, and tells it too, or why not: at once, or at the end of the process.
+   * It was silent if nobody has said which step failed, or that the exec came next.
+   */
+  onReport(failure: CommandError | undefined, isSilent: boolean, tell: (failure: CommandError | undefined) => void): boolean;
+  /** Takes the end of the process. */
+  onEnd(end: ProcessEnd): void;
+  /** Lets go of what it holds, where there will be no report. */
+  close(): void;
+}
+
+/** A child that is waited for without the event loop. */
+export interface SyncProcess {
+  readonly pid: number;
+  signal(signal: SignalName): boolean;
+  stopReading(): void;
+  /** Waits for news, for so many milliseconds at most, and gives the end once it has come. */
+  turn(timeoutMs: number): ProcessEnd | undefined;
+}
+
+/** Obeys plans, or declines them with a sentence. */
+export interface Engine {
+  readonly name: 'native' | 'portable' | 'dry-run';
+  /** Who writes a daemon's pidfile: the engine, in the child; its caller, after the start; nobody. */
+  readonly pidFileWriter: 'engine' | 'caller' | 'nobody';
+  /** Whether it takes the steps in the lanes of the plan. */
+  readonly usesLanes: boolean;
+  /** How it differs from what a step says, for `explain()`; `undefined` where it does just that. */
+  note(step: Step): string | undefined;
+  /** This process's variables byte for byte, where the engine can tell them: for plans that inherit them. */
+  readonly environment?: (() => readonly Uint8Array[]) | undefined;
+  /** The first thing in the plan that this engine cannot do, or `undefined` if it can do all. */
+  refusal(plan: LaunchPlan): Refusal | undefined;
+  /** Starts the program. Throws or rejects with a `LaunchError` that names the failed step; then nothing is left behind. */
+  launch(plan: LaunchPlan, resources: LaunchResources): EngineProcess | Promise<EngineProcess>;
+  /** The same without the event loop, in the engines that can. Throws as `launch` rejects. */
+  launchSync?(plan: LaunchPlan, resources: LaunchResources): SyncProcess;
+  /**
+   * Makes this process the program, in the engines that can. Calls back once nothing but the exec itself is left to do.
+   * Returns only by throwing, as `launch` rejects.
+   */
+  replace?(plan: LaunchPlan, onReady: () => void): never;
+}

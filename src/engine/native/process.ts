@@ -1,0 +1,115 @@
+import { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+import type { CommandError } from '../../errors/command-error.js';
+import { LaunchError } from '../../errors/launch-error.js';
+import type { Binding } from '../../native/binding.js';
+import type { LaunchPlan } from '../../plan/launch-plan.js';
+import type { SignalName } from '../../text/signals.js';
+import type { StepName } from '../../text/step-names.js';
+import type { EngineProcess, LaunchResources, ProcessEnd } from '../engine.js';
+import { NativeHandshake } from './handshake.js';
+import { type Started, type Triple, Watch } from './watch.js';
+
+/** A daemon is nobody's child any more: there is nothing to look after. */
+export function daemonProcess({ pid, callers }: Started): EngineProcess {
+  return {
+    pid,
+    stdin: streamOf(callers, 0),
+    stdout: streamOf(callers, 1),
+    stderr: streamOf(callers, 2),
+    ended: new Promise<never>(() => undefined),
+    signal: (name) => process.kill(pid, name),
+    stopReading: () => undefined,
+    ref: () => undefined,
+    unref: () => undefined,
+  };
+}
+
+function streamOf(callers: Readonly<Triple>, childFd: 0 | 1 | 2): Socket | null {
+  const fd = callers[childFd];
+  if (fd < 0) return null;
+  const socket = new Socket({ fd, readable: childFd > 0, writable: childFd === 0 });
+  // A child that does not read is no failure of ours; it shows in the callbacks of what the caller writes.
+  socket.on('error', () => undefined);
+  return socket;
+}
+
+const NOTHING_TO_REPORT = Promise.resolve(undefined);
+
+/** A child in the care of the event loop. */
+export class NativeProcess implements EngineProcess {
+  readonly pid: number;
+  readonly stdin: Writable | null;
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+  readonly ended: Promise<ProcessEnd>;
+  readonly handshake?: NativeHandshake;
+  /** Resolves when the program runs: at once in the fast lane, on the helper's report in the slow one, and when it is ready if it shakes hands. */
+  readonly started: EngineProcess | Promise<EngineProcess>;
+  readonly #watch: Watch;
+
+  /** `removePidFile` takes back what a daemon could not: it has other ids by the time that it fails, or was ended. */
+  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources, removePidFile: () => Promise<void>) {
+    this.pid = started.pid;
+    let onEnd = (_end: ProcessEnd): void => undefined;
+    this.ended = new Promise((resolve) => {
+      onEnd = resolve;
+    });
+    let report = (_failure: CommandError | undefined): void => undefined;
+    // In the fast lane nobody reports.
+    const reported = started.report < 0 ? NOTHING_TO_REPORT : new Promise<CommandError | undefined>((resolve) => (report = resolve));
+    const onReport = (error: CommandError | undefined): void => {
+      const tell = (): void => {
+        if (this.handshake !== undefined) this.handshake.failure = error;
+        report(error);
+      };
+      if (error !== undefined && failedAfterPidFile(plan, error)) void removePidFile().then(tell);
+      else tell();
+    };
+    const onAnnounced = (): void => {
+      if (this.handshake !== undefined) this.handshake.wasPassed = true;
+    };
+    this.#watch = new Watch(binding, started, plan, resources, { waits: false, onReport, onAnnounced, onEnd });
+    this.stdin = streamOf(started.callers, 0);
+    this.stdout = streamOf(started.callers, 1);
+    this.stderr = streamOf(started.callers, 2);
+    if (started.handshake !== undefined) {
+      this.handshake = new NativeHandshake(started.handshake, plan.subject, reported, () => {
+        this.ref();
+      });
+    }
+    this.started = started.report < 0 ? this : this.#begin(plan, reported);
+  }
+
+  async #begin(plan: LaunchPlan, reported: Promise<CommandError | undefined>): Promise<EngineProcess> {
+    // A daemon's pidfile is written before its handshake, and the caller of run() may read it. A hook may fail before it.
+    const waits = plan.mode === 'daemon' || plan.lane === 'hook-runner';
+    const ready = this.handshake === undefined ? reported : waits ? this.handshake.wait() : undefined;
+    const error = await ready?.catch((reason: unknown) => reason as CommandError);
+    if (error === undefined) return this;
+    for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
+    await this.ended;
+    throw error;
+  }
+
+  signal(name: SignalName): boolean {
+    return this.#watch.signal(name);
+  }
+
+  stopReading(): void {
+    this.#watch.stopReading();
+  }
+
+  ref(): void {
+    this.#watch.keep(true);
+  }
+
+  unref(): void {
+    this.#watch.keep(false);
+  }
+}
+
+function failedAfterPidFile({ mode, steps }: LaunchPlan, error: CommandError): boolean {
+  const placeOf = (name: StepName): number => steps.findIndex(({ step }) => step === name);
+  return mode === 'daemon' && error instanceof LaunchError && placeOf('pidfile') >= 0 && placeOf(error.step) > placeOf('pidfile');
+}

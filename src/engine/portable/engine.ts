@@ -1,0 +1,218 @@
+import { closeSync, openSync } from 'node:fs';
+import { execa, type ResultPromise } from 'execa';
+import { LaunchError } from '../../errors/launch-error.js';
+import type { LaunchPlan } from '../../plan/launch-plan.js';
+import type { Step } from '../../plan/steps.js';
+import { diagnose } from '../diagnose.js';
+import type { Engine, EngineProcess, LaunchResources, Refusal } from '../engine.js';
+import { isForeignFormat } from '../program-file.js';
+import { closeFiles, type OpenFiles, openFiles } from '../redirections.js';
+import { PortableProcess } from './process.js';
+import { portableRefusals } from './refusals.js';
+import { type SocketPair, socketPair } from './socket-pair.js';
+
+/**
+ * The engine that runs everywhere Node does: execa, and below it `child_process.spawn`.
+ *
+ * It takes the steps that `child_process` can take, refuses the others, and makes good what `child_process` gets wrong:
+ * it tells which step failed, never lets a shell run a file, keeps the order of two streams, and settles at the child's exit.
+ */
+export const portableEngine: Engine = { name: 'portable', pidFileWriter: 'caller', usesLanes: false, note, refusal, launch };
+
+function note({ step, by }: Step): string | undefined {
+  const why = portableRefusals[step];
+  if (why !== undefined) return by === '' ? 'not done' : `refused: ${why}`;
+  switch (step) {
+    case 'daemon-fork':
+      return 'not done: the daemon leads its session, and is a child of this process';
+    case 'close_range':
+      return 'done for what Node opened; what this process inherited stays open';
+    case 'pidfile':
+      return 'written after the start, and not locked';
+    default:
+      return undefined;
+  }
+}
+
+function refusal(plan: LaunchPlan): Refusal | undefined {
+  for (const step of plan.steps) {
+    const why = portableRefusals[step.step];
+    // What nobody asked for is a kindness of the plan, not a promise: `portableLimits` tells that it is missing here.
+    if (why !== undefined && step.by !== '') return { feature: step.by, why };
+    if (step.step === 'setuid' && plan.directory !== undefined && step.id !== process.geteuid?.()) {
+      return { feature: 'workingDirectory', why: 'child_process enters the directory before it takes the uid, so that rights are not checked for the user that the program runs as' };
+    }
+    if (step.step === 'setgroups' && step.groups.some((group) => group !== plan.spec.gid && group !== idOf(plan, 'setgid'))) {
+      return { feature: plan.spec.groups === undefined ? step.by : 'groups', why: 'child_process always drops all supplementary groups; say groups([]) to have it so' };
+    }
+    if (step.step === 'setgroups' && idOf(plan, 'setuid') === undefined && idOf(plan, 'setgid') === undefined) {
+      return { feature: step.by, why: 'child_process changes groups only together with uid and gid' };
+    }
+  }
+  if (plan.argv.some((word) => decode(word) === undefined)) {
+    return { feature: 'arg', why: 'child_process takes text only, and an argument holds bytes that are not UTF-8' };
+  }
+  if (plan.envp.some((entry) => decode(entry) === undefined)) {
+    return { feature: 'env', why: 'child_process takes text only, and a variable holds bytes that are not UTF-8' };
+  }
+  return undefined;
+}
+
+async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
+  // libuv executes with execvp, which would hand a file that is no program to a shell.
+  if (isForeignFormat(plan.file)) throw new LaunchError(plan.subject, { step: 'execve', errno: 'ENOEXEC', path: plan.file });
+  const files = await openFiles(plan, resources.abortSignal);
+  let pair: SocketPair | undefined;
+  try {
+    pair = sharesPipe(plan) ? await pairFor(plan) : undefined;
+    const subprocess = start(plan, files, pair);
+    if (subprocess.pid === undefined) throw await failedStart(plan, subprocess);
+    // The child has its copy of the shared end; ours would keep the pipe from ever ending.
+    pair?.theirs.destroy();
+    return new PortableProcess(subprocess.pid, subprocess, plan, resources, pair?.ours);
+  } catch (error) {
+    pair?.theirs.destroy();
+    pair?.ours.destroy();
+    throw error;
+  } finally {
+    await closeFiles(files);
+  }
+}
+
+// ---------------------------------------------------------------- starting
+
+async function pairFor(plan: LaunchPlan): Promise<SocketPair> {
+  try {
+    return await socketPair();
+  } catch (cause) {
+    const { code = 'EIO', syscall = 'socket' } = cause as NodeJS.ErrnoException;
+    throw new LaunchError(plan.subject, { step: 'pipe', errno: code, syscall, cause });
+  }
+}
+
+function start(plan: LaunchPlan, files: OpenFiles, pair: SocketPair | undefined): ResultPromise {
+  const [argv0 = '', ...args] = plan.argv.map((word) => decode(word) ?? '');
+  const fillers = occupyNumbers(plan);
+  try {
+    return execa(plan.file, args, {
+      argv0,
+      ...(plan.directory === undefined ? {} : { cwd: plan.directory }),
+      env: environment(plan),
+      extendEnv: false,
+      stdio: stdioFor(plan, files, pair) as ['ignore', 'pipe', 'pipe'],
+      ...(plan.steps.some(({ step }) => step === 'setsid') ? { detached: true } : {}),
+      ...idOptions(plan),
+      // Everything below switches off what execa does beyond launching; the spawner does it for all engines alike.
+      buffer: false,
+      reject: false,
+      cleanup: false,
+      stripFinalNewline: false,
+      forceKillAfterDelay: false,
+      windowsHide: true,
+    }) as unknown as ResultPromise;
+  } catch (cause) {
+    // execa asks for the working directory, and throws where this process's own has been removed.
+    throw new LaunchError(plan.subject, { step: 'chdir', errno: 'ENOENT', path: plan.directory ?? '.', cause });
+  } finally {
+    for (const fd of fillers) closeSync(fd);
+  }
+}
+
+/** What libuv opens for a start beside the ends of the pipes: two for the news of a failed exec, and some for good measure. */
+const SPARE_DESCRIPTORS = 6;
+
+/**
+ * Makes sure that the start has the descriptors it needs, and occupies the numbers that the child will have.
+ *
+ * Node does not survive to run out of descriptors within `spawn`: it throws where nobody can catch. And libuv does not
+ * protect the pipe on which it hears of a failed exec: a descriptor that the child gets at that very number destroys it.
+ */
+function occupyNumbers(plan: LaunchPlan): number[] {
+  const highest = plan.descriptors.at(-1)?.childFd ?? 2;
+  const pipes = plan.descriptors.filter(({ source }) => source.kind === 'pipe').length;
+  const spare: number[] = [];
+  const fillers: number[] = [];
+  try {
+    while (spare.length < SPARE_DESCRIPTORS + 2 * pipes) {
+      const fd = openSync('/dev/null', 'r');
+      (fd <= highest ? fillers : spare).push(fd);
+    }
+    return fillers;
+  } catch (cause) {
+    for (const fd of fillers) closeSync(fd);
+    const { code = 'EMFILE' } = cause as NodeJS.ErrnoException;
+    throw new LaunchError(plan.subject, { step: 'pipe', errno: code, cause });
+  } finally {
+    for (const fd of spare) closeSync(fd);
+  }
+}
+
+async function failedStart(plan: LaunchPlan, subprocess: ResultPromise): Promise<LaunchError> {
+  const { cause } = (await subprocess) as { cause?: unknown };
+  for (const stream of subprocess.stdio) stream?.destroy();
+  // Node's error carries all arguments, secret ones too.
+  delete (cause as { spawnargs?: unknown }).spawnargs;
+  const { code = 'EIO' } = cause as NodeJS.ErrnoException;
+  return new LaunchError(plan.subject, diagnose(plan, code, cause));
+}
+
+function environment(plan: LaunchPlan): Record<string, string | undefined> {
+  const variables = plan.envp.map((entry) => {
+    const text = decode(entry) ?? '';
+    const end = text.indexOf('=', 1);
+    return [text.slice(0, end), text.slice(end + 1)] as const;
+  });
+  // child_process adds this variable to every environment that does not mention it; `undefined` mentions it.
+  return { NODE_V8_COVERAGE: undefined, ...Object.fromEntries(variables) };
+}
+
+function idOptions(plan: LaunchPlan): { uid?: number; gid?: number } {
+  const uid = idOf(plan, 'setuid');
+  const gid = idOf(plan, 'setgid');
+  return { ...(uid === undefined ? {} : { uid }), ...(gid === undefined ? {} : { gid }) };
+}
+
+function idOf(plan: LaunchPlan, name: 'setuid' | 'setgid'): number | undefined {
+  for (const step of plan.steps) if ((step.step === 'setuid' || step.step === 'setgid') && step.step === name) return step.id;
+  return undefined;
+}
+
+const sharesPipe = ({ descriptors }: LaunchPlan): boolean => descriptors[1]?.source.kind === 'pipe' && descriptors[2]?.source.kind === 'stdout';
+
+type StdioEntry = 'ignore' | 'pipe' | number | SocketPair['theirs'];
+
+function stdioFor(plan: LaunchPlan, files: OpenFiles, pair: SocketPair | undefined): StdioEntry[] {
+  const highest = plan.descriptors.at(-1)?.childFd ?? 2;
+  const stdio: StdioEntry[] = new Array<StdioEntry>(highest + 1).fill('ignore');
+  for (const { childFd, source } of plan.descriptors) {
+    switch (source.kind) {
+      case 'null':
+        break;
+      case 'fd':
+        stdio[childFd] = source.fd;
+        break;
+      case 'file':
+        stdio[childFd] = files.get(childFd)?.fd ?? 'ignore';
+        break;
+      case 'pipe':
+        stdio[childFd] = childFd > 0 && pair !== undefined ? pair.theirs : 'pipe';
+        break;
+      case 'stdout':
+        stdio[childFd] = stdio[1] ?? 'ignore';
+        break;
+    }
+  }
+  return stdio;
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function decode(word: Uint8Array): string | undefined {
+  try {
+    return utf8.decode(word);
+  } catch {
+    return undefined;
+  }
+}
+
+// ---------------------------------------------------------------- running

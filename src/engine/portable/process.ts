@@ -1,0 +1,172 @@
+import { Buffer } from 'node:buffer';
+import { PassThrough, pipeline, type Readable, type Writable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
+import type { ResultPromise } from 'execa';
+import type { Capture } from '../../io/capture.js';
+import type { LaunchPlan } from '../../plan/launch-plan.js';
+import type { ExitStatus } from '../../result/exit-status.js';
+import { type SignalName, signalNumber } from '../../text/signals.js';
+import type { EngineProcess, LaunchResources, ProcessEnd } from '../engine.js';
+
+/** How much is written to the child at once. What a child that ends early has not taken is counted in such pieces. */
+const INPUT_PIECE = 64 * 1024;
+
+/**
+ * How much is read after the child's end, at most. A pipe holds far less, so all that the child wrote comes before that;
+ * a grandchild that writes without pause cannot keep us longer.
+ */
+const LAST_READ = 16 * 1024 * 1024;
+
+/** Turns of the event loop without news from the output pipes after which they are empty. The first may have begun before the end. */
+const QUIET_TURNS = 3;
+
+export class PortableProcess implements EngineProcess {
+  readonly pid: number;
+  readonly stdin: Writable | null = null;
+  readonly stdout: Readable | null = null;
+  readonly stderr: Readable | null = null;
+  readonly ended: Promise<ProcessEnd>;
+  readonly #subprocess: ResultPromise;
+  readonly #captured: CapturedStream[] = [];
+  readonly #mayStopReading: Promise<void>;
+  #stopReading: () => void = () => undefined;
+  #inputWritten = 0;
+  #hasExited = false;
+
+  constructor(pid: number, subprocess: ResultPromise, plan: LaunchPlan, resources: LaunchResources, shared: Readable | undefined) {
+    this.pid = pid;
+    this.#subprocess = subprocess;
+    this.#mayStopReading = new Promise((resolve) => {
+      this.#stopReading = resolve;
+    });
+    if (!resources.waitForOutputEnd) this.#stopReading();
+    const exited = new Promise<ExitStatus>((resolve) => {
+      subprocess.once('exit', (exitCode, signal) => {
+        this.#hasExited = true;
+        resolve({ exitCode, signal, coreDumped: undefined });
+      });
+    });
+
+    for (const { childFd, source } of plan.descriptors) {
+      if (source.kind !== 'pipe') continue;
+      if (childFd === 0) {
+        const stdin = subprocess.stdin!;
+        // A child that does not read is no failure of ours: EPIPE shows in what was written, and in the caller's own callbacks.
+        stdin.on('error', ignoreClosedPipe);
+        if (source.for === 'caller') this.stdin = stdin;
+        else void this.#feed(stdin, resources.input ?? Buffer.alloc(0));
+        continue;
+      }
+      const stream = shared ?? ((childFd === 1 ? subprocess.stdout : subprocess.stderr)!);
+      const capture = resources.captures.get(childFd as 1 | 2);
+      if (capture !== undefined) {
+        this.#captured.push(new CapturedStream(stream, capture));
+        continue;
+      }
+      if (childFd === 1) this.stdout = handedOut(stream);
+      else this.stderr = handedOut(stream);
+    }
+    this.ended = this.#end(exited);
+  }
+
+  signal(signal: SignalName): boolean {
+    // Until its `exit` event, libuv has not reaped the child: the pid cannot mean another process. By number, since
+    // neither execa nor Node know the names of real-time signals.
+    return !this.#hasExited && process.kill(this.pid, signalNumber(signal));
+  }
+
+  stopReading(): void {
+    this.#stopReading();
+  }
+
+  ref(): void {
+    this.#subprocess.ref();
+  }
+
+  unref(): void {
+    this.#subprocess.unref();
+  }
+
+  async #feed(stdin: Writable, input: Uint8Array): Promise<void> {
+    for (let at = 0; at < input.length; at += INPUT_PIECE) {
+      const piece = input.subarray(at, at + INPUT_PIECE);
+      const taken = await new Promise<boolean>((resolve) => {
+        stdin.write(piece, (error) => {
+          resolve(error === undefined || error === null);
+        });
+      });
+      if (!taken) return;
+      this.#inputWritten += piece.length;
+    }
+    stdin.end();
+  }
+
+  async #end(exited: Promise<ExitStatus>): Promise<ProcessEnd> {
+    const status = await exited;
+    await Promise.race([Promise.all(this.#captured.map((output) => output.closed)), this.#mayStopReading]);
+    await this.#readRest();
+    const outputHeldOpen = this.#captured.some((output) => !output.ended);
+    for (const output of this.#captured) output.close();
+    return { ...status, outputHeldOpen, inputWritten: this.#inputWritten, resourceUsage: undefined };
+  }
+
+  /**
+   * Reads what the child left in its pipes, and does not wait for those who still hold them.
+   *
+   * The child is dead, so all that it wrote lies in the kernel. A turn of the event loop asks the kernel about every
+   * pipe; a turn that brings nothing means that they are empty. Time plays no part in it, however loaded the machine is.
+   */
+  async #readRest(): Promise<void> {
+    const bytesRead = (): number => this.#captured.reduce((sum, output) => sum + output.bytesRead, 0);
+    const before = bytesRead();
+    let seen = before;
+    let quietTurns = 0;
+    while (quietTurns < QUIET_TURNS && seen - before < LAST_READ && this.#captured.some((output) => !output.ended)) {
+      await setImmediate();
+      const now = bytesRead();
+      quietTurns = now === seen ? quietTurns + 1 : 0;
+      seen = now;
+    }
+  }
+}
+
+/** An output pipe that is read here, to its end or until we close it. */
+class CapturedStream {
+  readonly closed: Promise<void>;
+  ended = false;
+  bytesRead = 0;
+  readonly #stream: Readable;
+
+  constructor(stream: Readable, capture: Capture) {
+    this.#stream = stream;
+    stream.on('data', (chunk: Buffer) => {
+      this.bytesRead += chunk.length;
+      capture.write(chunk);
+    });
+    this.closed = new Promise((resolve) => {
+      const end = (): void => {
+        this.ended = true;
+        resolve();
+      };
+      stream.once('end', end).once('close', end).on('error', end);
+    });
+  }
+
+  close(): void {
+    this.#stream.destroy();
+  }
+}
+
+/**
+ * A caller's view of an output pipe. `child_process` throws away, at the child's exit, what nobody has begun to read;
+ * a stream in between keeps it for as long as the caller likes, and closes the pipe when the caller closes it.
+ */
+function handedOut(source: Readable): Readable {
+  const view = new PassThrough();
+  pipeline(source, view, ignoreClosedPipe);
+  return view;
+}
+
+function ignoreClosedPipe(): void {
+  // The stream that the caller holds tells of its own end; there is nobody else to tell.
+}

@@ -1,0 +1,125 @@
+import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { EventEmitter } from 'node:events';
+import { debuglog } from 'node:util';
+import { CommandError } from '../errors/command-error.js';
+import type { ResourceUsage, RunResult } from '../result/run-result.js';
+import { type CommandSpec, printable } from '../spec/spec.js';
+import { toBytes } from '../text/bytes.js';
+import { formatDuration } from '../text/duration.js';
+import type { SignalName } from '../text/signals.js';
+
+/** Published on `vircommand:launch` when a program has started. */
+export interface LaunchEvent {
+  readonly command: string;
+  readonly spec: CommandSpec;
+  readonly pid: number;
+  readonly engine: string;
+}
+
+/** Published on `vircommand:exit` when a program has ended. */
+export interface ExitEvent {
+  readonly command: string;
+  readonly spec: CommandSpec;
+  readonly result: RunResult;
+  /** The output that nobody claimed: its head and its tail. */
+  readonly unclaimed: { readonly stdout?: string; readonly stderr?: string };
+}
+
+/** Published on `vircommand:error` when a program could not be started or did not end well. */
+export interface ErrorEvent {
+  readonly command: string;
+  readonly spec: CommandSpec | undefined;
+  readonly error: CommandError;
+}
+
+/** Published on `vircommand:adopted` when a process has ended that this process adopted: see `adoptOrphans()`. */
+export interface AdoptedEvent {
+  readonly pid: number;
+  /** The command line, where it was seen while the process ran: of a daemon as the command prints it, of others word by word. */
+  readonly command: string | undefined;
+  /** `null` if a signal ended it. */
+  readonly exitCode: number | null;
+  /** `null` if it exited by itself. */
+  readonly signal: SignalName | null;
+  readonly coreDumped: boolean;
+  readonly resourceUsage: ResourceUsage;
+}
+
+const launches = channel('vircommand:launch');
+const exits = channel('vircommand:exit');
+const errors = channel('vircommand:error');
+const adopted = channel('vircommand:adopted');
+const debug = debuglog('vircommand');
+
+/** Whether anybody listens: who publishes need not put together what nobody reads. */
+export const isHeard = {
+  launch: (): boolean => launches.hasSubscribers,
+  exit: (): boolean => exits.hasSubscribers || debug.enabled,
+};
+
+/** An event whose spec is there for whoever asks, and in no log that prints the event: it holds variables and secret arguments. */
+function withHiddenSpec<Event extends { readonly spec: CommandSpec | undefined }>({ spec, ...shown }: Event): Event {
+  return Object.defineProperty(shown, 'spec', { value: spec }) as unknown as Event;
+}
+
+/** Runs something and publishes the error that it throws. */
+export function publishing<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof CommandError) publishError({ command: error.command, spec: error.spec, error });
+    throw error;
+  }
+}
+
+/** Node's own channels for starts, which monitoring tools listen to. */
+const node = channel('child_process');
+const nodeStart = channel('tracing:child_process.spawn:start');
+const nodeEnd = channel('tracing:child_process.spawn:end');
+const nodeError = channel('tracing:child_process.spawn:error');
+
+export function publishLaunch(event: LaunchEvent): void {
+  launches.publish(withHiddenSpec(event));
+}
+
+/** What `child_process` would have published: for an engine that goes past it. Secret arguments are hidden. */
+export function publishAsNode(spec: CommandSpec, pid: number | undefined, error?: CommandError): void {
+  if (!node.hasSubscribers && !nodeStart.hasSubscribers && !nodeEnd.hasSubscribers && !nodeError.hasSubscribers) return;
+  const spawnargs = printable(spec, { env: false }).argv.map((word) => toBytes(word).toString());
+  // Whoever listens expects a ChildProcess, and hangs listeners on it.
+  const process = Object.assign(new EventEmitter(), { pid, spawnfile: spawnargs[0], spawnargs, exitCode: null, signalCode: null, stdin: null, stdout: null, stderr: null });
+  node.publish({ process });
+  nodeStart.publish({ process, options: {} });
+  if (error === undefined) nodeEnd.publish({ process });
+  else nodeError.publish({ process, error });
+}
+
+/** Tells of an end, on the channel and, under `NODE_DEBUG=vircommand`, as a line on standard error. */
+export function publishExit(event: ExitEvent): void {
+  if (exits.hasSubscribers) exits.publish(withHiddenSpec(event));
+  if (!debug.enabled) return;
+  const { exitCode, signal, durationMs, pid } = event.result;
+  debug('%s (pid %d): %s after %s', event.command, pid, signal ?? `exit code ${String(exitCode)}`, formatDuration(durationMs));
+}
+
+export function publishError(event: ErrorEvent): void {
+  if (errors.hasSubscribers) errors.publish(withHiddenSpec(event));
+  if (debug.enabled) debug('%s', event.error.message.split('\n', 1)[0]);
+}
+
+/** Calls back with each launch of this thread, and gives the way to call it off. */
+export function onLaunch(listener: (event: LaunchEvent) => void): () => void {
+  const hear = (event: unknown): void => {
+    listener(event as LaunchEvent);
+  };
+  subscribe(launches.name, hear);
+  return () => {
+    unsubscribe(launches.name, hear);
+  };
+}
+
+/** Tells of the end of an adopted process. */
+export function publishAdopted(event: AdoptedEvent): void {
+  if (adopted.hasSubscribers) adopted.publish(event);
+  if (debug.enabled) debug('adopted %s (pid %d): %s', event.command ?? 'process', event.pid, event.signal ?? `exit code ${String(event.exitCode)}`);
+}

@@ -1,0 +1,49 @@
+import { accessSync, constants, statSync } from 'node:fs';
+import { type Account, account } from './accounts.js';
+import { openFilesAtStart } from './open-files.js';
+
+/** What stands at a path, seen by somebody who wants to execute it. */
+export type FileKind = 'executable' | 'not-executable' | 'directory' | 'missing' | 'unreachable';
+
+/**
+ * All that planning a launch asks of the machine: its answers make the plan, and nothing else does.
+ * A test gives a host of its own.
+ */
+export interface Host {
+  /** This process's environment. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** This process's working directory. */
+  cwd(): string;
+  look(path: string): FileKind;
+  /** The soft and hard limit of open files that Node found at its start, if that can be told and Node has changed it since. */
+  openFilesAtStart(): { readonly soft: number; readonly hard: number } | undefined;
+  account(nameOrUid: string | number): Account | undefined;
+}
+
+/** The machine that this process runs on. */
+export const thisHost: Host = {
+  get env() {
+    return process.env;
+  },
+  cwd: () => process.cwd(),
+  look,
+  openFilesAtStart,
+  account,
+};
+
+function look(path: string): FileKind {
+  try {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) return 'missing';
+    if (stats.isDirectory()) return 'directory';
+  } catch {
+    // It lies behind a directory that is closed to us: nobody can say whether it is there.
+    return 'unreachable';
+  }
+  try {
+    accessSync(path, constants.X_OK);
+    return 'executable';
+  } catch {
+    return 'not-executable';
+  }
+}

@@ -1,0 +1,162 @@
+/*
+ * clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD): the child runs in our memory while this thread sleeps, so a launch costs the
+ * same from a process of 4 GiB as from a small one, and a failure comes back through memory, without a pipe.
+ *
+ * All signals are blocked meanwhile, in the parent and so in the child: a handler of the parent's that ran in the child
+ * would run on the parent's data. The raw system call is needed because the C library keeps two signals for itself and
+ * never blocks those.
+ */
+#include "process/launch.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "child/sys.h"
+
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)
+#endif
+
+enum { SIGNAL_SET_SIZE = 8 };
+
+struct start {
+  const struct plan *plan;
+  struct report *report;
+};
+
+static int child_main(void *argument) {
+  struct start *start = argument;
+  child_run(start->plan, 0, start->report);
+  (void)SYS1(SYS_exit_group, 127);
+  __builtin_unreachable();
+}
+
+static int clone_blocked(int (*entry)(void *), void *argument, char *stack, int *ret_pidfd) {
+  const uint64_t all = ~(uint64_t)0;
+  uint64_t before;
+  (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, SIGNAL_SET_SIZE); /* Fails only for bad arguments. */
+  const int pid = clone(entry, stack + CHILD_STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, argument, ret_pidfd);
+  const int clone_errno = errno;
+  (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGNAL_SET_SIZE);
+  return pid < 0 ? -clone_errno : pid;
+}
+
+static void reap(int pidfd) {
+  siginfo_t info;
+  while (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 && errno == EINTR) {
+  }
+}
+
+/* ---------------------------------------------------------------- children without a thread */
+
+/* The only state that threads share. A child that is over is nobody's concern but the kernel's, which keeps its entry. */
+static pthread_mutex_t adopted_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct adopted {
+  struct adopted *next;
+  int pidfd;
+} *adopted;
+
+void launch_adopt(int pidfd) {
+  struct adopted *entry = malloc(sizeof *entry);
+  if (entry == NULL) {
+    close(pidfd); /* Its entry in the process table stays until this process ends. */
+    return;
+  }
+  entry->pidfd = pidfd;
+  (void)pthread_mutex_lock(&adopted_lock); /* Fails only for a thread that holds it already. */
+  entry->next = adopted;
+  adopted = entry;
+  (void)pthread_mutex_unlock(&adopted_lock);
+}
+
+static void reap_adopted(void) {
+  if (adopted == NULL || pthread_mutex_trylock(&adopted_lock) != 0) return;
+  for (struct adopted **link = &adopted; *link != NULL;) {
+    struct adopted *entry = *link;
+    siginfo_t info = {0};
+    const int result = waitid((idtype_t)P_PIDFD, (id_t)entry->pidfd, &info, WEXITED | WNOHANG);
+    if (result == 0 && info.si_pid == 0) {
+      link = &entry->next; /* It still runs. */
+      continue;
+    }
+    *link = entry->next;
+    close(entry->pidfd);
+    free(entry);
+  }
+  (void)pthread_mutex_unlock(&adopted_lock);
+}
+
+/* ---------------------------------------------------------------- launching */
+
+void launch(const struct plan *plan, char *stack, struct launched *ret_launched) {
+  struct launched launched = {.pidfd = -1};
+  /* The child writes here while we sleep; the compiler must not think that it knows what stands in it. */
+  volatile struct report *report = &launched.report;
+  struct start start = {plan, (struct report *)report};
+
+  reap_adopted();
+  const int pid = clone_blocked(child_main, &start, stack, &launched.pidfd);
+  if (pid < 0) {
+    launched.clone_errno = -pid;
+    launched.pidfd = -1;
+  } else if (report->failed || report->daemon_pid != 0) {
+    /* The child has ended: it failed, or it was the one that forked the daemon. */
+    reap(launched.pidfd);
+    close(launched.pidfd);
+    launched.pidfd = -1;
+    launched.pid = report->failed ? 0 : report->daemon_pid;
+  } else {
+    launched.pid = pid;
+  }
+  *ret_launched = launched;
+}
+
+void launch_undo(int pidfd) {
+  (void)SYS4(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); /* It may just have ended, which is as good. */
+  reap(pidfd);
+  close(pidfd);
+}
+
+static int probe_main(void *argument) {
+  *(volatile int *)argument = 1;
+  (void)SYS1(SYS_exit_group, 0);
+  __builtin_unreachable();
+}
+
+/* close_range() with CLOEXEC came with Linux 5.11, and pidfds for all that we do with them before it. */
+static int closes_ranges(void) {
+  return SYS3(SYS_close_range, ~0u, ~0u, CLOSE_RANGE_CLOEXEC) == 0; /* The last number there is: nothing is open there. */
+}
+
+int launch_is_possible(char *stack) {
+  if (!closes_ranges()) return 0;
+  volatile int shared = 0;
+  int pidfd = -1;
+  const int pid = clone_blocked(probe_main, (void *)&shared, stack, &pidfd);
+  /* Out of descriptors or processes just now: that says nothing of what the kernel can do. */
+  if (pid < 0) return pid == -EMFILE || pid == -ENFILE || pid == -EAGAIN || pid == -ENOMEM;
+  if (pidfd >= 0) {
+    reap(pidfd);
+    close(pidfd);
+  } else {
+    (void)waitpid(pid, NULL, 0); /* A kernel that ignores CLONE_PIDFD; the answer is no either way. */
+  }
+  return shared == 1 && pidfd >= 0;
+}

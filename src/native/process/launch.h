@@ -1,0 +1,30 @@
+/* Starting a child for a plan, in the parent. */
+#ifndef VIRCOMMAND_LAUNCH_H
+#define VIRCOMMAND_LAUNCH_H
+
+#include "child/plan.h"
+
+/* A child that runs its program, or the report of why there is none. */
+struct launched {
+  int pid;
+  int pidfd; /* owned by the caller; -1 where the launch failed, and for a daemon, whose first process has ended */
+  struct report report;
+  int clone_errno; /* not 0: there was never a child */
+};
+
+/* Bytes of stack that a child is given. It calls a few functions deep, and has no large variables. */
+enum { CHILD_STACK_SIZE = 64 * 1024 };
+
+/* Launches on a stack of CHILD_STACK_SIZE bytes, which can be used again afterwards. */
+void launch(const struct plan *plan, char *stack, struct launched *ret_launched);
+
+/* Ends a child that nobody can look after, and reaps it. Closes its pidfd. */
+void launch_undo(int pidfd);
+
+/* Takes over the pidfd of a child that outlives the thread which looked after it; it is reaped by a later launch of any thread. */
+void launch_adopt(int pidfd);
+
+/* Whether a vfork child really shares memory here, and clone() gives pidfds. User-mode emulators and sandboxes may not. */
+int launch_is_possible(char *stack);
+
+#endif

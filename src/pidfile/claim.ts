@@ -1,0 +1,90 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { mkdir, rename, rmdir, writeFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Subject } from '../errors/command-error.js';
+import { PidFileError } from '../errors/pidfile-error.js';
+import { commandLineOf } from '../host/process-table.js';
+import { errnoOf, fileError } from './content.js';
+import { PidFile } from './pidfile.js';
+
+/**
+ * Throws if a living process holds the pidfile.
+ *
+ * This is what can be told without a lock: the pid lives, and did not start after the file was written. A process that
+ * did has merely got the number of one that is gone.
+ */
+export async function assertUnheld(path: string, subject: Subject): Promise<void> {
+  let pid: number | undefined;
+  try {
+    pid = await PidFile.readIfAlive(path);
+    if (pid === undefined || startedAfter(pid, statSync(path).mtimeMs)) return;
+  } catch (error) {
+    if (error instanceof PidFileError ? error.errno === 'ENOENT' || error.errno === undefined : errnoOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  throw new PidFileError(path, { heldBy: { pid, command: commandLineOf(pid) } }, subject);
+}
+
+/**
+ * Writes a pidfile, unless a living process holds it by now. It appears whole or not at all.
+ *
+ * Between a look at a stale file and its replacement another starter may have put its own in the place. Hence one
+ * claim at a time: who makes the directory beside the file may look and replace.
+ */
+export async function claim(path: string, pid: number, subject: Subject): Promise<void> {
+  const draft = `${path}.${randomUUID()}`;
+  const claiming = `${path}.claim`;
+  try {
+    await beginClaim(claiming);
+    try {
+      await assertUnheld(path, subject);
+      await writeFile(draft, String(pid), { flag: 'wx', mode: 0o644, flush: true });
+      await rename(draft, path);
+    } finally {
+      await rmdir(claiming);
+    }
+  } catch (cause) {
+    await PidFile.remove(draft);
+    if (cause instanceof PidFileError) throw cause;
+    // Which of our own calls found out means nothing to the reader: the file could not be made.
+    throw fileError(path, 'written', Object.assign(cause as NodeJS.ErrnoException, { syscall: 'open' }), subject);
+  }
+}
+
+/** A claim takes milliseconds; one that is older than this was left behind by a crash. */
+const LONGEST_CLAIM_MS = 10_000;
+
+const CLAIM_PROBE_MS = 5;
+
+async function beginClaim(directory: string): Promise<void> {
+  for (;;) {
+    try {
+      await mkdir(directory);
+      return;
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+    }
+    const begun = statSync(directory, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    if (Date.now() - begun > LONGEST_CLAIM_MS) await rmdir(directory).catch(() => undefined);
+    await delay(CLAIM_PROBE_MS);
+  }
+}
+
+/** The kernel counts a process's start in ticks of 10 ms since the boot, and the boot in whole seconds. */
+const TICKS_PER_SECOND = 100;
+
+const CLOCK_SLACK_MS = 2000;
+
+function startedAfter(pid: number, timeMs: number): boolean {
+  try {
+    const bootSeconds = Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
+    // The second field is the program's name, which may hold spaces and parentheses; the start is the 20th after it.
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ');
+    const startMs = (bootSeconds + Number(fields[19]) / TICKS_PER_SECOND) * 1000;
+    return startMs > timeMs + CLOCK_SLACK_MS;
+  } catch {
+    // Without a /proc, nothing speaks against the file.
+    return false;
+  }
+}

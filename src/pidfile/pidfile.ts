@@ -1,0 +1,157 @@
+import { existsSync, realpathSync } from 'node:fs';
+import { readlink, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isAlive } from '../ending/send-signal.js';
+import { PidFileError } from '../errors/pidfile-error.js';
+import { type CleanupOptions, forceCleanup } from './cleanup.js';
+import { contentOf, errnoOf, fileError, pidIn, withPidFile } from './content.js';
+import { acquire, type AcquireOptions, lockBinding, look, type PidFileLock, release } from './lock.js';
+
+/** What `/proc/PID/exe` ends in when the program's file has been replaced. */
+const DELETED = ' (deleted)';
+
+/**
+ * Files that hold the pid of a daemon: decimal digits, no newline, as libvirt's. Who owns one has a lock on it, for as long as it
+ * lives; a file that nobody has locked is stale. See `docs/pidfiles.md`.
+ *
+ * @example
+ * const path = PidFile.path('/run/dnsmasq', 'default'); // '/run/dnsmasq/default.pid'
+ * const pid = await PidFile.readIfAlive(path, '/usr/sbin/dnsmasq');
+ */
+export const PidFile = {
+  /** The path of a pidfile: the directory, the name, and `.pid`. Answers to `virPidFileBuildPath`. */
+  path(directory: string, name: string): string {
+    return join(directory, `${name}.pid`);
+  },
+
+  /**
+   * Reads a pid. Digits, then the end or white space. Answers to `virPidFileReadPath`.
+   *
+   * @throws {PidFileError} if the file cannot be read, or holds something else.
+   */
+  async read(path: string): Promise<number> {
+    const content = await withPidFile(path, (file) => contentOf(path, file));
+    const pid = pidIn(content);
+    if (pid === undefined) throw new PidFileError(path, { content: content.slice(0, 40) });
+    return pid;
+  },
+
+  /**
+   * Reads a pid and gives it only if that process lives, and, if a program is named, only if the process executes that
+   * very file; a pid that another program has taken over since is not alive. Answers to `virPidFileReadPathIfAlive`.
+   *
+   * The program can be checked where there is a `/proc`.
+   *
+   * @throws {PidFileError} if the file cannot be read, or holds something else.
+   */
+  async readIfAlive(path: string, program?: string): Promise<number | undefined> {
+    const pid = await PidFile.read(path);
+    if (pid <= 0 || !isAlive(pid)) return undefined;
+    return program === undefined || (await executes(pid, program)) ? pid : undefined;
+  },
+
+  /**
+   * Reads a pid and gives it only if a living process holds the lock on the file; without that, the file is stale, whoever
+   * has its pid by now. The lock is asked for and not taken, so no starter is disturbed. Answers to `virPidFileReadPathIfLocked`.
+   *
+   * @throws {PidFileError} if the file cannot be read, or is locked and holds no pid. {UnsupportedError} without the native engine.
+   *
+   * @example
+   * const pid = await PidFile.readIfLocked('/run/dnsmasq.pid');
+   * if (pid !== undefined) process.kill(pid, 'SIGHUP');
+   */
+  async readIfLocked(path: string): Promise<number | undefined> {
+    const { content, pid, holder } = await look(lockBinding('PidFile.readIfLocked'), path);
+    if (holder === undefined) return undefined;
+    if (pid === undefined) throw new PidFileError(path, { content: content.slice(0, 40) });
+    return pid > 0 && isAlive(pid) ? pid : undefined;
+  },
+
+  /**
+   * Makes this process the owner of a pidfile: locks it, writes the pid into it, and resolves when that is on the disk. A file
+   * that a crash has left behind is taken over. Symbolic links are not followed, and what is no regular file is left alone.
+   *
+   * The lock is `fcntl()`'s, on the first byte, which libvirt and the daemons of this library see. It lasts until it is
+   * released or this process ends, however it ends, even if nothing keeps the result. Unlike elsewhere, it is not lost when this
+   * process opens and closes the file, and a second `acquire()` in this process is refused as well, from any thread.
+   * Answers to `virPidFileAcquirePath`.
+   *
+   * @throws {PidFileError} if a process holds it (`heldBy`), or it cannot be written; with `wait`, also if the signal is aborted.
+   * {UnsupportedError} without the native engine. {TypeError} for a path or a pid that is none.
+   *
+   * @example
+   * using lock = await PidFile.acquire('/run/my-daemon.pid');
+   *
+   * @example
+   * const successor = await PidFile.acquire('/run/my-daemon.pid', { wait: true, signal: AbortSignal.timeout(10_000) });
+   */
+  acquire(path: string, options?: AcquireOptions): Promise<PidFileLock> {
+    return acquire(path, options);
+  },
+
+  /**
+   * Removes a pidfile that this thread holds and gives up the lock, in this order; see {@link PidFileLock.release}. A lock that
+   * was released already, or a file that is gone, is as good. Answers to `virPidFileReleasePath`.
+   *
+   * @throws {PidFileError} if the path is not held by this thread, or the file cannot be removed.
+   *
+   * @example
+   * await PidFile.acquire('/run/my-daemon.pid');
+   * await PidFile.release('/run/my-daemon.pid');
+   */
+  release(lock: PidFileLock | string): Promise<void> {
+    return new Promise((resolve) => {
+      release(lock);
+      resolve();
+    });
+  },
+
+  /**
+   * Ends the owner of a pidfile, if there is one, and removes the file. A file that is not there is as good, and one that
+   * nobody has locked is just removed. The owner gets SIGTERM, and after ten seconds SIGKILL. Only a process is signaled that
+   * both stands in the file and holds its lock; and the file is removed under that lock, so cleaners may work at the same
+   * time as each other and as starters. Answers to `virPidFileForceCleanupPath` and `virPidFileForceCleanupPathFull`.
+   *
+   * @throws {PidFileError} if the file holds no pid, cannot be removed, or its holder was not ended: another one than the pid
+   * in it, this process itself, one of its group, one that may not be signaled or does not end within 40 s, or one that took the
+   * file after the first was ended. {UnsupportedError} without the native engine.
+   *
+   * @example
+   * await PidFile.forceCleanup('/run/virtiofsd.pid', { group: true });
+   */
+  forceCleanup(path: string, options?: CleanupOptions): Promise<void> {
+    return forceCleanup(path, options);
+  },
+
+  /**
+   * Removes a pidfile, whoever holds it. One that is not there is as good. Its owner loses it without a word: to end an owner is
+   * {@link PidFile.forceCleanup}, to give up one's own {@link PidFile.release}. Answers to `virPidFileDeletePath`.
+   *
+   * @throws {PidFileError} if it cannot be removed.
+   */
+  async remove(path: string): Promise<void> {
+    try {
+      await unlink(path);
+    } catch (cause) {
+      if (errnoOf(cause) !== 'ENOENT') throw fileError(path, 'removed', cause);
+    }
+  },
+};
+
+async function executes(pid: number, program: string): Promise<boolean> {
+  const link = `/proc/${pid}/exe`;
+  try {
+    const [running, wanted] = await Promise.all([stat(link), stat(program)]);
+    if (running.ino === wanted.ino && running.dev === wanted.dev) return true;
+  } catch {
+    // The program's file may have been replaced since; then the name decides.
+  }
+  try {
+    const target = await readlink(link);
+    const name = target.endsWith(DELETED) ? target.slice(0, -DELETED.length) : target;
+    return name === program || (existsSync(program) && name === realpathSync(program));
+  } catch {
+    // The process has ended meanwhile, or belongs to somebody whose programs we may not see.
+    return false;
+  }
+}

@@ -1,0 +1,71 @@
+import type { Host } from '../host/host.js';
+import { type CommandSpec, FIRST_LISTEN_FD, type LaunchMode, type OutputSpec } from '../spec/spec.js';
+import { absolute } from './program.js';
+
+export function planDescriptors(spec: CommandSpec, mode: LaunchMode, host: Host): readonly PlannedDescriptor[] {
+  const planned: PlannedDescriptor[] = [
+    { childFd: 0, source: inputSource(spec, mode, host) },
+    { childFd: 1, source: outputSource(spec.stdout, 1, mode, host) },
+    { childFd: 2, source: errorSource(spec, mode, host) },
+  ];
+  const { descriptors, listenFds } = spec;
+  if (descriptors === undefined && listenFds === undefined) return planned;
+  for (const { fd, as } of descriptors ?? []) planned.push({ childFd: as, source: { kind: 'fd', fd } });
+  for (const [index, fd] of (listenFds ?? []).entries()) planned.push({ childFd: FIRST_LISTEN_FD + index, source: { kind: 'fd', fd } });
+  return planned.sort((a, b) => a.childFd - b.childFd);
+}
+
+function inputSource({ stdin }: CommandSpec, mode: LaunchMode, host: Host): DescriptorSource {
+  switch (stdin.from) {
+    case 'null':
+      return mode === 'exec' ? { kind: 'fd', fd: 0 } : { kind: 'null' };
+    case 'fd':
+      return { kind: 'fd', fd: stdin.fd };
+    case 'file':
+      return { kind: 'file', path: absolute(stdin.path, host), open: 'read' };
+    case 'pipe':
+      return { kind: 'pipe', for: 'caller' };
+    case 'buffer':
+      return { kind: 'pipe', for: 'buffer' };
+  }
+}
+
+function outputSource(output: OutputSpec, childFd: 1 | 2, mode: LaunchMode, host: Host): DescriptorSource {
+  switch (output.to) {
+    case 'unclaimed':
+      // What this process writes to is what it leaves to the program in its place.
+      if (mode === 'exec') return { kind: 'fd', fd: childFd };
+      return mode === 'run' ? { kind: 'pipe', for: 'log' } : { kind: 'null' };
+    case 'fd':
+      return { kind: 'fd', fd: output.fd };
+    case 'file':
+      return { kind: 'file', path: absolute(output.path, host), open: output.append === true ? 'append' : 'truncate' };
+    case 'pipe':
+      return { kind: 'pipe', for: 'caller' };
+    case 'buffer':
+      return { kind: 'pipe', for: 'buffer' };
+  }
+}
+
+function errorSource({ stdout, stderr }: CommandSpec, mode: LaunchMode, host: Host): DescriptorSource {
+  if (stderr.to === 'stdout') return { kind: 'stdout' };
+  // Two openings of one file would write over each other; one that both streams share keeps their order.
+  if (stderr.to === 'file' && stdout.to === 'file' && absolute(stderr.path, host) === absolute(stdout.path, host)) return { kind: 'stdout' };
+  return outputSource(stderr, 2, mode, host);
+}
+
+/** Where a descriptor of the child comes from. */
+export type DescriptorSource =
+  | { readonly kind: 'null' }
+  | { readonly kind: 'fd'; readonly fd: number }
+  | { readonly kind: 'file'; readonly path: string; readonly open: 'read' | 'truncate' | 'append' }
+  /** A pipe of which this process keeps the other end: for the caller, for a buffer, or for the log. */
+  | { readonly kind: 'pipe'; readonly for: 'caller' | 'buffer' | 'log' }
+  /** The same open file as the child's standard output. */
+  | { readonly kind: 'stdout' };
+
+/** A descriptor that the child will have. */
+export interface PlannedDescriptor {
+  readonly childFd: number;
+  readonly source: DescriptorSource;
+}

@@ -1,0 +1,89 @@
+import { inspect } from 'node:util';
+import type { Mutable } from '../spec/spec.js';
+import { formatDuration } from '../text/duration.js';
+import type { SignalName } from '../text/signals.js';
+
+/** What the kernel counted for a process and the children that it waited for. */
+export interface ResourceUsage {
+  /** Time on a processor in the program's own code, in milliseconds. */
+  readonly userMs: number;
+  /** Time on a processor in the kernel, in milliseconds. */
+  readonly systemMs: number;
+  /**
+   * The largest resident set, in KiB. It has a floor: the peak of the process that launched the program,
+   * because the kernel carries that over into the new program. A value near the launcher's own peak tells nothing.
+   */
+  readonly maxRssKib: number;
+}
+
+/** What captured output can be. */
+export type Captured = string | Buffer | undefined;
+
+/** The fields of a {@link RunResult}. */
+export interface RunResultFields<Stdout = Captured, Stderr = Captured> {
+  /** The command as it may be printed: no values of variables, no secret arguments. */
+  readonly command: string;
+  readonly pid: number;
+  /** The exit code, or `null` if a signal ended the program. */
+  readonly exitCode: number | null;
+  /** The signal that ended the program, or `null`. */
+  readonly signal: SignalName | null;
+  /** Whether a core file was written; `undefined` in the portable engine, which is not told. */
+  readonly coreDumped: boolean | undefined;
+  /** The status as `waitpid()` gives it. */
+  readonly rawStatus: number;
+  /** What the program wrote to its standard output: text, bytes if asked, `undefined` if it was not captured. */
+  readonly stdout: Stdout;
+  /** The same for standard error. `undefined` also where it shares standard output's buffer. */
+  readonly stderr: Stderr;
+  /** How many bytes the program wrote to each stream that was captured, kept or not. */
+  readonly outputBytes: { readonly stdout: number; readonly stderr: number };
+  /** Whether another process still held an output pipe when the program had ended. What that one writes later is not read. */
+  readonly outputHeldOpen: boolean;
+  /** Whether the output limit cut something off. */
+  readonly outputTruncated: boolean;
+  /** How many bytes of the input buffer the program's pipe took; fewer than were given if it did not read them all. */
+  readonly inputWritten: number;
+  /** Whether the program overran its timeout, however it ended then. */
+  readonly timedOut: boolean;
+  /** From the launch to the end, in milliseconds. */
+  readonly durationMs: number;
+  /** What the program used; `undefined` in the portable engine. */
+  readonly resourceUsage: ResourceUsage | undefined;
+}
+
+/** How a program ended, and what it wrote. Plain, frozen fields. */
+export interface RunResult<Stdout = Captured, Stderr = Captured> extends RunResultFields<Stdout, Stderr> {}
+
+/** How a program ended, and what it wrote. Plain, frozen fields. */
+export class RunResult<Stdout = Captured, Stderr = Captured> {
+  constructor(fields: RunResultFields<Stdout, Stderr>) {
+    fill(this, fields);
+    Object.freeze(this);
+  }
+
+  /** One line: the command, how it ended, and after how long. */
+  [inspect.custom](): string {
+    const end = this.signal === null ? `exit code ${String(this.exitCode)}` : this.signal;
+    return `RunResult { ${this.command} → ${end} after ${formatDuration(this.durationMs)} }`;
+  }
+}
+
+/** One field after the other: `Object.assign()` took a hundredth of a launch. */
+function fill<Stdout, Stderr>(result: Mutable<RunResultFields<Stdout, Stderr>>, fields: RunResultFields<Stdout, Stderr>): void {
+  result.command = fields.command;
+  result.pid = fields.pid;
+  result.exitCode = fields.exitCode;
+  result.signal = fields.signal;
+  result.coreDumped = fields.coreDumped;
+  result.rawStatus = fields.rawStatus;
+  result.stdout = fields.stdout;
+  result.stderr = fields.stderr;
+  result.outputBytes = fields.outputBytes;
+  result.outputHeldOpen = fields.outputHeldOpen;
+  result.outputTruncated = fields.outputTruncated;
+  result.inputWritten = fields.inputWritten;
+  result.timedOut = fields.timedOut;
+  result.durationMs = fields.durationMs;
+  result.resourceUsage = fields.resourceUsage;
+}

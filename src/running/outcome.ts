@@ -1,0 +1,114 @@
+import type { EngineProcess, ProcessEnd } from '../engine/engine.js';
+import type { CommandError, Subject } from '../errors/command-error.js';
+import { ExitError } from '../errors/exit-error.js';
+import { UsageError } from '../errors/usage-error.js';
+import { isHeard, publishError, publishExit } from '../events/events.js';
+import type { Capture } from '../io/capture.js';
+import { rawWaitStatus } from '../result/exit-status.js';
+import { type Captured, RunResult } from '../result/run-result.js';
+import type { CommandSpec } from '../spec/spec.js';
+import type { Stopping } from './stopping.js';
+
+/** What {@link Child.wait} and `Command.run` take. */
+export interface WaitOptions {
+  /** Any end but exit code 0 is an {@link ExitError}. False: every exit code and signal resolves. Default: true. */
+  readonly check?: boolean;
+}
+
+/** What a launch hands over: a running program, and what was said about it. */
+export interface Launched<Process = EngineProcess> {
+  readonly process: Process;
+  readonly spec: CommandSpec;
+  readonly subject: Subject;
+  readonly captures: ReadonlyMap<1 | 2, Capture>;
+  readonly startedAt: number;
+  readonly abortSignal: AbortSignal | undefined;
+}
+
+/** How a run ended: its result, and the error that this may be. */
+export class Outcome {
+  readonly result: RunResult;
+  readonly #error: ExitError | undefined;
+  readonly #spec: CommandSpec;
+  /** Whether the error stands even where every end is to be accepted. */
+  readonly #isFinal: boolean;
+  #isPublished = false;
+
+  /** @throws {UsageError} if the output is too long for the string that was asked for. */
+  constructor(launched: Launched<unknown>, end: ProcessEnd, pid: number, stopping: Stopping | undefined) {
+    const { spec, subject, captures } = launched;
+    this.#spec = spec;
+    const stop = stopping ?? lossOf(end, captures);
+    this.#isFinal = stop !== undefined;
+    this.result = makeResult(launched, end, pid, stop?.reason === 'timeout');
+    if (isHeard.exit()) publishExit({ command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) });
+    if (this.result.exitCode !== 0 || stop !== undefined) this.#error = new ExitError(spec, this.result, lastWords(spec, captures), stop);
+  }
+
+  /** The result, or the error that it is to somebody who waits so. */
+  unwrap(options: WaitOptions | undefined): RunResult {
+    const error = this.#error;
+    if (error === undefined || (options?.check === false && !this.#isFinal)) return this.result;
+    if (!this.#isPublished) publishError({ command: error.command, spec: this.#spec, error });
+    this.#isPublished = true;
+    throw error;
+  }
+}
+
+/** Nobody stopped the program, but what it wrote is not whole. */
+function lossOf({ lostOutput }: ProcessEnd, captures: Launched['captures']): Stopping | undefined {
+  if (lostOutput === undefined) return undefined;
+  return { reason: 'out-of-memory', stream: lostOutput, limit: captures.get(lostOutput === 'stdout' ? 1 : 2)?.totalBytes ?? 0, sent: [] };
+}
+
+/** How a run ended, or why that cannot be told. */
+export type Ending = Outcome | CommandError;
+
+function makeResult(launched: Launched<unknown>, end: ProcessEnd, pid: number, timedOut: boolean): RunResult {
+  const { spec, subject, captures, startedAt } = launched;
+  const { exitCode, signal, coreDumped, outputHeldOpen, inputWritten, resourceUsage } = end;
+  const out = captures.get(1);
+  const err = captures.get(2);
+  return new RunResult({
+    command: subject.command,
+    pid,
+    exitCode,
+    signal,
+    coreDumped,
+    rawStatus: rawWaitStatus({ exitCode, signal, coreDumped }),
+    stdout: captured(launched, 'stdout', out),
+    stderr: captured(launched, 'stderr', err),
+    outputBytes: { stdout: out?.totalBytes ?? 0, stderr: err?.totalBytes ?? 0 },
+    outputHeldOpen,
+    outputTruncated: (spec.stdout.to === 'buffer' && isCut(out)) || (spec.stderr.to === 'buffer' && isCut(err)),
+    inputWritten,
+    timedOut,
+    durationMs: performance.now() - startedAt,
+    resourceUsage,
+  });
+}
+
+const isCut = (capture: Capture | undefined): boolean => capture !== undefined && capture.lostBytes > 0;
+
+function captured({ spec, subject }: Launched<unknown>, stream: 'stdout' | 'stderr', capture: Capture | undefined): Captured {
+  const output = spec[stream];
+  if (capture === undefined || output.to !== 'buffer') return undefined;
+  try {
+    return capture.read(output.encoding);
+  } catch {
+    const call = stream === 'stdout' ? 'outputBuffer()' : 'errorBuffer()';
+    const problem = `the program wrote ${capture.totalBytes} bytes, more than a string can hold; ask for bytes: { encoding: 'buffer' }`;
+    throw new UsageError(subject, [{ call, problem }]);
+  }
+}
+
+function unclaimedOutput(spec: CommandSpec, captures: ReadonlyMap<1 | 2, Capture>): { stdout?: string; stderr?: string } {
+  const text = (stream: 'stdout' | 'stderr', capture: Capture | undefined): { stdout?: string; stderr?: string } =>
+    spec[stream].to === 'unclaimed' && capture !== undefined ? { [stream]: capture.text('utf8') } : {};
+  return { ...text('stdout', captures.get(1)), ...text('stderr', captures.get(2)) };
+}
+
+/** What the program said last: its standard error, or the stream that this shares with standard output. */
+function lastWords(spec: CommandSpec, captures: ReadonlyMap<1 | 2, Capture>): string {
+  return captures.get(spec.stderr.to === 'stdout' ? 1 : 2)?.tail() ?? '';
+}

@@ -1,4 +1,0 @@
-import { engineContract } from './contract/index.js';
-
-process.env['VIRCOMMAND_ENGINE'] = 'native';
-engineContract('native');

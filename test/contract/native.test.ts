@@ -1,0 +1,4 @@
+import { engineContract } from './index.js';
+
+process.env['VIRCOMMAND_ENGINE'] = 'native';
+engineContract('native');

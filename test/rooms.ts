@@ -1,0 +1,81 @@
+/**
+ * The rooms of `src` in the order in which to read them, and the files of each in theirs. It is also the law of the house: a
+ * file imports only files that stand above it, so there are no circles and no way back up.
+ */
+export const rooms: Readonly<Record<string, readonly string[]>> = {
+  text: ['bytes', 'call-text', 'capabilities', 'duration', 'errno', 'printf', 'signals', 'step-names', 'quote'],
+  spec: ['spec'],
+  result: ['exit-status', 'run-result'],
+  errors: ['command-error', 'explanation', 'usage-error', 'hook-failure', 'launch-error', 'exit-error', 'unsupported-error', 'pidfile-error'],
+  native: ['binding', 'load'],
+  host: ['accounts', 'open-files', 'process-table', 'host', 'pidfd'],
+  io: ['capture', 'output-buffer', 'on-abort'],
+  plan: ['program', 'descriptors', 'steps', 'lane', 'launch-plan', 'environment', 'plan-launch'],
+  wire: ['encode', 'moves', 'operations'],
+  hook: ['function', 'exchange', 'runner'],
+  events: ['events'],
+  engine: [
+    'engine', 'program-file', 'diagnose', 'explain', 'redirections', 'dry-run',
+    'portable/refusals', 'portable/socket-pair', 'portable/process', 'portable/engine',
+    'native/pidfile-answer', 'native/handshake', 'native/prepared-child', 'native/hook-lane', 'native/watch', 'native/process', 'native/sync-process', 'native/engine',
+    'select',
+  ],
+  ending: ['owned-children', 'send-signal', 'kill-painfully', 'adopt-orphans', 'roots', 'kill-tree'],
+  pidfile: ['content', 'lock', 'cleanup', 'pidfile', 'claim'],
+  running: ['stopping', 'outcome', 'child', 'launch-with-hook', 'launch', 'daemon-result', 'daemon', 'run-sync', 'exec'],
+  builder: ['call-site', 'given-away', 'options', 'draft', 'clashes', 'calls-of-spec', 'spec-shape'],
+  '': ['command', 'testing', 'index'],
+};
+
+/** No more doors than one can remember. */
+export const MOST_FILES = 12;
+
+/** Every file of a house, in its order. */
+export function readingOrder(house: Readonly<Record<string, readonly string[]>> = rooms): readonly string[] {
+  return Object.entries(house).flatMap(([room, files]) => files.map((file) => `${room === '' ? '' : `${room}/`}${file}.ts`));
+}
+
+/**
+ * Says, one sentence each, where files and their imports break the order.
+ *
+ * @param imports what each file imports from `src`; all paths are relative to `src`.
+ */
+export function orderViolations(imports: ReadonlyMap<string, readonly string[]>, order: readonly string[]): string[] {
+  const violations: string[] = [];
+  for (const [index, file] of order.entries()) {
+    if (order.indexOf(file) !== index) violations.push(`'${file}' stands twice in test/rooms.ts. Remove one.`);
+    if (!imports.has(file)) violations.push(`'${file}' stands in test/rooms.ts, but src has no such file. Remove it there.`);
+  }
+  for (const [file, targets] of imports) {
+    const place = order.indexOf(file);
+    if (place === -1) {
+      violations.push(`'${file}' is missing in test/rooms.ts. Put it into its room, below everything it imports.`);
+      continue;
+    }
+    for (const target of targets) {
+      if (!imports.has(target)) {
+        violations.push(`'${file}' imports '${target}', which is no file of src. Correct the path.`);
+      } else if (order.includes(target) && order.indexOf(target) >= place) {
+        violations.push(
+          `'${file}' imports '${target}', which does not stand above it in test/rooms.ts. ` +
+            `Move what both need into a file above '${file}', or pass it in as an argument.`,
+        );
+      }
+    }
+  }
+  return violations;
+}
+
+/** Names the rooms that have too many files, C and headers included, and the files that lie beside the rooms. */
+export function roomViolations(files: readonly string[], most = MOST_FILES): string[] {
+  const counts = new Map<string, number>();
+  for (const file of files) {
+    const room = file.includes('/') ? file.replace(/\/[^/]*$/, '') : '';
+    counts.set(room, (counts.get(room) ?? 0) + 1);
+  }
+  const full = Array.from(counts, ([room, count]) =>
+    count > most ? `'${room}' has ${count} files, more than ${most}. Divide it by subject.` : '',
+  ).filter((sentence) => sentence !== '');
+  const loose = files.filter((file) => !file.includes('/') && !['command.ts', 'testing.ts', 'index.ts'].includes(file));
+  return [...full, ...loose.map((file) => `'${file}' lies in no room. Put it into the one of its subject.`)];
+}
