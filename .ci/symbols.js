@@ -18,7 +18,9 @@ for (const object of objects) {
     .filter((line) => line !== '')
     .map((line) => line.split(' ')[0]);
   if (needed.length > 0) {
-    console.error(`src/native/child/child.c needs ${needed.join(', ')}. It may use nothing but the system calls of sys.h.`);
+    console.error(
+      `src/native/child/child.c needs ${needed.join(', ')}. It may use nothing but the system calls of sys.h.`,
+    );
     process.exit(1);
   }
 }

@@ -18,7 +18,8 @@ const shown = ['true', 'echo', 'held', 'buffers', 'capture', 'burst'];
 const escape = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 
 function label(value, unit) {
-  if (unit === 'us') return value >= 1000 ? `${(value / 1000).toFixed(value >= 10_000 ? 0 : 2)} ms` : `${Math.round(value)} µs`;
+  if (unit === 'us')
+    return value >= 1000 ? `${(value / 1000).toFixed(value >= 10_000 ? 0 : 2)} ms` : `${Math.round(value)} µs`;
   return `${Math.round(value).toLocaleString('en-US')} ${unit}`;
 }
 
@@ -74,11 +75,15 @@ export function chart({ measures, machine }, titles) {
   const lines = [];
   let y = 8;
   for (let i = 0; i < panels.length; i += COLUMNS) {
-    const drawn = panels.slice(i, i + COLUMNS).map((key, column) => panel(measures[key], titles, column * (PANEL + GAP), y));
+    const drawn = panels
+      .slice(i, i + COLUMNS)
+      .map((key, column) => panel(measures[key], titles, column * (PANEL + GAP), y));
     lines.push(...drawn.flatMap((one) => one.lines));
     y += Math.max(...drawn.map(({ height }) => height));
   }
-  lines.push(`<text class="note" x="0" y="${y + 8}">${escape(`Medians, each trial in a fresh process. ${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel.split('-')[0]}, Node ${machine.node}.`)}</text>`);
+  lines.push(
+    `<text class="note" x="0" y="${y + 8}">${escape(`Medians, each trial in a fresh process. ${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel.split('-')[0]}, Node ${machine.node}.`)}</text>`,
+  );
   const height = y + 20;
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="How long vircommand and its rivals take to start programs">
 <style>${style}

@@ -115,8 +115,10 @@ int main(int argc, char **argv) {
   if (times == NULL) die("calloc");
   for (int i = -WARM_UP; i < iterations; i++) {
     const double before = now_us();
-    if (strcmp(mode, "echo") == 0) (void)capture(command, null, 0);
-    else finish(start(command, null, null));
+    if (strcmp(mode, "echo") == 0)
+      (void)capture(command, null, 0);
+    else
+      finish(start(command, null, null));
     if (i >= 0) times[i] = now_us() - before;
   }
   qsort(times, (size_t)iterations, sizeof *times, by_value);

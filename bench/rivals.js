@@ -20,8 +20,16 @@ export const rivals = {
   execa: { title: 'execa', runtime: 'node' },
   tinyexec: { title: 'tinyexec', runtime: 'node' },
   'nano-spawn': { title: 'nano-spawn', runtime: 'node' },
-  bun: { title: 'Bun.spawn', runtime: 'bun', binary: arch === 'arm64' ? '@oven/bun-linux-aarch64/bin/bun' : '@oven/bun-linux-x64/bin/bun' },
-  deno: { title: 'Deno.Command', runtime: 'deno', binary: arch === 'arm64' ? '@deno/linux-arm64-glibc/deno' : '@deno/linux-x64-glibc/deno' },
+  bun: {
+    title: 'Bun.spawn',
+    runtime: 'bun',
+    binary: arch === 'arm64' ? '@oven/bun-linux-aarch64/bin/bun' : '@oven/bun-linux-x64/bin/bun',
+  },
+  deno: {
+    title: 'Deno.Command',
+    runtime: 'deno',
+    binary: arch === 'arm64' ? '@deno/linux-arm64-glibc/deno' : '@deno/linux-x64-glibc/deno',
+  },
   floor: { title: 'C floor', runtime: 'c' },
 };
 
@@ -37,7 +45,8 @@ const adapters = {
     return {
       run: (program, args) => new Command(program, ...args).run(),
       text: async (program, args) => (await new Command(program, ...args).outputBuffer().run()).stdout,
-      bytes: async (program, args) => (await new Command(program, ...args).outputBuffer({ encoding: 'buffer' }).run()).stdout,
+      bytes: async (program, args) =>
+        (await new Command(program, ...args).outputBuffer({ encoding: 'buffer' }).run()).stdout,
     };
   },
   child_process: async () => {
@@ -67,16 +76,26 @@ const adapters = {
   },
   tinyexec: async (load) => {
     const { x } = await load('tinyexec');
-    const output = async (program, args) => (await x(program, args, { throwOnError: true, nodeOptions: { stdio: ['ignore', 'pipe', 'ignore'] } })).stdout;
-    return { run: (program, args) => x(program, args, { throwOnError: true, nodeOptions: { stdio: 'ignore' } }), text: output, bytes: output };
+    const output = async (program, args) =>
+      (await x(program, args, { throwOnError: true, nodeOptions: { stdio: ['ignore', 'pipe', 'ignore'] } })).stdout;
+    return {
+      run: (program, args) => x(program, args, { throwOnError: true, nodeOptions: { stdio: 'ignore' } }),
+      text: output,
+      bytes: output,
+    };
   },
   'nano-spawn': async (load) => {
     const { default: spawn } = await load('nano-spawn');
     const output = async (program, args) => (await spawn(program, args, { stdin: 'ignore', stderr: 'ignore' })).stdout;
-    return { run: (program, args) => spawn(program, args, { stdin: 'ignore', stdout: 'ignore', stderr: 'ignore' }), text: output, bytes: output };
+    return {
+      run: (program, args) => spawn(program, args, { stdin: 'ignore', stdout: 'ignore', stderr: 'ignore' }),
+      text: output,
+      bytes: output,
+    };
   },
   bun: async () => {
-    const start = (program, args, stdout) => Bun.spawn([program, ...args], { stdin: 'ignore', stdout, stderr: 'ignore' });
+    const start = (program, args, stdout) =>
+      Bun.spawn([program, ...args], { stdin: 'ignore', stdout, stderr: 'ignore' });
     const good = async (child) => {
       if ((await child.exited) !== 0) throw new Error(`exit code ${child.exitCode}`);
     };

@@ -18,7 +18,9 @@ function ratio(text, measure, [over, under], { bound, good }) {
     judge: (summary) => {
       const rows = summary[measure];
       if (rows?.[over] === undefined || rows[under] === undefined) return NOTHING;
-      const pairs = rows[over].trials.flatMap((value, round) => (rows[under].trials[round] === undefined ? [] : [value / rows[under].trials[round]]));
+      const pairs = rows[over].trials.flatMap((value, round) =>
+        rows[under].trials[round] === undefined ? [] : [value / rows[under].trials[round]],
+      );
       return verdict(pairs, bound, good);
     },
   };
@@ -32,7 +34,11 @@ function verdict(values, bound, good) {
 
 /** A figure of our own, not a ratio. */
 function own(text, measure, bound, good) {
-  return { text, judge: (summary) => (summary[measure]?.vircommand === undefined ? NOTHING : verdict(summary[measure].vircommand.trials, bound, good)) };
+  return {
+    text,
+    judge: (summary) =>
+      summary[measure]?.vircommand === undefined ? NOTHING : verdict(summary[measure].vircommand.trials, bound, good),
+  };
 }
 
 export const targets = [
@@ -47,13 +53,27 @@ export const targets = [
     judge: ({ buffers, true: small }) =>
       buffers?.vircommand === undefined || small?.vircommand === undefined
         ? NOTHING
-        : verdict(buffers.vircommand.trials.map((value) => value / small.vircommand.median), '<= 1.4 x', (figure) => figure <= 1.4),
+        : verdict(
+            buffers.vircommand.trials.map((value) => value / small.vircommand.median),
+            '<= 1.4 x',
+            (figure) => figure <= 1.4,
+          ),
   },
-  ratio('/bin/true with 4 GiB of Buffers, child_process to ours', 'buffers', ['child_process', 'vircommand'], atLeast(80)),
+  ratio(
+    '/bin/true with 4 GiB of Buffers, child_process to ours',
+    'buffers',
+    ['child_process', 'vircommand'],
+    atLeast(80),
+  ),
   ratio('event loop held per launch, ours to child_process', 'held', ['vircommand', 'child_process'], atMost(0.15)),
   ratio('throughput of a large capture, ours to execa', 'capture', ['vircommand', 'execa'], atLeast(2)),
   ratio('throughput of a large capture, ours to the C reader', 'capture', ['vircommand', 'floor'], atLeast(0.8)),
   own('peak memory of a large capture, to the output', 'memory', '<= 1.3 x', (figure) => figure <= 1.3),
-  ratio('commands per second, 8 at once, ours to child_process', 'burst', ['vircommand', 'child_process'], atLeast(2.2)),
+  ratio(
+    'commands per second, 8 at once, ours to child_process',
+    'burst',
+    ['vircommand', 'child_process'],
+    atLeast(2.2),
+  ),
   own('building 20 arguments and the plan, in microseconds', 'build', '<= 20 us', (figure) => figure <= 20),
 ];

@@ -19,7 +19,8 @@ function load(name) {
     // Packages without a CommonJS entry are not found by require().
     const folder = `${options.cache}/node_modules/${name}`;
     const { exports, main } = JSON.parse(readFileSync(`${folder}/package.json`, 'utf8'));
-    const file = typeof exports === 'string' ? exports : (exports?.default ?? exports?.['.']?.default ?? exports?.['.'] ?? main);
+    const file =
+      typeof exports === 'string' ? exports : (exports?.default ?? exports?.['.']?.default ?? exports?.['.'] ?? main);
     return import(pathToFileURL(`${folder}/${file}`).href);
   }
 }
@@ -33,7 +34,13 @@ function ballast({ bufferMiB = 0, heapMiB = 0 }) {
   const kept = [];
   for (let i = 0; i < bufferMiB; i += 256) kept.push(new Uint8Array(256 * 2 ** 20).fill(1));
   // An array of 4 objects of 3 small fields takes about 256 bytes.
-  for (let i = 0; i < heapMiB * 4096; i += 1) kept.push([{ i, a: 1, b: 2 }, { i, a: 1, b: 2 }, { i, a: 1, b: 2 }, { i, a: 1, b: 2 }]);
+  for (let i = 0; i < heapMiB * 4096; i += 1)
+    kept.push([
+      { i, a: 1, b: 2 },
+      { i, a: 1, b: 2 },
+      { i, a: 1, b: 2 },
+      { i, a: 1, b: 2 },
+    ]);
   return kept;
 }
 
@@ -78,7 +85,8 @@ async function held(call) {
   return { us: median(busy) - median(idle), idleUs: median(idle) };
 }
 
-const memory = (field) => Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024;
+const memory = (field) =>
+  Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024;
 
 /** Captures once. The peak is what the resident set rose to, above where it stood before. */
 async function capture(call, expected) {

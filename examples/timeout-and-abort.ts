@@ -12,7 +12,16 @@ async function report(title: string, run: Promise<unknown>): Promise<void> {
 
 // 1. A timeout. This program ignores SIGTERM, so the stop sequence goes on to SIGKILL.
 const stubborn = new Command('sh', '-c', 'trap "" TERM; while :; do sleep 0.1; done');
-await report('Timeout', stubborn.timeout(500).stopSequence([['SIGTERM', 200], ['SIGKILL', 0]]).run());
+await report(
+  'Timeout',
+  stubborn
+    .timeout(500)
+    .stopSequence([
+      ['SIGTERM', 200],
+      ['SIGKILL', 0],
+    ])
+    .run(),
+);
 
 // 2. An AbortSignal, as everywhere in Node.
 const controller = new AbortController();
@@ -25,6 +34,9 @@ let pid: number;
   await using child = await new Command('sleep', 60).runAsync();
   pid = child.pid;
 }
-await report('Nobody', new Command('kill', '-0', pid).run({ check: false }).then(({ exitCode }) => {
-  console.log(exitCode === 0 ? `Process ${pid} is still there.` : `Process ${pid} ended with its block.`);
-}));
+await report(
+  'Nobody',
+  new Command('kill', '-0', pid).run({ check: false }).then(({ exitCode }) => {
+    console.log(exitCode === 0 ? `Process ${pid} is still there.` : `Process ${pid} ended with its block.`);
+  }),
+);

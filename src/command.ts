@@ -6,7 +6,17 @@ import { argumentOf, callsOf } from './builder/calls-of-spec.js';
 import { combinationMistakes } from './builder/clashes.js';
 import { type Call, Draft, type Flag } from './builder/draft.js';
 import { givingAway, givingAwaySync, goneDescriptors, usesDescriptors } from './builder/given-away.js';
-import { type CaptureOptions, COMMON_VARIABLES, type FileOptions, ids, isStopStep, type Limit, LONGEST_TIMER, outputLimitPolicies, type PassOptions } from './builder/options.js';
+import {
+  type CaptureOptions,
+  COMMON_VARIABLES,
+  type FileOptions,
+  ids,
+  isStopStep,
+  type Limit,
+  LONGEST_TIMER,
+  outputLimitPolicies,
+  type PassOptions,
+} from './builder/options.js';
 import { shapeProblem } from './builder/spec-shape.js';
 import { explainPlan } from './engine/explain.js';
 import { engineInfo, selectEngine } from './engine/select.js';
@@ -24,7 +34,16 @@ import { replace } from './running/exec.js';
 import { type Attachments, planFor, spawn } from './running/launch.js';
 import type { Outcome, WaitOptions } from './running/outcome.js';
 import { spawnSync } from './running/run-sync.js';
-import { type CommandSpec, freezeSpec, type LaunchMode, type LimitResource, type Mutable, type OutputLimitPolicy, printable, type StopSequence } from './spec/spec.js';
+import {
+  type CommandSpec,
+  freezeSpec,
+  type LaunchMode,
+  type LimitResource,
+  type Mutable,
+  type OutputLimitPolicy,
+  printable,
+  type StopSequence,
+} from './spec/spec.js';
 import { type Argument, describeKind, joinText, toBytes } from './text/bytes.js';
 import { hidden } from './text/call-text.js';
 import { type CapabilityName, capabilityNames } from './text/capabilities.js';
@@ -91,7 +110,8 @@ export class Command {
    */
   constructor(program: Argument, ...args: Argument[]) {
     const call = { method: 'new Command', values: [program, ...args] };
-    if (program === '') this.#draft.mistake(call, 'the program has no name; give a name to look for in PATH, or a path');
+    if (program === '')
+      this.#draft.mistake(call, 'the program has no name; give a name to look for in PATH, or a path');
     // A program that is wrong keeps its place, so that no argument takes it in a message.
     this.#draft.argv.push(this.#draft.text(program, call, 'the program') ?? '');
     for (const arg of args) this.#draft.add(arg, call);
@@ -125,7 +145,8 @@ export class Command {
       return wrong;
     }
     const command = new Command(argumentOf(spec.argv[0] ?? ''));
-    for (const { method, values } of callsOf(spec)) (command[method] as (...values: readonly unknown[]) => Command).apply(command, [...values]);
+    for (const { method, values } of callsOf(spec))
+      (command[method] as (...values: readonly unknown[]) => Command).apply(command, [...values]);
     const { preExecHook } = spec;
     if (preExecHook !== undefined) {
       command.#lacksOpaque = Array.isArray(spec.attached) && spec.attached.includes('opaque');
@@ -362,10 +383,15 @@ export class Command {
   passFd(fd: number, options?: PassOptions): this {
     const { as = fd, closeInParent = false } = options ?? {};
     const given: unknown = options ?? {};
-    return this.#say('passFd', [fd, typeof given === 'object' ? { ...given, as, closeInParent } : given], (draft, call) => {
-      if (!draft.hasOptions(options, ['as', 'closeInParent'], call)) return;
-      if (draft.switch(closeInParent, 'closeInParent', call) !== undefined) draft.pass(fd, { as, closeInParent }, call);
-    });
+    return this.#say(
+      'passFd',
+      [fd, typeof given === 'object' ? { ...given, as, closeInParent } : given],
+      (draft, call) => {
+        if (!draft.hasOptions(options, ['as', 'closeInParent'], call)) return;
+        if (draft.switch(closeInParent, 'closeInParent', call) !== undefined)
+          draft.pass(fd, { as, closeInParent }, call);
+      },
+    );
   }
 
   /**
@@ -378,7 +404,12 @@ export class Command {
   listenFds(...fds: number[]): this {
     return this.#say('listenFds', fds, (draft, call) => {
       if (fds.length === 0) draft.mistake(call, 'it names no descriptor');
-      else draft.set('listenFds', fds.map((fd) => draft.openFd(fd, call)).filter((fd) => fd !== undefined), call);
+      else
+        draft.set(
+          'listenFds',
+          fds.map((fd) => draft.openFd(fd, call)).filter((fd) => fd !== undefined),
+          call,
+        );
     });
   }
 
@@ -477,12 +508,16 @@ export class Command {
    * new Command('dnsmasq').outputFile('/var/log/dnsmasq.log', { append: true }).errorToOutput();
    */
   outputFile(path: string | URL, options?: FileOptions): this {
-    return this.#say('outputFile', options === undefined ? [path] : [path, options], (draft, call) => draft.outputFile('stdout', path, options, call));
+    return this.#say('outputFile', options === undefined ? [path] : [path, options], (draft, call) =>
+      draft.outputFile('stdout', path, options, call),
+    );
   }
 
   /** Opens a file as the program's standard error. The same file as standard output's is opened once, and both share it. */
   errorFile(path: string | URL, options?: FileOptions): this {
-    return this.#say('errorFile', options === undefined ? [path] : [path, options], (draft, call) => draft.outputFile('stderr', path, options, call));
+    return this.#say('errorFile', options === undefined ? [path] : [path, options], (draft, call) =>
+      draft.outputFile('stderr', path, options, call),
+    );
   }
 
   /** Gives the program this process's own standard input, output and error. */
@@ -511,7 +546,8 @@ export class Command {
   inputBuffer(data: string | Uint8Array): this {
     return this.#say('inputBuffer', [hidden], (draft, call) => {
       if (typeof data === 'string') draft.set('stdin', { from: 'buffer', data }, call);
-      else if (data instanceof Uint8Array) draft.set('stdin', { from: 'buffer', data: { base64: bufferOf(data).toString('base64') } }, call);
+      else if (data instanceof Uint8Array)
+        draft.set('stdin', { from: 'buffer', data: { base64: bufferOf(data).toString('base64') } }, call);
       else draft.mistake(call, `the data is ${describeKind(data)}; give text or bytes`);
     });
   }
@@ -560,7 +596,8 @@ export class Command {
   outputLimit(bytes: number, policy: OutputLimitPolicy = 'truncate'): this {
     return this.#say('outputLimit', [bytes, policy], (draft, call) => {
       const limit = draft.integer(bytes, call, { what: 'the limit', min: 0, max: Number.MAX_SAFE_INTEGER });
-      if (!outputLimitPolicies.includes(policy)) draft.mistake(call, `the policies are ${outputLimitPolicies.map((name) => `'${name}'`).join(', ')}`);
+      if (!outputLimitPolicies.includes(policy))
+        draft.mistake(call, `the policies are ${outputLimitPolicies.map((name) => `'${name}'`).join(', ')}`);
       else if (limit !== undefined) draft.set('outputLimit', { bytes: limit, policy }, call);
     });
   }
@@ -591,7 +628,9 @@ export class Command {
 
   /** Sets the file mode creation mask, 0 to 0o777; 0 is a value like any other. Answers to `virCommandSetUmask`. */
   umask(mask: number): this {
-    return this.#say('umask', [mask], (draft, call) => draft.setInteger('umask', mask, { what: 'the mask', min: 0, max: 0o777 }, call));
+    return this.#say('umask', [mask], (draft, call) =>
+      draft.setInteger('umask', mask, { what: 'the mask', min: 0, max: 0o777 }, call),
+    );
   }
 
   /**
@@ -628,19 +667,24 @@ export class Command {
 
   /** Sets the nice value, -20 (first) to 19 (last). Answers to `setpriority()`. */
   nice(value: number): this {
-    return this.#say('nice', [value], (draft, call) => draft.setInteger('nice', value, { what: 'the nice value', min: -20, max: 19 }, call));
+    return this.#say('nice', [value], (draft, call) =>
+      draft.setInteger('nice', value, { what: 'the nice value', min: -20, max: 19 }, call),
+    );
   }
 
   /** Sets how readily the kernel ends the program when memory runs out, -1000 (never) to 1000 (first). */
   oomScoreAdjust(score: number): this {
-    return this.#say('oomScoreAdjust', [score], (draft, call) => draft.setInteger('oomScoreAdjust', score, { what: 'the score', min: -1000, max: 1000 }, call));
+    return this.#say('oomScoreAdjust', [score], (draft, call) =>
+      draft.setInteger('oomScoreAdjust', score, { what: 'the score', min: -1000, max: 1000 }, call),
+    );
   }
 
   /** Starts the program in a version 2 control group, named by its directory: `/sys/fs/cgroup/machine.slice/vm`. */
   cgroup(dir: string): this {
     return this.#say('cgroup', [dir], (draft, call) => {
       const path = draft.string(dir, call, 'the directory');
-      if (path?.startsWith('/') === false) draft.mistake(call, 'the directory is relative; name it from /, such as /sys/fs/cgroup/…');
+      if (path?.startsWith('/') === false)
+        draft.mistake(call, 'the directory is relative; name it from /, such as /sys/fs/cgroup/…');
       else if (path !== undefined) draft.set('cgroup', path, call);
     });
   }
@@ -667,7 +711,10 @@ export class Command {
   /** Runs the program as a user, with that user's uid, gid and supplementary groups, by name or number. */
   user(nameOrUid: string | number): this {
     return this.#say('user', [nameOrUid], (draft, call) => {
-      const user = typeof nameOrUid === 'number' ? draft.integer(nameOrUid, call, { what: 'a uid', ...ids }) : draft.string(nameOrUid, call, 'the name');
+      const user =
+        typeof nameOrUid === 'number'
+          ? draft.integer(nameOrUid, call, { what: 'a uid', ...ids })
+          : draft.string(nameOrUid, call, 'the name');
       if (user !== undefined) draft.set('user', user, call);
     });
   }
@@ -689,7 +736,9 @@ export class Command {
         draft.mistake(call, 'the groups are an array of numbers');
         return;
       }
-      const groups = list.map((id) => draft.integer(id, call, { what: 'a gid', ...ids })).filter((id) => id !== undefined);
+      const groups = list
+        .map((id) => draft.integer(id, call, { what: 'a gid', ...ids }))
+        .filter((id) => id !== undefined);
       if (groups.length === list.length) draft.set('groups', groups, call);
     });
   }
@@ -702,7 +751,8 @@ export class Command {
   /** Leaves or gives the program a capability: effective, permitted, inheritable, ambient and bounding. Answers to `virCommandAllowCap`. */
   allowCap(name: CapabilityName): this {
     return this.#say('allowCap', [name], (draft, call) => {
-      if (!(capabilityNames as readonly string[]).includes(name)) draft.mistake(call, "there is no such capability; capabilities(7) names them, as 'CAP_NET_ADMIN'");
+      if (!(capabilityNames as readonly string[]).includes(name))
+        draft.mistake(call, "there is no such capability; capabilities(7) names them, as 'CAP_NET_ADMIN'");
       else if (!draft.allowCaps.includes(name)) draft.allowCaps.push(name);
     });
   }
@@ -714,12 +764,16 @@ export class Command {
 
   /** Runs the program under a SELinux label. Answers to `virCommandSetSELinuxLabel`. */
   selinuxLabel(label: string): this {
-    return this.#say('selinuxLabel', [label], (draft, call) => draft.setString('selinuxLabel', label, 'the label', call));
+    return this.#say('selinuxLabel', [label], (draft, call) =>
+      draft.setString('selinuxLabel', label, 'the label', call),
+    );
   }
 
   /** Runs the program under an AppArmor profile. Answers to `virCommandSetAppArmorProfile`. */
   appArmorProfile(profile: string): this {
-    return this.#say('appArmorProfile', [profile], (draft, call) => draft.setString('appArmorProfile', profile, 'the profile', call));
+    return this.#say('appArmorProfile', [profile], (draft, call) =>
+      draft.setString('appArmorProfile', profile, 'the profile', call),
+    );
   }
 
   /** Gives the program a core-scheduling group of its own: no other program shares a core with it. Answers to `virCommandSetRunAlone`. */
@@ -781,7 +835,12 @@ export class Command {
    */
   preExecHook<T>(hook: URL | ((opaque: T, child: HookChild) => HookAnswer | Promise<HookAnswer>), opaque?: T): this {
     return this.#say('preExecHook', [hook], (draft, call) => {
-      const read = hook instanceof URL ? { module: hook.href } : typeof hook === 'function' ? sourceOf(hook) : { wrong: 'a hook is a URL of a module, or a function' };
+      const read =
+        hook instanceof URL
+          ? { module: hook.href }
+          : typeof hook === 'function'
+            ? sourceOf(hook)
+            : { wrong: 'a hook is a URL of a module, or a function' };
       if ('wrong' in read) draft.mistake(call, read.wrong);
       else if (draft.set('preExecHook', read, call)) this.#attachOpaque(opaque, draft, call);
     });
@@ -792,7 +851,10 @@ export class Command {
     try {
       this.#opaque = opaque === undefined ? undefined : serialize(opaque);
     } catch (error) {
-      draft.mistake(call, `its second argument cannot be copied into another process: ${(error as Error).message.replace(/\.$/, '')}`);
+      draft.mistake(
+        call,
+        `its second argument cannot be copied into another process: ${(error as Error).message.replace(/\.$/, '')}`,
+      );
     }
   }
 
@@ -820,7 +882,8 @@ export class Command {
    */
   timeout(ms: number): this {
     return this.#say('timeout', [ms], (draft, call) => {
-      if (typeof ms !== 'number' || !(ms > 0 && ms <= LONGEST_TIMER)) draft.mistake(call, `a timeout is above 0 and at most ${LONGEST_TIMER} milliseconds`);
+      if (typeof ms !== 'number' || !(ms > 0 && ms <= LONGEST_TIMER))
+        draft.mistake(call, `a timeout is above 0 and at most ${LONGEST_TIMER} milliseconds`);
       else draft.set('timeoutMs', ms, call);
     });
   }
@@ -834,8 +897,10 @@ export class Command {
    */
   abortSignal(signal: AbortSignal): this {
     return this.#say('abortSignal', [signal], (draft, call) => {
-      if (!(signal instanceof AbortSignal)) draft.mistake(call, 'give an AbortSignal, as a controller has in its property signal');
-      else if (this.#abortSignal !== undefined) draft.mistake(call, 'this was said before; AbortSignal.any([a, b]) makes one signal of two');
+      if (!(signal instanceof AbortSignal))
+        draft.mistake(call, 'give an AbortSignal, as a controller has in its property signal');
+      else if (this.#abortSignal !== undefined)
+        draft.mistake(call, 'this was said before; AbortSignal.any([a, b]) makes one signal of two');
       else this.#abortSignal = signal;
     });
   }
@@ -852,7 +917,11 @@ export class Command {
       if (!Array.isArray(sequence) || sequence.length === 0 || !sequence.every(isStopStep)) {
         draft.mistake(call, "give pairs of a signal and milliseconds: [['SIGTERM', 5000], ['SIGKILL', 0]]");
       } else if (sequence.every(([signal]) => draft.signal(signal, call))) {
-        draft.set('stopSequence', sequence.map(([signal, ms]) => [signal, ms] as const), call);
+        draft.set(
+          'stopSequence',
+          sequence.map(([signal, ms]) => [signal, ms] as const),
+          call,
+        );
       }
     });
   }
@@ -1006,7 +1075,14 @@ export class Command {
 
   #runSync(): Outcome {
     const daemon: Mistake[] =
-      this.#draft.single.daemonize === true ? [{ call: 'runSync()', problem: 'a daemon is not waited for; start it with run(), which resolves when it is running' }] : [];
+      this.#draft.single.daemonize === true
+        ? [
+            {
+              call: 'runSync()',
+              problem: 'a daemon is not waited for; start it with run(), which resolves when it is running',
+            },
+          ]
+        : [];
     return givingAwaySync(this.#data(), () => {
       const spec = publishing(() => {
         this.#assertNoMistakes(daemon);
@@ -1032,7 +1108,9 @@ export class Command {
    * if (process.argv.includes('--shell')) new Command('/bin/sh', '-i').exec();
    */
   exec(): never {
-    const thread: Mistake[] = isMainThread ? [] : [{ call: 'exec()', problem: 'a worker thread is not the process; call it in the main thread' }];
+    const thread: Mistake[] = isMainThread
+      ? []
+      : [{ call: 'exec()', problem: 'a worker thread is not the process; call it in the main thread' }];
     return givingAwaySync(this.#data(), () => {
       const spec = publishing(() => {
         this.#assertNoMistakes(thread);
@@ -1046,19 +1124,30 @@ export class Command {
   #start<T>(mode: LaunchMode, launch: (spec: CommandSpec, attachments: Attachments) => Promise<T>): Promise<T> {
     const data = this.#data();
     // What fails later, the launch itself publishes.
-    const start = (): Promise<T> => launch(publishing(() => this.#checked(data, mode)), this.#attachments());
+    const start = (): Promise<T> =>
+      launch(
+        publishing(() => this.#checked(data, mode)),
+        this.#attachments(),
+      );
     return usesDescriptors(data) ? givingAway(data, async () => start()) : start();
   }
 
   #attachments(): Attachments {
-    return { stdoutBuffer: this.#stdoutBuffer, stderrBuffer: this.#stderrBuffer, abortSignal: this.#abortSignal, opaque: this.#opaque };
+    return {
+      stdoutBuffer: this.#stdoutBuffer,
+      stderrBuffer: this.#stderrBuffer,
+      abortSignal: this.#abortSignal,
+      opaque: this.#opaque,
+    };
   }
 
   /** The run that a plan is made for, where nobody has said yet how the command will be run. */
   #likelyMode(): LaunchMode {
     const { daemonize, stdin, stdout, stderr, handshake } = this.#draft.single;
     if (daemonize === true) return 'daemon';
-    return stdin?.from === 'pipe' || stdout?.to === 'pipe' || stderr?.to === 'pipe' || handshake === true ? 'async' : 'run';
+    return stdin?.from === 'pipe' || stdout?.to === 'pipe' || stderr?.to === 'pipe' || handshake === true
+      ? 'async'
+      : 'run';
   }
 
   /** The spec for a run of that kind, with the checks that only this kind needs. */
@@ -1078,7 +1167,15 @@ export class Command {
   }
 
   #missingOpaque(): Mistake[] {
-    return this.#lacksOpaque ? [{ call: 'fromSpec(…)', problem: 'the hook was said with a second argument, which no spec holds; say preExecHook() again, with both' }] : [];
+    return this.#lacksOpaque
+      ? [
+          {
+            call: 'fromSpec(…)',
+            problem:
+              'the hook was said with a second argument, which no spec holds; say preExecHook() again, with both',
+          },
+        ]
+      : [];
   }
 
   /** What was said, as data. */
@@ -1087,7 +1184,13 @@ export class Command {
     const attached = this.#attached();
     const sharesBuffer = this.#stdoutBuffer !== undefined && this.#stdoutBuffer === this.#stderrBuffer;
     // One field after the other: to spread conditional objects takes ten times as long, and this is on the way of each launch.
-    const data: Mutable<CommandSpec> = { version: 1, argv: argv.slice(), stdin: NOTHING, stdout: UNCLAIMED, stderr: UNCLAIMED };
+    const data: Mutable<CommandSpec> = {
+      version: 1,
+      argv: argv.slice(),
+      stdin: NOTHING,
+      stdout: UNCLAIMED,
+      stderr: UNCLAIMED,
+    };
     if (secretArgs.length > 0) data.secretArgs = secretArgs.slice();
     if (env !== undefined) data.env = Array.from(env);
     if (descriptors.length > 0) data.descriptors = descriptors.slice();
@@ -1100,7 +1203,13 @@ export class Command {
   }
 
   #attached(): string[] | undefined {
-    if (this.#stdoutBuffer === undefined && this.#stderrBuffer === undefined && this.#abortSignal === undefined && this.#opaque === undefined) return undefined;
+    if (
+      this.#stdoutBuffer === undefined &&
+      this.#stderrBuffer === undefined &&
+      this.#abortSignal === undefined &&
+      this.#opaque === undefined
+    )
+      return undefined;
     const things: readonly (readonly [string, unknown])[] = [
       ['outputBuffer', this.#stdoutBuffer],
       ['errorBuffer', this.#stderrBuffer],

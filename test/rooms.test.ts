@@ -18,7 +18,11 @@ function localImports(name: string, text: string): string[] {
 
 const files = readdirSync(src, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())
-  .map((entry) => join(entry.parentPath, entry.name).slice(src.length + 1).replaceAll(sep, '/'))
+  .map((entry) =>
+    join(entry.parentPath, entry.name)
+      .slice(src.length + 1)
+      .replaceAll(sep, '/'),
+  )
   .filter((file) => !file.startsWith('native/build/'));
 const typeScriptFiles = files.filter((file) => file.endsWith('.ts'));
 
@@ -35,7 +39,9 @@ test('a room with too many files, and a file in no room, are named', () => {
 });
 
 test('a file of src imports only files that stand above it in the reading order', () => {
-  const imports = new Map(typeScriptFiles.map((file) => [file, localImports(file, readFileSync(join(src, file), 'utf8'))]));
+  const imports = new Map(
+    typeScriptFiles.map((file) => [file, localImports(file, readFileSync(join(src, file), 'utf8'))]),
+  );
   expect(orderViolations(imports, readingOrder())).toEqual([]);
 });
 
@@ -50,9 +56,16 @@ test('every form of import counts', () => {
     type G = import('./g.js').G;
     const h = await import('./h.js');
     import { join } from 'node:path';`;
-  expect(localImports('engine/x.ts', text)).toEqual(
-    ['engine/a.ts', 'engine/b.ts', 'c.ts', 'engine/d.ts', 'engine/e.ts', 'engine/f.ts', 'engine/g.ts', 'engine/h.ts'],
-  );
+  expect(localImports('engine/x.ts', text)).toEqual([
+    'engine/a.ts',
+    'engine/b.ts',
+    'c.ts',
+    'engine/d.ts',
+    'engine/e.ts',
+    'engine/f.ts',
+    'engine/g.ts',
+    'engine/h.ts',
+  ]);
 });
 
 describe('orderViolations', () => {

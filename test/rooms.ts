@@ -6,7 +6,16 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   text: ['bytes', 'call-text', 'capabilities', 'duration', 'errno', 'printf', 'signals', 'step-names', 'quote'],
   spec: ['spec'],
   result: ['exit-status', 'run-result'],
-  errors: ['command-error', 'explanation', 'usage-error', 'hook-failure', 'launch-error', 'exit-error', 'unsupported-error', 'pidfile-error'],
+  errors: [
+    'command-error',
+    'explanation',
+    'usage-error',
+    'hook-failure',
+    'launch-error',
+    'exit-error',
+    'unsupported-error',
+    'pidfile-error',
+  ],
   native: ['binding', 'load'],
   host: ['accounts', 'open-files', 'process-table', 'host', 'pidfd'],
   io: ['capture', 'output-buffer', 'on-abort'],
@@ -15,14 +24,39 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   hook: ['function', 'exchange', 'runner'],
   events: ['events'],
   engine: [
-    'engine', 'program-file', 'diagnose', 'explain', 'redirections', 'dry-run',
-    'portable/refusals', 'portable/socket-pair', 'portable/process', 'portable/engine',
-    'native/pidfile-answer', 'native/handshake', 'native/prepared-child', 'native/hook-lane', 'native/watch', 'native/process', 'native/sync-process', 'native/engine',
+    'engine',
+    'program-file',
+    'diagnose',
+    'explain',
+    'redirections',
+    'dry-run',
+    'portable/refusals',
+    'portable/socket-pair',
+    'portable/process',
+    'portable/engine',
+    'native/pidfile-answer',
+    'native/handshake',
+    'native/prepared-child',
+    'native/hook-lane',
+    'native/watch',
+    'native/process',
+    'native/sync-process',
+    'native/engine',
     'select',
   ],
   ending: ['owned-children', 'send-signal', 'kill-painfully', 'adopt-orphans', 'roots', 'kill-tree'],
   pidfile: ['content', 'lock', 'cleanup', 'pidfile', 'claim'],
-  running: ['stopping', 'outcome', 'child', 'launch-with-hook', 'launch', 'daemon-result', 'daemon', 'run-sync', 'exec'],
+  running: [
+    'stopping',
+    'outcome',
+    'child',
+    'launch-with-hook',
+    'launch',
+    'daemon-result',
+    'daemon',
+    'run-sync',
+    'exec',
+  ],
   builder: ['call-site', 'given-away', 'options', 'draft', 'clashes', 'calls-of-spec', 'spec-shape'],
   '': ['command', 'testing', 'index'],
 };
@@ -32,7 +66,9 @@ export const MOST_FILES = 12;
 
 /** Every file of a house, in its order. */
 export function readingOrder(house: Readonly<Record<string, readonly string[]>> = rooms): readonly string[] {
-  return Object.entries(house).flatMap(([room, files]) => files.map((file) => `${room === '' ? '' : `${room}/`}${file}.ts`));
+  return Object.entries(house).flatMap(([room, files]) =>
+    files.map((file) => `${room === '' ? '' : `${room}/`}${file}.ts`),
+  );
 }
 
 /**
@@ -44,7 +80,8 @@ export function orderViolations(imports: ReadonlyMap<string, readonly string[]>,
   const violations: string[] = [];
   for (const [index, file] of order.entries()) {
     if (order.indexOf(file) !== index) violations.push(`'${file}' stands twice in test/rooms.ts. Remove one.`);
-    if (!imports.has(file)) violations.push(`'${file}' stands in test/rooms.ts, but src has no such file. Remove it there.`);
+    if (!imports.has(file))
+      violations.push(`'${file}' stands in test/rooms.ts, but src has no such file. Remove it there.`);
   }
   for (const [file, targets] of imports) {
     const place = order.indexOf(file);

@@ -59,7 +59,11 @@ function inputCalls(stdin: InputSpec) {
     case 'null':
       return [];
     case 'fd':
-      return [stdin.closeInParent === true ? call('passFd', stdin.fd, { as: 0, closeInParent: true }) : call('inputFd', stdin.fd)];
+      return [
+        stdin.closeInParent === true
+          ? call('passFd', stdin.fd, { as: 0, closeInParent: true })
+          : call('inputFd', stdin.fd),
+      ];
     case 'file':
       return [call('inputFile', stdin.path)];
     case 'pipe':
@@ -74,7 +78,11 @@ function outputCalls(output: OutputSpec) {
     case 'unclaimed':
       return [];
     case 'fd':
-      return [output.closeInParent === true ? call('passFd', output.fd, { as: 1, closeInParent: true }) : call('outputFd', output.fd)];
+      return [
+        output.closeInParent === true
+          ? call('passFd', output.fd, { as: 1, closeInParent: true })
+          : call('outputFd', output.fd),
+      ];
     case 'file':
       return [call('outputFile', output.path, { append: output.append ?? false })];
     case 'pipe':
@@ -91,7 +99,11 @@ function errorCalls(output: CommandSpec['stderr']) {
     case 'stdout':
       return [call('errorToOutput')];
     case 'fd':
-      return [output.closeInParent === true ? call('passFd', output.fd, { as: 2, closeInParent: true }) : call('errorFd', output.fd)];
+      return [
+        output.closeInParent === true
+          ? call('passFd', output.fd, { as: 2, closeInParent: true })
+          : call('errorFd', output.fd),
+      ];
     case 'file':
       return [call('errorFile', output.path, { append: output.append ?? false })];
     case 'pipe':
@@ -115,4 +127,5 @@ function said<Method extends string>(method: Method, flag: true | undefined): Bu
   return flag === true ? [call(method)] : [];
 }
 
-const limitOf = (value: LimitValue): number | bigint | string => (typeof value === 'string' && value !== 'unlimited' ? BigInt(value) : value);
+const limitOf = (value: LimitValue): number | bigint | string =>
+  typeof value === 'string' && value !== 'unlimited' ? BigInt(value) : value;

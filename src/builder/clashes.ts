@@ -11,7 +11,8 @@ interface Clash {
 
 const unread = 'run() gives nobody the other end of the pipe; use runAsync(), or a buffer';
 /** Whether what goes there passes through this process and is counted. */
-const isCounted = (to: CommandSpec['stderr']['to'], mode: LaunchMode): boolean => to === 'buffer' || (to === 'unclaimed' && mode === 'run');
+const isCounted = (to: CommandSpec['stderr']['to'], mode: LaunchMode): boolean =>
+  to === 'buffer' || (to === 'unclaimed' && mode === 'run');
 
 const unwatched = 'a daemon is not watched once it runs; leave the call out';
 
@@ -44,7 +45,8 @@ const clashesOfDaemons: readonly Clash[] = [
   {
     when: ({ stdin, stdout, stderr }) => stdin.from === 'buffer' || stdout.to === 'buffer' || stderr.to === 'buffer',
     call: 'daemonize()',
-    problem: 'a daemon outlives the buffers of this process; give it files, with inputFile(), outputFile() and errorFile(), or pipes',
+    problem:
+      'a daemon outlives the buffers of this process; give it files, with inputFile(), outputFile() and errorFile(), or pipes',
   },
   {
     when: ({ workingDirectory }) => workingDirectory !== undefined,
@@ -62,7 +64,11 @@ const clashesOfDaemons: readonly Clash[] = [
     problem: 'a daemon outlives its parent; leave out this call or daemonize()',
   },
   // With a hook, there is a launch to watch.
-  { when: ({ timeoutMs, preExecHook }) => timeoutMs !== undefined && preExecHook === undefined, call: 'timeout(…)', problem: unwatched },
+  {
+    when: ({ timeoutMs, preExecHook }) => timeoutMs !== undefined && preExecHook === undefined,
+    call: 'timeout(…)',
+    problem: unwatched,
+  },
   { when: ({ stopSequence }) => stopSequence !== undefined, call: 'stopSequence(…)', problem: unwatched },
   { when: ({ outputLimit }) => outputLimit !== undefined, call: 'outputLimit(…)', problem: unwatched },
   { when: ({ waitForOutputEnd }) => waitForOutputEnd !== undefined, call: 'waitForOutputEnd(…)', problem: unwatched },
@@ -78,7 +84,10 @@ const clashesOfChildren: readonly Clash[] = [
   { when: ({ stdout }, mode) => mode === 'run' && stdout.to === 'pipe', call: 'outputPipe()', problem: unread },
   { when: ({ stderr }, mode) => mode === 'run' && stderr.to === 'pipe', call: 'errorPipe()', problem: unread },
   {
-    when: ({ outputLimit, stdout, stderr }, mode) => outputLimit?.policy === 'kill' && (mode === 'run' || mode === 'async') && ![stdout, stderr].some(({ to }) => isCounted(to, mode)),
+    when: ({ outputLimit, stdout, stderr }, mode) =>
+      outputLimit?.policy === 'kill' &&
+      (mode === 'run' || mode === 'async') &&
+      ![stdout, stderr].some(({ to }) => isCounted(to, mode)),
     call: ({ outputLimit }) => `outputLimit(${String(outputLimit?.bytes)}, 'kill')`,
     problem: 'none of the output is captured, so none would be counted; say outputBuffer() or errorBuffer() too',
   },
@@ -106,16 +115,29 @@ export function combinationMistakes(spec: CommandSpec, mode: LaunchMode): Mistak
 function execMistakes({ stdin, stdout, stderr, ...spec }: CommandSpec): Mistake[] {
   const alone = 'exec() leaves nobody here to do that; leave the call out, or use run()';
   const fed = { pipe: 'inputPipe()', buffer: 'inputBuffer(…)' } as Readonly<Record<string, string>>;
-  const read = (stream: 'output' | 'error') => ({ pipe: `${stream}Pipe()`, buffer: `${stream}Buffer()` }) as Readonly<Record<string, string>>;
+  const read = (stream: 'output' | 'error') =>
+    ({ pipe: `${stream}Pipe()`, buffer: `${stream}Buffer()` }) as Readonly<Record<string, string>>;
   const clashes = [
-    ...[fed[stdin.from], read('output')[stdout.to], read('error')[stderr.to]].map((call = '') => ({ when: call !== '', call, problem: alone })),
+    ...[fed[stdin.from], read('output')[stdout.to], read('error')[stderr.to]].map((call = '') => ({
+      when: call !== '',
+      call,
+      problem: alone,
+    })),
     { when: spec.timeoutMs !== undefined, call: 'timeout(…)', problem: alone },
     { when: spec.stopSequence !== undefined, call: 'stopSequence(…)', problem: alone },
     { when: spec.outputLimit !== undefined, call: 'outputLimit(…)', problem: alone },
     { when: spec.waitForOutputEnd === true, call: 'waitForOutputEnd()', problem: alone },
     { when: spec.handshake === true, call: 'requireHandshake()', problem: alone },
-    { when: spec.daemonize === true, call: 'daemonize()', problem: 'exec() makes this process the program; leave one of the two out' },
-    { when: spec.preExecHook !== undefined, call: 'preExecHook(…)', problem: 'exec() runs the program in this process; call the hook yourself before it' },
+    {
+      when: spec.daemonize === true,
+      call: 'daemonize()',
+      problem: 'exec() makes this process the program; leave one of the two out',
+    },
+    {
+      when: spec.preExecHook !== undefined,
+      call: 'preExecHook(…)',
+      problem: 'exec() runs the program in this process; call the hook yourself before it',
+    },
   ];
   return clashes.filter(({ when }) => when).map(({ call, problem }) => ({ call, problem }));
 }
@@ -126,9 +148,14 @@ function descriptorMistakes(spec: CommandSpec): Mistake[] {
   const place = (as: number, call: string): void => {
     const earlier = sources.get(as);
     if (earlier === undefined) sources.set(as, call);
-    else mistakes.push({ call, problem: `${earlier === call ? 'it was passed before' : `${earlier} gives the program a descriptor ${as} already`}; each number has one source` });
+    else
+      mistakes.push({
+        call,
+        problem: `${earlier === call ? 'it was passed before' : `${earlier} gives the program a descriptor ${as} already`}; each number has one source`,
+      });
   };
-  for (const [index, fd] of (spec.listenFds ?? []).entries()) place(FIRST_LISTEN_FD + index, `listenFds(${index === 0 ? '' : '…, '}${fd})`);
+  for (const [index, fd] of (spec.listenFds ?? []).entries())
+    place(FIRST_LISTEN_FD + index, `listenFds(${index === 0 ? '' : '…, '}${fd})`);
   for (const descriptor of spec.descriptors ?? []) place(descriptor.as, passCall(descriptor));
   return mistakes;
 }

@@ -2,7 +2,15 @@ import { Buffer } from 'node:buffer';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
 import type { Mistake } from '../errors/usage-error.js';
-import { type CommandSpec, type DescriptorSpec, type LimitResource, limitResources, type LimitSpec, type LimitValue, type OutputEncoding } from '../spec/spec.js';
+import {
+  type CommandSpec,
+  type DescriptorSpec,
+  type LimitResource,
+  limitResources,
+  type LimitSpec,
+  type LimitValue,
+  type OutputEncoding,
+} from '../spec/spec.js';
 import { type ByteText, readArgument } from '../text/bytes.js';
 import { printCall } from '../text/call-text.js';
 import { printf } from '../text/printf.js';
@@ -11,7 +19,10 @@ import { callSite } from './call-site.js';
 import { HIGHEST_FD, isOpen } from './given-away.js';
 
 /** The fields of a spec that are set at most once, as one value. */
-export type Single = Omit<CommandSpec, 'version' | 'argv' | 'secretArgs' | 'env' | 'descriptors' | 'limits' | 'allowCaps' | 'attached'>;
+export type Single = Omit<
+  CommandSpec,
+  'version' | 'argv' | 'secretArgs' | 'env' | 'descriptors' | 'limits' | 'allowCaps' | 'attached'
+>;
 
 /** The fields that are said or not, without a value. */
 export type Flag = { [K in keyof Single]-?: Exclude<Single[K], undefined> extends true ? K : never }[keyof Single];
@@ -62,7 +73,8 @@ export class Draft {
   set<K extends keyof Single>(key: K, value: NonNullable<Single[K]>, call: Call): boolean {
     const earlier = this.#setBy?.get(key);
     if (earlier !== undefined) {
-      const what = earlier === printCall(call.method, call.values) ? 'this was said before' : `${earlier} has set this already`;
+      const what =
+        earlier === printCall(call.method, call.values) ? 'this was said before' : `${earlier} has set this already`;
       this.mistake(call, `${what}; say it once`);
       return false;
     }
@@ -90,7 +102,11 @@ export class Draft {
     return value;
   }
 
-  integer(value: unknown, call: Call, { what, min, max }: { what: string; min: number; max: number }): number | undefined {
+  integer(
+    value: unknown,
+    call: Call,
+    { what, min, max }: { what: string; min: number; max: number },
+  ): number | undefined {
     if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
     this.mistake(call, `${what} is a whole number from ${min} to ${max}`);
     return undefined;
@@ -141,11 +157,13 @@ export class Draft {
   pass(fd: unknown, { as, closeInParent = false }: { as: unknown; closeInParent?: boolean }, call: Call): void {
     const open = this.openFd(fd, call);
     // Where both are the same number, a wrong one is one mistake.
-    const target = as === fd ? open : this.integer(as, call, { what: 'a descriptor in the program', min: 0, max: HIGHEST_FD });
+    const target =
+      as === fd ? open : this.integer(as, call, { what: 'a descriptor in the program', min: 0, max: HIGHEST_FD });
     if (open === undefined || target === undefined) return;
     const entry = { fd: open, ...(closeInParent ? { closeInParent: true as const } : {}) };
     if (target > 2) this.descriptors.push({ ...entry, as: target });
-    else if (target === open) this.mistake(call, '0, 1 and 2 are the standard streams; use inputFd(), outputFd() and errorFd()');
+    else if (target === open)
+      this.mistake(call, '0, 1 and 2 are the standard streams; use inputFd(), outputFd() and errorFd()');
     else if (target === 0) this.set('stdin', { from: 'fd', ...entry }, call);
     else this.set(target === 1 ? 'stdout' : 'stderr', { to: 'fd', ...entry }, call);
   }
@@ -163,7 +181,8 @@ export class Draft {
       return false;
     }
     const unknown = Object.keys(value).find((name) => !names.includes(name));
-    if (unknown !== undefined) this.mistake(call, `there is no option ${inspect(unknown)}; the options are { ${names.join(', ')} }`);
+    if (unknown !== undefined)
+      this.mistake(call, `there is no option ${inspect(unknown)}; the options are { ${names.join(', ')} }`);
     return unknown === undefined;
   }
 
@@ -178,7 +197,8 @@ export class Draft {
     const text = this.path(path, call);
     if (!this.hasOptions(options, ['append'], call)) return;
     const append = this.switch((options as { append?: unknown } | undefined)?.append, 'append', call);
-    if (text !== undefined && append !== undefined) this.set(stream, { to: 'file', path: text, ...(append ? { append: true } : {}) }, call);
+    if (text !== undefined && append !== undefined)
+      this.set(stream, { to: 'file', path: text, ...(append ? { append: true } : {}) }, call);
   }
 
   limit(resource: LimitResource, soft: unknown, hard: unknown, call: Call): void {
@@ -192,13 +212,19 @@ export class Draft {
     }
     const low = limitValue(soft);
     const high = limitValue(hard);
-    if (low === undefined || high === undefined) this.mistake(call, "a limit is a whole number of 0 or more, or 'unlimited'");
+    if (low === undefined || high === undefined)
+      this.mistake(call, "a limit is a whole number of 0 or more, or 'unlimited'");
     else if (magnitude(low) > magnitude(high)) this.mistake(call, 'the soft limit is above the hard one');
     else this.limits.push({ resource, soft: low, hard: high });
   }
 
   /** Sets a field to a whole number within bounds. */
-  setInteger(key: 'umask' | 'nice' | 'oomScoreAdjust' | 'uid' | 'gid', value: unknown, bounds: { what: string; min: number; max: number }, call: Call): void {
+  setInteger(
+    key: 'umask' | 'nice' | 'oomScoreAdjust' | 'uid' | 'gid',
+    value: unknown,
+    bounds: { what: string; min: number; max: number },
+    call: Call,
+  ): void {
     const integer = this.integer(value, call, bounds);
     if (integer !== undefined) this.set(key, integer, call);
   }
@@ -225,7 +251,12 @@ export class Draft {
       this.mistake(call, "the address holds a '/' as %2F, which no part of a path can hold");
       return undefined;
     }
-    this.mistake(call, path.protocol === 'file:' ? 'the address names a host; a path has none' : `the address is of the kind ${path.protocol}; only file: means a path`);
+    this.mistake(
+      call,
+      path.protocol === 'file:'
+        ? 'the address names a host; a path has none'
+        : `the address is of the kind ${path.protocol}; only file: means a path`,
+    );
     return undefined;
   }
 
@@ -245,7 +276,8 @@ export class Draft {
 
 function limitValue(value: unknown): LimitValue | undefined {
   if (value === 'unlimited' || value === Infinity) return 'unlimited';
-  if (typeof value === 'bigint') return value < 0n ? undefined : value <= Number.MAX_SAFE_INTEGER ? Number(value) : `${value}`;
+  if (typeof value === 'bigint')
+    return value < 0n ? undefined : value <= Number.MAX_SAFE_INTEGER ? Number(value) : `${value}`;
   return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : undefined;
 }
 

@@ -26,11 +26,23 @@ const givenAway = new WeakSet<UsedDescriptor>();
 
 /** Whether a command uses a descriptor of this process at all. Most do not, and need nobody to look after any. */
 export function usesDescriptors({ stdin, stdout, stderr, descriptors, listenFds }: CommandSpec): boolean {
-  return stdin.from === 'fd' || stdout.to === 'fd' || stderr.to === 'fd' || descriptors !== undefined || listenFds !== undefined;
+  return (
+    stdin.from === 'fd' ||
+    stdout.to === 'fd' ||
+    stderr.to === 'fd' ||
+    descriptors !== undefined ||
+    listenFds !== undefined
+  );
 }
 
 /** Every descriptor that a command uses, with the call that named it. */
-function usedDescriptors({ stdin, stdout, stderr, descriptors = [], listenFds = [] }: CommandSpec): { entry: UsedDescriptor; call: string }[] {
+function usedDescriptors({
+  stdin,
+  stdout,
+  stderr,
+  descriptors = [],
+  listenFds = [],
+}: CommandSpec): { entry: UsedDescriptor; call: string }[] {
   return [
     ...(stdin.from === 'fd' ? [{ entry: stdin, call: streamCall('inputFd', stdin, 0) }] : []),
     ...(stdout.to === 'fd' ? [{ entry: stdout, call: streamCall('outputFd', stdout, 1) }] : []),
@@ -54,7 +66,10 @@ export function passCall({ fd, as, closeInParent }: { fd: number; as: number; cl
 /** The descriptors that cannot be used any more: closed since they were named, or given away by an earlier run. */
 export function goneDescriptors(spec: CommandSpec): Mistake[] {
   return usedDescriptors(spec).flatMap(({ entry, call }) => {
-    if (givenAway.has(entry)) return [{ call, problem: 'an earlier run has given this descriptor away; make a command with a new one for each run' }];
+    if (givenAway.has(entry))
+      return [
+        { call, problem: 'an earlier run has given this descriptor away; make a command with a new one for each run' },
+      ];
     return isOpen(entry.fd) ? [] : [{ call, problem: `descriptor ${entry.fd} is not open any more` }];
   });
 }

@@ -45,5 +45,7 @@ export const LONGEST_TIMER = 0x7fff_ffff;
 export const outputLimitPolicies: readonly OutputLimitPolicy[] = ['truncate', 'kill', 'headAndTail'];
 
 export function isStopStep(step: unknown): step is StopSequence[number] {
-  return Array.isArray(step) && step.length === 2 && typeof step[1] === 'number' && step[1] >= 0 && step[1] <= LONGEST_TIMER;
+  return (
+    Array.isArray(step) && step.length === 2 && typeof step[1] === 'number' && step[1] >= 0 && step[1] <= LONGEST_TIMER
+  );
 }

@@ -68,10 +68,18 @@ export function adoptOrphans(options: AdoptOptions = {}): Adoption {
   const binding = addonInUse();
   const nobody = { command: '', spec: undefined };
   if (binding === undefined) {
-    throw new UnsupportedError(nobody, { feature: 'adoptOrphans', engine: 'portable', why: 'Node has no call that makes a process adopt orphans' });
+    throw new UnsupportedError(nobody, {
+      feature: 'adoptOrphans',
+      engine: 'portable',
+      why: 'Node has no call that makes a process adopt orphans',
+    });
   }
   if (!isMainThread) {
-    throw new UnsupportedError(nobody, { feature: 'adoptOrphans', engine: 'native', why: 'a worker hears no signals; the main thread can adopt' });
+    throw new UnsupportedError(nobody, {
+      feature: 'adoptOrphans',
+      engine: 'native',
+      why: 'a worker hears no signals; the main thread can adopt',
+    });
   }
   const listener = { ...options };
   subreaper ??= new Subreaper(binding);
@@ -129,12 +137,17 @@ class Subreaper {
   }
 
   orphansFrom(pid: number): readonly number[] {
-    return Array.from(this.#lines.values()).filter(({ above }) => above.includes(pid)).map(({ row }) => row.pid);
+    return Array.from(this.#lines.values())
+      .filter(({ above }) => above.includes(pid))
+      .map(({ row }) => row.pid);
   }
 
   #switchOn(): void {
     const before = this.#binding.setSubreaper(1);
-    if (before < 0) throw Object.assign(new Error(`Cannot adopt orphans (prctl: ${errnoName(before)}).`), { code: errnoName(before) });
+    if (before < 0)
+      throw Object.assign(new Error(`Cannot adopt orphans (prctl: ${errnoName(before)}).`), {
+        code: errnoName(before),
+      });
     this.#wasOn = before;
     // As PID 1, this process needs handlers for signals even while it has no child to end.
     if (process.pid === 1) own(exitHandler);

@@ -42,21 +42,32 @@ const REAP_PROBE_MS = 5;
  * if (pid !== undefined) await killPainfully(pid, { force: true });
  */
 export async function killPainfully(pid: number, { force = false, group = false }: KillOptions = {}): Promise<void> {
-  if (!Number.isInteger(pid)) throw new TypeError(`killPainfully(${String(pid)}): a pid is a whole number; read it with PidFile.read().`);
+  if (!Number.isInteger(pid))
+    throw new TypeError(`killPainfully(${String(pid)}): a pid is a whole number; read it with PidFile.read().`);
   if (pid <= 1) return;
   const binding = addonInUse();
   const prey = group ? groupOf(binding, pid) : processBy(binding, pid);
   try {
-    const steps = force ? ([['SIGTERM', FORCE_AFTER_MS], ['SIGKILL', PATIENCE_AFTER_FORCE_MS]] as const) : ([['SIGTERM', PATIENCE_MS]] as const);
+    const steps = force
+      ? ([
+          ['SIGTERM', FORCE_AFTER_MS],
+          ['SIGKILL', PATIENCE_AFTER_FORCE_MS],
+        ] as const)
+      : ([['SIGTERM', PATIENCE_MS]] as const);
     for (const [signal, ms] of steps) {
       const errno = prey.send(signal);
-      if (errno !== undefined && errno !== 'ESRCH') throw killError(pid, errno, `it may not be signaled (${prey.syscall}: ${errno})`);
+      if (errno !== undefined && errno !== 'ESRCH')
+        throw killError(pid, errno, `it may not be signaled (${prey.syscall}: ${errno})`);
       if (errno === 'ESRCH' || (await prey.endsWithin(ms))) {
         if (binding !== undefined) await reaped(prey.target);
         return;
       }
     }
-    throw killError(pid, 'EBUSY', force ? 'it is still there 30 s after SIGKILL' : 'it ignored SIGTERM for 15 s; say { force: true }');
+    throw killError(
+      pid,
+      'EBUSY',
+      force ? 'it is still there 30 s after SIGKILL' : 'it ignored SIGTERM for 15 s; say { force: true }',
+    );
   } finally {
     prey.close();
   }
@@ -123,7 +134,12 @@ function groupOf(binding: Binding | undefined, pid: number): Prey {
   // Where its process is gone, the group that it led may not be; and while that has members, nobody gets its number.
   const group = readProcess(pid)?.group ?? pid;
   // 0 is a group of another namespace, and 1 would be everybody.
-  if (group <= 1) throw killError(pid, 'EINVAL', `its process group is ${group}, which cannot be ended as one; leave out { group: true }`);
+  if (group <= 1)
+    throw killError(
+      pid,
+      'EINVAL',
+      `its process group is ${group}, which cannot be ended as one; leave out { group: true }`,
+    );
   if (group === readProcess(process.pid)?.group) {
     throw killError(pid, 'EINVAL', 'its process group is the one that this process is in; leave out { group: true }');
   }

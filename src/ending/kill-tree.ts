@@ -4,7 +4,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pidtree from 'pidtree';
 import { addonInUse } from '../engine/select.js';
 import { PidFd } from '../host/pidfd.js';
-import { isOver, isSame, type ProcessRow, type ProcessTable, readProcess, readProcessTable } from '../host/process-table.js';
+import {
+  isOver,
+  isSame,
+  type ProcessRow,
+  type ProcessTable,
+  readProcess,
+  readProcessTable,
+} from '../host/process-table.js';
 import type { Binding } from '../native/binding.js';
 import { orphansFrom } from './adopt-orphans.js';
 import { belongsTo, below, membersOf, type Root, roots } from './roots.js';
@@ -85,7 +92,8 @@ class Hunt {
         await comesWithin(Promise.all(Array.from(this.#held.values(), ({ pidfd }) => pidfd.ended())), GONE_MS);
       }
       const all = Array.from(this.#held.values());
-      const pids = (haveEnded: boolean) => all.filter(({ pidfd }) => pidfd.hasEnded === haveEnded).map(({ row }) => row.pid);
+      const pids = (haveEnded: boolean) =>
+        all.filter(({ pidfd }) => pidfd.hasEnded === haveEnded).map(({ row }) => row.pid);
       return { level: this.#level, ended: pids(true), survivors: pids(false) };
     } finally {
       for (const { pidfd } of this.#held.values()) pidfd.close();
@@ -163,7 +171,11 @@ class Hunt {
     const table = readProcessTable(this.#binding);
     const isOurs = this.#cgroupIn(table, this.#treeIn(table)) !== undefined;
     if (isOurs && endGroup(this.#root?.cgroup ?? '')) this.#level = 'cgroup';
-    const groups = new Set(Array.from(this.#held.values()).filter(({ row }) => this.#isInGroup(row, table)).map(({ row }) => row.group));
+    const groups = new Set(
+      Array.from(this.#held.values())
+        .filter(({ row }) => this.#isInGroup(row, table))
+        .map(({ row }) => row.group),
+    );
     for (const group of groups) this.#endProcessGroup(group);
     if (groups.size > 0 && this.#level === 'walk') this.#level = 'group';
     for (const { pidfd } of this.#held.values()) pidfd.send('SIGKILL');

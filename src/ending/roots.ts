@@ -33,7 +33,10 @@ export function noteRoot({ cgroup, processGroup, daemonize }: CommandSpec, pid: 
     cgroup: cgroup === undefined ? undefined : claimGroup(cgroup, row),
     group: processGroup === true ? pid : undefined,
     // The process in the middle made the session, and is gone.
-    session: daemonize === true && row.session > 1 && row.session !== readProcess(process.pid)?.session ? row.session : undefined,
+    session:
+      daemonize === true && row.session > 1 && row.session !== readProcess(process.pid)?.session
+        ? row.session
+        : undefined,
   });
   const [oldest] = roots.keys();
   if (roots.size > MOST_REMEMBERED && oldest !== undefined) roots.delete(oldest);
@@ -77,7 +80,9 @@ export function membersOf(directory: string): number[] {
   const directories = readdirSync(directory, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map((entry) => join(entry.parentPath, entry.name));
-  return [directory, ...directories].flatMap((each) => (readFileSync(join(each, 'cgroup.procs'), 'utf8').match(/\d+/g) ?? []).map(Number));
+  return [directory, ...directories].flatMap((each) =>
+    (readFileSync(join(each, 'cgroup.procs'), 'utf8').match(/\d+/g) ?? []).map(Number),
+  );
 }
 
 /** Adds to a set of pids all that the table has below them. */

@@ -21,7 +21,13 @@ export function diagnose(plan: LaunchPlan, errno: string, cause: unknown): Launc
       return { step: 'execve', errno, path: plan.file, bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp), cause };
     case 'EPERM': {
       const step = plan.steps.find(changesId);
-      if (step !== undefined) return { step: step.step, errno, wanted: `take the ${step.step === 'setgid' ? 'gid' : 'uid'} ${step.id}`, cause };
+      if (step !== undefined)
+        return {
+          step: step.step,
+          errno,
+          wanted: `take the ${step.step === 'setgid' ? 'gid' : 'uid'} ${step.id}`,
+          cause,
+        };
     }
   }
   const directoryErrno = plan.directory === undefined ? undefined : enterErrno(plan.directory);
@@ -33,11 +39,21 @@ export function diagnose(plan: LaunchPlan, errno: string, cause: unknown): Launc
 export function explainStepFailure(plan: LaunchPlan, step: Step, errno: string): LaunchFailure {
   switch (step.step) {
     case 'execve':
-      return { step: 'execve', errno, path: step.path, ...lookBehind(step.path, errno), bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp) };
+      return {
+        step: 'execve',
+        errno,
+        path: step.path,
+        ...lookBehind(step.path, errno),
+        bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp),
+      };
     case 'chdir':
       return { step: 'chdir', errno, path: step.path };
     case 'prlimit':
-      return { step: step.step, errno, wanted: `set the limit of ${step.limit.resource} to ${step.limit.soft} (hard ${step.limit.hard})` };
+      return {
+        step: step.step,
+        errno,
+        wanted: `set the limit of ${step.limit.resource} to ${step.limit.soft} (hard ${step.limit.hard})`,
+      };
     case 'setgroups':
       return { step: step.step, errno, wanted: `take the groups ${step.groups.join(', ')}` };
     case 'setgid':

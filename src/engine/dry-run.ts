@@ -19,7 +19,10 @@ export interface DryRunResponse {
 }
 
 /** Answers in the place of the program. `inputText` is what the command would have read from its input buffer. */
-export type Respond = (spec: CommandSpec, inputText: string) => DryRunResponse | undefined | Promise<DryRunResponse | undefined>;
+export type Respond = (
+  spec: CommandSpec,
+  inputText: string,
+) => DryRunResponse | undefined | Promise<DryRunResponse | undefined>;
 
 /** A pid that no kernel gives out, so that a signal sent to it reaches nobody. Zero and negative numbers mean whole groups. */
 const NO_SUCH_PID = 0x7fff_ffff;
@@ -79,13 +82,24 @@ export class DryRunEngine implements Engine {
       stopReading: () => undefined,
       ref: () => undefined,
       unref: () => undefined,
-      ...(shakesHands ? { handshake: { wait: () => Promise.resolve(), notify: () => Promise.resolve(), abort: () => Promise.resolve(), isPending: false, failure: undefined } } : {}),
+      ...(shakesHands
+        ? {
+            handshake: {
+              wait: () => Promise.resolve(),
+              notify: () => Promise.resolve(),
+              abort: () => Promise.resolve(),
+              isPending: false,
+              failure: undefined,
+            },
+          }
+        : {}),
     };
   }
 
   launchSync(plan: LaunchPlan, resources: LaunchResources): SyncProcess {
     const answer = this.#answer(plan, resources);
-    if (answer instanceof Promise) throw new TypeError('respond() gave a promise, and runSync() cannot wait for one; answer at once.');
+    if (answer instanceof Promise)
+      throw new TypeError('respond() gave a promise, and runSync() cannot wait for one; answer at once.');
     const { end } = finish(plan, resources, answer);
     return { pid: NO_SUCH_PID, signal: () => false, stopReading: () => undefined, turn: () => end };
   }
@@ -93,7 +107,11 @@ export class DryRunEngine implements Engine {
   /** Records the command. What would follow it can be written by no test, so the caller sees that nothing was replaced. */
   replace({ spec, subject }: LaunchPlan): never {
     this.#record(spec);
-    throw new UnsupportedError(subject, { feature: 'exec', engine: this.name, why: 'a dry run leaves this process as it is' });
+    throw new UnsupportedError(subject, {
+      feature: 'exec',
+      engine: this.name,
+      why: 'a dry run leaves this process as it is',
+    });
   }
 
   #record(spec: CommandSpec): void {
@@ -101,7 +119,10 @@ export class DryRunEngine implements Engine {
     this.specs.push(spec);
   }
 
-  #answer(plan: LaunchPlan, resources: LaunchResources): DryRunResponse | undefined | Promise<DryRunResponse | undefined> {
+  #answer(
+    plan: LaunchPlan,
+    resources: LaunchResources,
+  ): DryRunResponse | undefined | Promise<DryRunResponse | undefined> {
     this.#record(plan.spec);
     return this.#respond?.(plan.spec, Buffer.from(resources.input ?? []).toString());
   }
@@ -110,8 +131,10 @@ export class DryRunEngine implements Engine {
 /** Ends a command as the answer says. */
 function finish(plan: LaunchPlan, resources: LaunchResources, answer: DryRunResponse | undefined) {
   const { exitCode = 0, signal = null, stdout = '', stderr = '' } = answer ?? {};
-  if (!Number.isInteger(exitCode)) throw new TypeError(`respond() gave the exit code ${inspect(exitCode)}; it is a whole number.`);
-  if (signal !== null && signalNumber(signal) === undefined) throw new TypeError(`respond() gave the signal ${inspect(signal)}; write its name, as 'SIGTERM'.`);
+  if (!Number.isInteger(exitCode))
+    throw new TypeError(`respond() gave the exit code ${inspect(exitCode)}; it is a whole number.`);
+  if (signal !== null && signalNumber(signal) === undefined)
+    throw new TypeError(`respond() gave the signal ${inspect(signal)}; write its name, as 'SIGTERM'.`);
   const out = Buffer.from(stdout as string);
   const err = Buffer.from(stderr as string);
   const shared = plan.descriptors[2]?.source.kind === 'stdout';

@@ -81,7 +81,11 @@ export interface HookWatch {
    * Takes the report, gives whether the program runs, and tells it too, or why not: at once, or at the end of the process.
    * It was silent if nobody has said which step failed, or that the exec came next.
    */
-  onReport(failure: CommandError | undefined, isSilent: boolean, tell: (failure: CommandError | undefined) => void): boolean;
+  onReport(
+    failure: CommandError | undefined,
+    isSilent: boolean,
+    tell: (failure: CommandError | undefined) => void,
+  ): boolean;
   /** Takes the end of the process. */
   onEnd(end: ProcessEnd): void;
   /** Lets go of what it holds, where there will be no report. */

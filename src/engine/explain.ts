@@ -6,9 +6,10 @@ import { printCommand } from '../text/quote.js';
 import type { Engine } from './engine.js';
 
 const lanes = {
-  'shared-memory': 'shared memory: the child executes the steps in this process\'s memory, with its own stack',
+  'shared-memory': "shared memory: the child executes the steps in this process's memory, with its own stack",
   helper: 'helper: a small program with a memory of its own executes the steps, since some change privileges or wait',
-  'hook-runner': 'hook runner: a Node process runs the hook; then the helper executes the steps after it, in a memory of its own',
+  'hook-runner':
+    'hook runner: a Node process runs the hook; then the helper executes the steps after it, in a memory of its own',
   'in-place': 'in place: this process takes the steps, after a child has rehearsed them, and becomes the program',
 } as const;
 
@@ -19,12 +20,23 @@ export function explainPlan(plan: LaunchPlan, engine: Engine, why: string): stri
     ['arguments', [String(plan.argv.length - 1)]],
     ['environment', [environmentLine(plan)]],
     ['directory', [plan.directory ?? "this process's own"]],
-    ['descriptors', [...plan.descriptors.map(({ childFd, source }) => `${childFd} ← ${sourceText(source, childFd)}`), 'nothing else']],
+    [
+      'descriptors',
+      [...plan.descriptors.map(({ childFd, source }) => `${childFd} ← ${sourceText(source, childFd)}`), 'nothing else'],
+    ],
     ['engine', [`${engine.name}: ${why}`]],
     ...(engine.usesLanes ? [['lane', [lanes[plan.lane]]] as [string, string[]]] : []),
-    ['steps', plan.steps.map((step, index) => `${`${index + 1}.`.padEnd(3)} ${step.step.padEnd(13)} ${stepText(step)}${noted(engine.note(step))}`)],
+    [
+      'steps',
+      plan.steps.map(
+        (step, index) =>
+          `${`${index + 1}.`.padEnd(3)} ${step.step.padEnd(13)} ${stepText(step)}${noted(engine.note(step))}`,
+      ),
+    ],
   ];
-  const lines = rows.flatMap(([title, texts]) => texts.map((text, index) => `  ${(index === 0 ? title : '').padEnd(12)} ${text}`));
+  const lines = rows.flatMap(([title, texts]) =>
+    texts.map((text, index) => `  ${(index === 0 ? title : '').padEnd(12)} ${text}`),
+  );
   return [printCommand(printable(plan.spec, { env: false })), ...lines].join('\n');
 }
 
@@ -41,11 +53,21 @@ function sourceText(source: DescriptorSource, childFd: number): string {
     case 'null':
       return '/dev/null';
     case 'fd':
-      return source.fd === childFd ? `descriptor ${source.fd} of this process, same number` : `descriptor ${source.fd} of this process`;
+      return source.fd === childFd
+        ? `descriptor ${source.fd} of this process, same number`
+        : `descriptor ${source.fd} of this process`;
     case 'file':
-      return { read: `read '${source.path}'`, truncate: `write '${source.path}' anew`, append: `append to '${source.path}'` }[source.open];
+      return {
+        read: `read '${source.path}'`,
+        truncate: `write '${source.path}' anew`,
+        append: `append to '${source.path}'`,
+      }[source.open];
     case 'pipe':
-      return { caller: 'a pipe for the caller', buffer: 'a pipe for a buffer', log: 'a pipe; what comes is kept for the log' }[source.for];
+      return {
+        caller: 'a pipe for the caller',
+        buffer: 'a pipe for a buffer',
+        log: 'a pipe; what comes is kept for the log',
+      }[source.for];
     case 'stdout':
       return 'the same open file as 1';
   }
@@ -75,7 +97,9 @@ export function stepText(step: Step): string {
     case 'oom_score_adj':
       return `out-of-memory score ${step.score}`;
     case 'sched_core':
-      return step.among === undefined ? 'a core-scheduling group of its own' : `the core-scheduling group of process ${step.among}`;
+      return step.among === undefined
+        ? 'a core-scheduling group of its own'
+        : `the core-scheduling group of process ${step.among}`;
     case 'prlimit':
       return `${step.limit.resource} ${step.limit.soft} (hard ${step.limit.hard})${step.by === '' ? ', as Node found it' : ''}`;
     case 'pidfile':

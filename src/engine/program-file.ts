@@ -43,7 +43,12 @@ export function loaderOf(header: Buffer): string | undefined {
 }
 
 /** The `e_machine` values that a kernel of an architecture executes. */
-const machines: Readonly<Record<string, readonly number[] | undefined>> = { x64: [62, 3], ia32: [3], arm64: [183, 40], arm: [40] };
+const machines: Readonly<Record<string, readonly number[] | undefined>> = {
+  x64: [62, 3],
+  ia32: [3],
+  arm64: [183, 40],
+  arm: [40],
+};
 
 /**
  * Whether `execve` would answer `ENOEXEC` for a file that is there.
@@ -98,6 +103,7 @@ function registeredFormats(): ((file: string, header: Buffer) => boolean)[] {
       const magic = Buffer.from(field('magic') ?? '', 'hex');
       const mask = Buffer.from(field('mask') ?? 'ff'.repeat(magic.length), 'hex');
       return (_file: string, header: Buffer) =>
-        magic.length > 0 && magic.every((byte, i) => ((header[offset + i] ?? 0) & (mask[i] ?? 0xff)) === (byte & (mask[i] ?? 0xff)));
+        magic.length > 0 &&
+        magic.every((byte, i) => ((header[offset + i] ?? 0) & (mask[i] ?? 0xff)) === (byte & (mask[i] ?? 0xff)));
     });
 }

@@ -42,7 +42,11 @@ export async function openFiles(plan: LaunchPlan, abortSignal?: AbortSignal): Pr
 
 type FileSource = Extract<DescriptorSource, { kind: 'file' }>;
 
-function openInTime(plan: LaunchPlan, source: FileSource, { startedAt, abortSignal }: { startedAt: number; abortSignal: AbortSignal | undefined }): Promise<FileHandle> {
+function openInTime(
+  plan: LaunchPlan,
+  source: FileSource,
+  { startedAt, abortSignal }: { startedAt: number; abortSignal: AbortSignal | undefined },
+): Promise<FileHandle> {
   const { subject, mode, spec } = plan;
   // A daemon's time is its hook's.
   const limitMs = mode === 'daemon' && spec.preExecHook === undefined ? undefined : spec.timeoutMs;
@@ -55,9 +59,14 @@ function openInTime(plan: LaunchPlan, source: FileSource, { startedAt, abortSign
       settled();
       reject(failure);
     };
-    const late = (): void => giveUp(new LaunchError(subject, { step: 'open', path: source.path, wanted: wantedOf(source), limitMs }));
-    const timer = limitMs === undefined ? undefined : setTimeout(late, Math.max(0, startedAt + limitMs - performance.now()));
-    const callOff = abortSignal === undefined ? undefined : onAbort(abortSignal, (cause) => giveUp(new LaunchError(subject, { step: 'abort', cause })));
+    const late = (): void =>
+      giveUp(new LaunchError(subject, { step: 'open', path: source.path, wanted: wantedOf(source), limitMs }));
+    const timer =
+      limitMs === undefined ? undefined : setTimeout(late, Math.max(0, startedAt + limitMs - performance.now()));
+    const callOff =
+      abortSignal === undefined
+        ? undefined
+        : onAbort(abortSignal, (cause) => giveUp(new LaunchError(subject, { step: 'abort', cause })));
     const settled = (): void => {
       clearTimeout(timer);
       callOff?.();
@@ -94,10 +103,17 @@ export function openFilesSync(plan: LaunchPlan): Map<number, number> {
 
 function openError(plan: LaunchPlan, source: FileSource, cause: unknown): LaunchError {
   const { code = 'EIO' } = cause as NodeJS.ErrnoException;
-  return new LaunchError(plan.subject, { step: 'open', errno: code, path: source.path, wanted: wantedOf(source), cause });
+  return new LaunchError(plan.subject, {
+    step: 'open',
+    errno: code,
+    path: source.path,
+    wanted: wantedOf(source),
+    cause,
+  });
 }
 
-const wantedOf = (source: FileSource): string => (source.open === 'read' ? 'be opened for reading' : 'be opened for writing');
+const wantedOf = (source: FileSource): string =>
+  source.open === 'read' ? 'be opened for reading' : 'be opened for writing';
 
 /** Closes this process's copies; the child keeps its own. */
 export async function closeFiles(files: OpenFiles): Promise<void> {

@@ -34,11 +34,15 @@ function choose(): Choice {
   switch (wish) {
     case undefined:
     case '':
-      return typeof native === 'string' ? { engine: portableEngine, why: native } : { engine: native, why: 'the addon was loaded' };
+      return typeof native === 'string'
+        ? { engine: portableEngine, why: native }
+        : { engine: native, why: 'the addon was loaded' };
     case 'portable':
       return { engine: portableEngine, why: `${ENGINE_VARIABLE} asks for it` };
     case 'native':
-      return typeof native === 'string' ? absent('native', native) : { engine: native, why: `${ENGINE_VARIABLE} asks for it` };
+      return typeof native === 'string'
+        ? absent('native', native)
+        : { engine: native, why: `${ENGINE_VARIABLE} asks for it` };
     default:
       return absent('portable', `${ENGINE_VARIABLE} is '${wish}', and the engines are 'native' and 'portable'`);
   }

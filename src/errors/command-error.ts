@@ -52,7 +52,9 @@ const LONGEST_COMMAND = 120;
 
 export function inBackticks(command: string): string {
   const line = command.replaceAll('\n', String.raw`\n`);
-  return line.length > LONGEST_COMMAND ? `\`${line.slice(0, LONGEST_COMMAND - 1).replace(/[\ud800-\udbff]$/, '')}…\`` : `\`${line}\``;
+  return line.length > LONGEST_COMMAND
+    ? `\`${line.slice(0, LONGEST_COMMAND - 1).replace(/[\ud800-\udbff]$/, '')}…\``
+    : `\`${line}\``;
 }
 
 export const cannotStart = (subject: Subject): string => `Cannot start ${inBackticks(subject.command)}`;

@@ -36,7 +36,11 @@ export class ExitError extends CommandError {
   constructor(spec: CommandSpec | undefined, result: RunResult, log: string, stop?: StopReport) {
     const sentence = stop === undefined ? exitSentence(result) : stopSentence(result, stop);
     const tail = lastLines(log);
-    super(tail === '' ? sentence : `${sentence}\n\n${tail}`, { command: result.command, spec }, stop?.cause === undefined ? undefined : { cause: stop.cause });
+    super(
+      tail === '' ? sentence : `${sentence}\n\n${tail}`,
+      { command: result.command, spec },
+      stop?.cause === undefined ? undefined : { cause: stop.cause },
+    );
     this.reason = stop?.reason ?? (result.signal === null ? 'exit-code' : 'signal');
     // The output can be large; it is printed by whoever asks for `error.result.stdout`.
     this.result = result;
@@ -47,7 +51,7 @@ function exitSentence({ command, exitCode, signal, durationMs }: RunResult): str
   const name = inBackticks(command);
   const after = formatDuration(durationMs);
   if (signal === null) return `${name} exited with code ${String(exitCode)} after ${after}.`;
-  const hint = signal === 'SIGKILL' ? ' This process did not send it; look for the kernel\'s out-of-memory report.' : '';
+  const hint = signal === 'SIGKILL' ? " This process did not send it; look for the kernel's out-of-memory report." : '';
   return `${name} was ended by ${signal} after ${after}.${hint}`;
 }
 
@@ -67,7 +71,8 @@ function stopSentence(result: RunResult, stop: StopReport): string {
 
 function endSentence({ exitCode, signal, durationMs }: RunResult, { sent }: StopReport): string {
   const last = sent.at(-1);
-  if (last === undefined) return signal === null ? `It exited with code ${String(exitCode)}.` : `It was ended by ${signal}.`;
+  if (last === undefined)
+    return signal === null ? `It exited with code ${String(exitCode)}.` : `It was ended by ${signal}.`;
   if (signal === null) return `It exited with code ${String(exitCode)} after ${last.signal}.`;
   const first = sent[0];
   if (first === undefined || sent.length === 1 || signal !== last.signal) return `It was ended by ${signal}.`;

@@ -6,5 +6,8 @@ export interface Explanation {
 }
 
 export function reasonText(reason: unknown): string {
-  return (reason instanceof Error ? reason.message : typeof reason === 'string' ? reason : inspect(reason)).replace(/\.$/, '');
+  return (reason instanceof Error ? reason.message : typeof reason === 'string' ? reason : inspect(reason)).replace(
+    /\.$/,
+    '',
+  );
 }

@@ -41,22 +41,34 @@ export function explainHook(hook: HookFailure): Explanation {
     case 'no-function':
       return hook.module === undefined
         ? { what: 'the source of its pre-exec hook is no function', wayOut: 'Write `(opaque) => …`, or a function.' }
-        : { what: `the module of its pre-exec hook, '${hook.module}', has no function as its default export`, wayOut: 'Write `export default (opaque) => …` in it.' };
+        : {
+            what: `the module of its pre-exec hook, '${hook.module}', has no function as its default export`,
+            wayOut: 'Write `export default (opaque) => …` in it.',
+          };
     case 'returned':
       return { what: `its pre-exec hook returned ${hook.value}`, wayOut: 'Only 0, or nothing, lets the program run.' };
     case 'closed':
       return { what: `its pre-exec hook closed descriptor ${hook.fd}, which is not its own` };
     case 'exited':
-      return { what: `its pre-exec hook ended its own process, with code ${hook.code}`, wayOut: 'A hook that is done returns.' };
+      return {
+        what: `its pre-exec hook ended its own process, with code ${hook.code}`,
+        wayOut: 'A hook that is done returns.',
+      };
     case 'unsettled':
       return { what: 'the promise of its pre-exec hook never settled, and there was nothing left to wait for' };
     case 'died':
       if (hook.signal !== null) return { what: `the process of its pre-exec hook was ended by ${hook.signal}` };
-      return { what: `the process of its pre-exec hook ${hook.exitCode === null ? 'died' : `exited with code ${hook.exitCode}`}` };
+      return {
+        what: `the process of its pre-exec hook ${hook.exitCode === null ? 'died' : `exited with code ${hook.exitCode}`}`,
+      };
     case 'timeout':
-      return { what: `its pre-exec hook was not done within ${formatDuration(hook.limitMs)}, and was ended by SIGKILL` };
+      return {
+        what: `its pre-exec hook was not done within ${formatDuration(hook.limitMs)}, and was ended by SIGKILL`,
+      };
     case 'aborted':
-      return { what: `it was aborted while its pre-exec hook ran${hook.cause === undefined ? '' : `: ${reasonText(hook.cause)}`}` };
+      return {
+        what: `it was aborted while its pre-exec hook ran${hook.cause === undefined ? '' : `: ${reasonText(hook.cause)}`}`,
+      };
   }
 }
 

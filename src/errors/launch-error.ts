@@ -59,7 +59,8 @@ export class LaunchError extends CommandError {
     super(`${cannotStart(subject)}: ${launchSentence(failure)}`, subject, causeOf(failure));
     this.step = failure.step;
     this.errno = failure.errno;
-    this.syscall = failure.errno === undefined || failure.step === 'path-search' ? undefined : (failure.syscall ?? failure.step);
+    this.syscall =
+      failure.errno === undefined || failure.step === 'path-search' ? undefined : (failure.syscall ?? failure.step);
     this.path = failure.path;
     this.tried = failure.tried ?? [];
     if (failure.step === 'abort') this.reason = 'aborted';
@@ -71,9 +72,14 @@ export class LaunchError extends CommandError {
 /** What a hook threw comes back as an error with the hook's own message and stack. */
 function causeOf({ hook, ...failure }: LaunchFailure): ErrorOptions | undefined {
   if (hook?.what === 'aborted') return { cause: hook.cause };
-  if (hook?.what !== 'threw' && hook?.what !== 'unloadable') return 'cause' in failure ? { cause: failure.cause } : undefined;
+  if (hook?.what !== 'threw' && hook?.what !== 'unloadable')
+    return 'cause' in failure ? { cause: failure.cause } : undefined;
   const { name, message, stack, code } = hook;
-  const cause = Object.assign(new Error(message), stack === undefined ? {} : { stack }, code === undefined ? {} : { code });
+  const cause = Object.assign(
+    new Error(message),
+    stack === undefined ? {} : { stack },
+    code === undefined ? {} : { code },
+  );
   // As names are on errors: an enumerable one would be printed twice.
   return { cause: Object.defineProperty(cause, 'name', { value: name, configurable: true, writable: true }) };
 }
@@ -81,7 +87,10 @@ function causeOf({ hook, ...failure }: LaunchFailure): ErrorOptions | undefined 
 function launchSentence(failure: LaunchFailure): string {
   const { what, wayOut } = explainFailure(failure);
   // The search is no system call, and many have answered; the sentence says it all.
-  const code = failure.errno === undefined || failure.step === 'path-search' ? '' : ` (${failure.syscall ?? failure.step}: ${failure.errno})`;
+  const code =
+    failure.errno === undefined || failure.step === 'path-search'
+      ? ''
+      : ` (${failure.syscall ?? failure.step}: ${failure.errno})`;
   return `${what}${code}.${wayOut === undefined ? '' : ` ${wayOut}`}`;
 }
 
@@ -95,7 +104,10 @@ function explainFailure(failure: LaunchFailure): Explanation {
       return { what: 'the system has no file handle left', wayOut: 'Look at /proc/sys/fs/file-nr.' };
   }
   if (failure.wasEnded === true) {
-    return { what: 'something ended it before it could execute its program', wayOut: "Look for who signaled it, and for the kernel's out-of-memory report." };
+    return {
+      what: 'something ended it before it could execute its program',
+      wayOut: "Look for who signaled it, and for the kernel's out-of-memory report.",
+    };
   }
   switch (failure.step) {
     case 'abort':
@@ -118,7 +130,10 @@ function explainFailure(failure: LaunchFailure): Explanation {
         wayOut: 'Look at `ulimit -u`, at the pids limit of the control group, and at /proc/sys/kernel/pid_max.',
       };
     case 'ENOMEM':
-      return { what: 'the kernel has no memory for another process', wayOut: 'Look at /proc/meminfo and /proc/sys/vm/overcommit_memory.' };
+      return {
+        what: 'the kernel has no memory for another process',
+        wayOut: 'Look at /proc/meminfo and /proc/sys/vm/overcommit_memory.',
+      };
     case 'EPERM':
       return {
         what: `this process may not ${failure.wanted ?? `take the step ${failure.step}`}`,
@@ -202,7 +217,8 @@ function explainExec({ errno, missing, bytes, isDirectory }: LaunchFailure, path
     case 'E2BIG':
       return {
         what: `the arguments and variables take ${bytes === undefined ? 'more room' : `${bytes} bytes, more`} than the kernel allows`,
-        wayOut: 'Hand the data over with inputBuffer() or in a file. One argument holds 131071 bytes at most, all together a quarter of the stack limit.',
+        wayOut:
+          'Hand the data over with inputBuffer() or in a file. One argument holds 131071 bytes at most, all together a quarter of the stack limit.',
       };
     case 'ETXTBSY':
       return { what: `${path} is being written by some process`, wayOut: 'Start it when the file is closed.' };

@@ -50,10 +50,13 @@ function pidFileSentence(path: string, problem: PidFileProblem): string {
       : `${name} was still held by ${holder} when the wait for it was aborted: ${reasonText(cause)}.`;
   }
   if (heldBy !== undefined) return `${name} is held by ${holder}${heldSentence(heldBy, problem)}`;
-  if (content !== undefined) return `${name} holds ${inspect(content)}, which is no pid. Remove the file, or choose another one.`;
+  if (content !== undefined)
+    return `${name} holds ${inspect(content)}, which is no pid. Remove the file, or choose another one.`;
   if (isNot === 'regular') return `${name} is no regular file, and was left as it is. Choose another path.`;
-  if (isNot === 'held') return `${name} is not held by this thread, so there is nothing to release. A file that nobody holds is removed by PidFile.remove().`;
-  if (errno === 'ELOOP') return `${name} is a symbolic link, which is not followed (${syscall ?? 'open'}: ELOOP). Give the path of the file itself.`;
+  if (isNot === 'held')
+    return `${name} is not held by this thread, so there is nothing to release. A file that nobody holds is removed by PidFile.remove().`;
+  if (errno === 'ELOOP')
+    return `${name} is a symbolic link, which is not followed (${syscall ?? 'open'}: ELOOP). Give the path of the file itself.`;
   return `${name} cannot be ${action} (${syscall ?? 'open'}: ${errno ?? 'unknown'}).`;
 }
 
@@ -63,10 +66,15 @@ function printHolder({ pid, command }: NonNullable<PidFileProblem['heldBy']>): s
   return `process ${pid}${command === undefined ? '' : ` (${inBackticks(command)})`}`;
 }
 
-function heldSentence({ pid }: NonNullable<PidFileProblem['heldBy']>, { notEnded, errno, syscall }: PidFileProblem): string {
+function heldSentence(
+  { pid }: NonNullable<PidFileProblem['heldBy']>,
+  { notEnded, errno, syscall }: PidFileProblem,
+): string {
   if (pid === process.pid) return '. Release it there first, with PidFile.release().';
   if (notEnded === 'own-group') return ', and that is in the process group of this process. Leave { group: true } out.';
-  if (notEnded === 'failed') return `, which could not be ended (${syscall ?? 'kill'}: ${errno ?? 'unknown'}). Stop that process yourself.`;
-  if (notEnded !== undefined) return `, but names process ${notEnded.named}. Nothing was signaled; stop the right one yourself.`;
+  if (notEnded === 'failed')
+    return `, which could not be ended (${syscall ?? 'kill'}: ${errno ?? 'unknown'}). Stop that process yourself.`;
+  if (notEnded !== undefined)
+    return `, but names process ${notEnded.named}. Nothing was signaled; stop the right one yourself.`;
   return '. Stop that process, or choose another file.';
 }

@@ -20,7 +20,8 @@ export class UnsupportedError extends CommandError {
 }
 
 function unsupportedSentence(subject: Subject, feature: string, engine: string, why: string): string {
-  if (feature === 'launch') return `${cannotStart(subject)}: ${why}. Unset VIRCOMMAND_ENGINE to have the best engine that works here.`;
+  if (feature === 'launch')
+    return `${cannotStart(subject)}: ${why}. Unset VIRCOMMAND_ENGINE to have the best engine that works here.`;
   const start = subject.command === '' ? 'The' : `${cannotStart(subject)}: the`;
   return `${start} ${engine} engine cannot do ${feature}(), because ${why}. Leave the call out, or use an engine that can: see docs/engines.md.`;
 }

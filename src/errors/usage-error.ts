@@ -30,5 +30,8 @@ function usageMessage({ command }: Subject, mistakes: readonly Mistake[]): strin
   const where = command === '' ? '' : ` in ${inBackticks(command)}`;
   const [only, ...others] = mistakes.map(({ call, problem }) => `${call}: ${problem}.`);
   if (only !== undefined && others.length === 0) return `Mistake${where}: ${only}`;
-  return [`${mistakes.length} mistakes${where}:`, ...[only, ...others].map((line, index) => `  ${index + 1}. ${line}`)].join('\n');
+  return [
+    `${mistakes.length} mistakes${where}:`,
+    ...[only, ...others].map((line, index) => `  ${index + 1}. ${line}`),
+  ].join('\n');
 }

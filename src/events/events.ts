@@ -87,7 +87,16 @@ export function publishAsNode(spec: CommandSpec, pid: number | undefined, error?
   if (!node.hasSubscribers && !nodeStart.hasSubscribers && !nodeEnd.hasSubscribers && !nodeError.hasSubscribers) return;
   const spawnargs = printable(spec, { env: false }).argv.map((word) => toBytes(word).toString());
   // Whoever listens expects a ChildProcess, and hangs listeners on it.
-  const process = Object.assign(new EventEmitter(), { pid, spawnfile: spawnargs[0], spawnargs, exitCode: null, signalCode: null, stdin: null, stdout: null, stderr: null });
+  const process = Object.assign(new EventEmitter(), {
+    pid,
+    spawnfile: spawnargs[0],
+    spawnargs,
+    exitCode: null,
+    signalCode: null,
+    stdin: null,
+    stdout: null,
+    stderr: null,
+  });
   node.publish({ process });
   nodeStart.publish({ process, options: {} });
   if (error === undefined) nodeEnd.publish({ process });
@@ -99,7 +108,13 @@ export function publishExit(event: ExitEvent): void {
   if (exits.hasSubscribers) exits.publish(withHiddenSpec(event));
   if (!debug.enabled) return;
   const { exitCode, signal, durationMs, pid } = event.result;
-  debug('%s (pid %d): %s after %s', event.command, pid, signal ?? `exit code ${String(exitCode)}`, formatDuration(durationMs));
+  debug(
+    '%s (pid %d): %s after %s',
+    event.command,
+    pid,
+    signal ?? `exit code ${String(exitCode)}`,
+    formatDuration(durationMs),
+  );
 }
 
 export function publishError(event: ErrorEvent): void {
@@ -121,5 +136,11 @@ export function onLaunch(listener: (event: LaunchEvent) => void): () => void {
 /** Tells of the end of an adopted process. */
 export function publishAdopted(event: AdoptedEvent): void {
   if (adopted.hasSubscribers) adopted.publish(event);
-  if (debug.enabled) debug('adopted %s (pid %d): %s', event.command ?? 'process', event.pid, event.signal ?? `exit code ${String(event.exitCode)}`);
+  if (debug.enabled)
+    debug(
+      'adopted %s (pid %d): %s',
+      event.command ?? 'process',
+      event.pid,
+      event.signal ?? `exit code ${String(event.exitCode)}`,
+    );
 }

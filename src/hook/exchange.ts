@@ -62,7 +62,7 @@ export function readAnswer(fd: number): Answer {
 
 function contentOf(fd: number): Buffer {
   const content = Buffer.alloc(fstatSync(fd).size);
-  for (let at = 0; at < content.length; ) {
+  for (let at = 0; at < content.length;) {
     const size = readSync(fd, content, at, content.length - at, at);
     if (size === 0) break;
     at += size;

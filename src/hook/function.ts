@@ -20,9 +20,12 @@ export interface HookChild {
 export type PreExecHook = URL | ((opaque: never, child: HookChild) => HookAnswer | Promise<HookAnswer>);
 
 /** The source of a function that can stand by itself, as an expression; or what is wrong with the function. */
-export function sourceOf(hook: (...values: never[]) => unknown): { readonly source: string } | { readonly wrong: string } {
+export function sourceOf(
+  hook: (...values: never[]) => unknown,
+): { readonly source: string } | { readonly wrong: string } {
   const text = String(hook);
-  if (/\{\s*\[native code\]\s*\}$/.test(text)) return { wrong: 'the function has no source (it is bound, or built in); wrap it in one of its own' };
+  if (/\{\s*\[native code\]\s*\}$/.test(text))
+    return { wrong: 'the function has no source (it is bound, or built in); wrap it in one of its own' };
   if (/^class\b/.test(text)) return { wrong: 'a class cannot be called; give a function' };
   if (Object.prototype.toString.call(hook).includes('Generator')) {
     return { wrong: 'a generator does nothing when it is called; give a function, or an async function' };
@@ -32,7 +35,10 @@ export function sourceOf(hook: (...values: never[]) => unknown): { readonly sour
   const method = `((object) => object[Reflect.ownKeys(object)[0]])({ ${text} })`;
   const isAccessor = /^[gs]et\s+[^\s(]/.test(text);
   if (!isAccessor && isExpression(method)) return { source: method };
-  return { wrong: 'the source of this function cannot stand by itself (it is an accessor, or a private method); wrap it in a function of its own' };
+  return {
+    wrong:
+      'the source of this function cannot stand by itself (it is an accessor, or a private method); wrap it in a function of its own',
+  };
 }
 
 function isExpression(text: string): boolean {

@@ -47,7 +47,13 @@ function failureOf(error: unknown): HookFailure {
   if (error instanceof Refusal) return error.failure;
   if (!(error instanceof Error)) return { what: 'threw', name: 'Error', message: inspect(error) };
   const { name, message, stack, code } = error as NodeJS.ErrnoException;
-  return { what: 'threw', name, message, ...(stack === undefined ? {} : { stack }), ...(code === undefined ? {} : { code }) };
+  return {
+    what: 'threw',
+    name,
+    message,
+    ...(stack === undefined ? {} : { stack }),
+    ...(code === undefined ? {} : { code }),
+  };
 }
 
 function giveUp(error: unknown): never {
@@ -65,14 +71,17 @@ async function run(): Promise<never> {
     pid: process.pid,
     keepFd(fd) {
       if (!Number.isInteger(fd) || fd === letterFd || fd === reportFd || !isOpen(fd)) {
-        throw new TypeError(`keepFd(${inspect(fd)}): this is no open descriptor of the hook's; give it the number that openSync() gave.`);
+        throw new TypeError(
+          `keepFd(${inspect(fd)}): this is no open descriptor of the hook's; give it the number that openSync() gave.`,
+        );
       }
       kept.add(fd);
     },
   };
   const hook = await load(letter.hook);
   const returned = await hook(letter.opaque === undefined ? undefined : deserialize(letter.opaque), child);
-  if (returned !== undefined && returned !== 0) throw new Refusal({ what: 'returned', value: inspect(returned, { breakLength: Infinity }) });
+  if (returned !== undefined && returned !== 0)
+    throw new Refusal({ what: 'returned', value: inspect(returned, { breakLength: Infinity }) });
   const closed = [...kept, reportFd].find((fd) => !isOpen(fd));
   if (closed !== undefined) throw new Refusal({ what: 'closed', fd: closed });
 
@@ -99,20 +108,28 @@ async function load(spec: HookSpec): Promise<Hook> {
     const message = failure.message.replace(/ imported from .*$/, '');
     throw new Refusal({ ...failure, what: 'unloadable', message, ...(where === undefined ? {} : { module: where }) });
   }
-  if (typeof hook !== 'function') throw new Refusal({ what: 'no-function', ...(where === undefined ? {} : { module: where }) });
+  if (typeof hook !== 'function')
+    throw new Refusal({ what: 'no-function', ...(where === undefined ? {} : { module: where }) });
   return hook as Hook;
 }
 
 /** Reads a function from its source. `import()` in it means files from the directory that the child is in. */
 function evaluate(source: string): unknown {
   const importModuleDynamically = constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-  return new Script(`(${source}\n)`, { filename: 'pre-exec-hook', columnOffset: -1, importModuleDynamically }).runInThisContext();
+  return new Script(`(${source}\n)`, {
+    filename: 'pre-exec-hook',
+    columnOffset: -1,
+    importModuleDynamically,
+  }).runInThisContext();
 }
 
 /** What this process does last: what it keeps is open to the helper, all else is closed, and the helper is executed. */
 function planOfHelper({ helper, rest, step }: Letter, binding: Binding, kept: ReadonlySet<number>): Buffer {
   const restFd = binding.memoryFile(Buffer.from(rest));
-  if (restFd < 0) throw Object.assign(new Error('there is no descriptor or no memory left for the steps after it'), { errno: restFd });
+  if (restFd < 0)
+    throw Object.assign(new Error('there is no descriptor or no memory left for the steps after it'), {
+      errno: restFd,
+    });
   const keep = [...kept, restFd, reportFd];
   return encode({
     file: helper,
@@ -137,7 +154,9 @@ function isOpen(fd: number): boolean {
 }
 
 if (!Number.isInteger(letterFd) || !Number.isInteger(reportFd)) {
-  process.stderr.write('This program is a part of vircommand, which starts it to run a hook. It is of no use by itself.\n');
+  process.stderr.write(
+    'This program is a part of vircommand, which starts it to run a hook. It is of no use by itself.\n',
+  );
   process.exitCode = CANCELED;
 } else {
   // What the hook leaves to the event loop may fail as well as the hook itself, and it may end its own process.

@@ -17,7 +17,8 @@ export function account(nameOrUid: string | number): Account | undefined {
   if (typeof native === 'string') return accountInFiles(nameOrUid);
   const answer = native.binding.account(nameOrUid);
   if (answer === undefined) return undefined;
-  if (typeof answer === 'number') throw new Error(`The name service does not answer for the user ${inspect(nameOrUid)} (${errnoName(answer)}).`);
+  if (typeof answer === 'number')
+    throw new Error(`The name service does not answer for the user ${inspect(nameOrUid)} (${errnoName(answer)}).`);
   const [name, uid, gid, ...groups] = answer;
   return { name, uid, gid, groups };
 }
@@ -26,7 +27,12 @@ function accountInFiles(nameOrUid: string | number): Account | undefined {
   for (const [name = '', , uid, gid] of records('/etc/passwd')) {
     if (name !== nameOrUid && Number(uid) !== nameOrUid) continue;
     const others = records('/etc/group').filter(([, , , members = '']) => members.split(',').includes(name));
-    return { name, uid: Number(uid), gid: Number(gid), groups: Array.from(new Set([Number(gid), ...others.map(([, , group]) => Number(group))])) };
+    return {
+      name,
+      uid: Number(uid),
+      gid: Number(gid),
+      groups: Array.from(new Set([Number(gid), ...others.map(([, , group]) => Number(group))])),
+    };
   }
   return undefined;
 }

@@ -13,7 +13,14 @@ export function openFilesAtStart(): { soft: number; hard: number } | undefined {
   if (!openFilesAreKnown) {
     const own = openFilesOf('self');
     const parent = openFilesOf(String(process.ppid));
-    if (own !== undefined && parent !== undefined && own.soft === own.hard && parent.hard === own.hard && parent.soft < own.soft) openFiles = parent;
+    if (
+      own !== undefined &&
+      parent !== undefined &&
+      own.soft === own.hard &&
+      parent.hard === own.hard &&
+      parent.soft < own.soft
+    )
+      openFiles = parent;
     openFilesAreKnown = true;
   }
   return openFiles;

@@ -56,7 +56,12 @@ export class PidFd {
         this.#watch = 0;
         resolve();
       });
-      if (this.#watch < 0) reject(Object.assign(new Error(`Cannot wait for process ${this.pid} (epoll_ctl: ${errnoName(this.#watch)}).`), { code: errnoName(this.#watch) }));
+      if (this.#watch < 0)
+        reject(
+          Object.assign(new Error(`Cannot wait for process ${this.pid} (epoll_ctl: ${errnoName(this.#watch)}).`), {
+            code: errnoName(this.#watch),
+          }),
+        );
     });
     return this.#ended;
   }

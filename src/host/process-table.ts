@@ -33,9 +33,18 @@ export function readProcessTable(binding: Binding): ProcessTable {
 export function readProcess(pid: number): ProcessRow | undefined {
   try {
     // The second field is the program's name, which may hold spaces and parentheses.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ');
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ');
     const [state = '', parent, group, session] = fields;
-    return { pid, parent: Number(parent), group: Number(group), session: Number(session), state, start: Number(fields[19]) };
+    return {
+      pid,
+      parent: Number(parent),
+      group: Number(group),
+      session: Number(session),
+      state,
+      start: Number(fields[19]),
+    };
   } catch {
     // That is the answer.
     return undefined;

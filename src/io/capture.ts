@@ -83,7 +83,8 @@ export class Capture {
   bytes(): Buffer {
     const [only] = this.#head;
     // A single large piece is handed on as it is: to copy it would double the memory it takes.
-    if (only !== undefined && this.#head.length === 1 && this.#tail.length === 0) return Buffer.from(only.buffer, only.byteOffset, only.byteLength);
+    if (only !== undefined && this.#head.length === 1 && this.#tail.length === 0)
+      return Buffer.from(only.buffer, only.byteOffset, only.byteLength);
     return Buffer.concat([...this.#head, ...this.#tail], this.#headLength + this.#tailLength);
   }
 

@@ -13,12 +13,18 @@ export interface Binding {
   /** Closes the descriptors that are 0 or above. */
   closeAll(fds: Int32Array): void;
   /** Name, uid, gid and groups of a user, `undefined` where there is none, or a negative errno. */
-  account(nameOrUid: string | number): [name: string, uid: number, gid: number, ...groups: number[]] | number | undefined;
+  account(
+    nameOrUid: string | number,
+  ): [name: string, uid: number, gid: number, ...groups: number[]] | number | undefined;
   /**
    * Takes a pidfile in Node's thread pool, and holds it by a thread of its own. Gives `undefined` where there is no memory.
    * The detail is the holder's pid, 0 if that cannot be seen, or the call that failed: see `pidfile.h`.
    */
-  takePidFile(path: string, text: string, create: number): Promise<TakenPidFile | readonly [errno: number, detail: number] | undefined>;
+  takePidFile(
+    path: string,
+    text: string,
+    create: number,
+  ): Promise<TakenPidFile | readonly [errno: number, detail: number] | undefined>;
   /** Gives the lock up. The file stays. */
   releasePidFile(id: number): void;
   /** The pid that holds the lock of an open pidfile, 0 for nobody, -1 for somebody who cannot be seen, or a negative errno less one. */

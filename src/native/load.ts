@@ -4,9 +4,11 @@ import { fileURLToPath } from 'node:url';
 import { arch, type Binding, platform } from './binding.js';
 
 /** Where the addon may lie: shipped with the package, for one C library or the other, or built in a checkout. */
-const places = [`../../prebuilds/${platform}-${arch}-glibc/`, `../../prebuilds/${platform}-${arch}-musl/`, '../../src/native/build/Release/'].map(
-  (place) => new URL(place, import.meta.url),
-);
+const places = [
+  `../../prebuilds/${platform}-${arch}-glibc/`,
+  `../../prebuilds/${platform}-${arch}-musl/`,
+  '../../src/native/build/Release/',
+].map((place) => new URL(place, import.meta.url));
 
 /** An addon that works here, and the program of the slow lane that goes with it. */
 export interface Native {
@@ -30,7 +32,9 @@ export function loadNative(): Native | string {
     if (!existsSync(path) || !existsSync(helper)) continue;
     try {
       const binding = require(path) as Binding;
-      return binding.isPossible() ? { binding, addon: path, helper } : 'this kernel is older than Linux 5.11, or an emulator or sandbox stands before it: children cannot be started in shared memory';
+      return binding.isPossible()
+        ? { binding, addon: path, helper }
+        : 'this kernel is older than Linux 5.11, or an emulator or sandbox stands before it: children cannot be started in shared memory';
     } catch (error) {
       // An addon for the other C library cannot be loaded; the next one may be for this.
       why = `the addon could not be loaded: ${(error as Error).message}`;

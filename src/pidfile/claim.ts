@@ -20,7 +20,12 @@ export async function assertUnheld(path: string, subject: Subject): Promise<void
     pid = await PidFile.readIfAlive(path);
     if (pid === undefined || startedAfter(pid, statSync(path).mtimeMs)) return;
   } catch (error) {
-    if (error instanceof PidFileError ? error.errno === 'ENOENT' || error.errno === undefined : errnoOf(error) === 'ENOENT') return;
+    if (
+      error instanceof PidFileError
+        ? error.errno === 'ENOENT' || error.errno === undefined
+        : errnoOf(error) === 'ENOENT'
+    )
+      return;
     throw error;
   }
   throw new PidFileError(path, { heldBy: { pid, command: commandLineOf(pid) } }, subject);
@@ -80,7 +85,9 @@ function startedAfter(pid: number, timeMs: number): boolean {
   try {
     const bootSeconds = Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
     // The second field is the program's name, which may hold spaces and parentheses; the start is the 20th after it.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ');
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ');
     const startMs = (bootSeconds + Number(fields[19]) / TICKS_PER_SECOND) * 1000;
     return startMs > timeMs + CLOCK_SLACK_MS;
   } catch {

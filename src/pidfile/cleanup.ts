@@ -26,7 +26,7 @@ export async function forceCleanup(file: string, { group = false }: CleanupOptio
   const path = checkPath('PidFile.forceCleanup', file);
   const binding = lockBinding('PidFile.forceCleanup');
   let ended: { readonly pid: number; readonly failure: unknown } | undefined;
-  for (let pauses = 0; ; ) {
+  for (let pauses = 0; ;) {
     const seen = await lookOrMissing();
     if (seen === undefined) return;
     if (seen.pid === undefined) throw new PidFileError(path, { content: seen.content.slice(0, 40) });
@@ -69,10 +69,12 @@ export async function forceCleanup(file: string, { group = false }: CleanupOptio
       await killPainfully(holder, { force: true, group });
       return undefined;
     } catch (error) {
-      if (errnoOf(error) === 'EINVAL') throw new PidFileError(path, { heldBy: holderOf(holder), notEnded: 'own-group', cause: error });
+      if (errnoOf(error) === 'EINVAL')
+        throw new PidFileError(path, { heldBy: holderOf(holder), notEnded: 'own-group', cause: error });
       return error;
     }
   }
 }
 
-const failed = (cause: unknown) => ({ notEnded: 'failed', errno: errnoOf(cause) ?? 'EBUSY', syscall: 'kill', cause }) as const;
+const failed = (cause: unknown) =>
+  ({ notEnded: 'failed', errno: errnoOf(cause) ?? 'EBUSY', syscall: 'kill', cause }) as const;

@@ -104,19 +104,30 @@ export function lockBinding(feature: string): Binding {
   if (refuses['launch'] !== undefined) throw new UnsupportedError(subject, { feature, engine, why });
   if (typeof native !== 'string' && engine !== 'portable') return native.binding;
   const reason = typeof native === 'string' ? native : why;
-  throw new UnsupportedError(subject, { feature, engine: 'portable', why: `the locks of pidfiles take the addon of the native engine, and ${reason}` });
+  throw new UnsupportedError(subject, {
+    feature,
+    engine: 'portable',
+    why: `the locks of pidfiles take the addon of the native engine, and ${reason}`,
+  });
 }
 
 /** Throws for a path that the kernel would cut, or that would mean a directory. */
 export function checkPath(call: string, path: string): string {
   if (typeof path !== 'string' || path === '' || path.includes('\0')) {
-    throw new TypeError(`${call}(${inspect(path)}): give the path of a pidfile, a text that is not empty and holds no NUL; PidFile.path() makes one.`);
+    throw new TypeError(
+      `${call}(${inspect(path)}): give the path of a pidfile, a text that is not empty and holds no NUL; PidFile.path() makes one.`,
+    );
   }
   return resolve(path);
 }
 
 /** Takes a pidfile, once, or tells why not. Its path is absolute. */
-export async function take(binding: Binding, path: string, pid: number, { create }: { create: boolean }): Promise<PidFileLock | PidFileProblem> {
+export async function take(
+  binding: Binding,
+  path: string,
+  pid: number,
+  { create }: { create: boolean },
+): Promise<PidFileLock | PidFileProblem> {
   const answer = await binding.takePidFile(path, String(pid), create ? 1 : 0);
   if (answer === undefined) return { action: 'written', errno: 'ENOMEM', syscall: 'pthread_create' };
   if (answer.length === 2) return takeProblem(...answer);
@@ -124,10 +135,15 @@ export async function take(binding: Binding, path: string, pid: number, { create
   return new PidFileLock(path, pid, binding, { id, dev, ino });
 }
 
-export async function acquire(file: string, { wait = false, signal, pid = process.pid }: AcquireOptions = {}): Promise<PidFileLock> {
+export async function acquire(
+  file: string,
+  { wait = false, signal, pid = process.pid }: AcquireOptions = {},
+): Promise<PidFileLock> {
   const path = checkPath('PidFile.acquire', file);
   if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff) {
-    throw new TypeError(`PidFile.acquire(${inspect(file)}, { pid: ${inspect(pid)} }): a pid is a whole number from 1 to 2147483647.`);
+    throw new TypeError(
+      `PidFile.acquire(${inspect(file)}, { pid: ${inspect(pid)} }): a pid is a whole number from 1 to 2147483647.`,
+    );
   }
   const binding = lockBinding('PidFile.acquire');
   let problem: PidFileProblem = {};

@@ -11,7 +11,8 @@ export function planDescriptors(spec: CommandSpec, mode: LaunchMode, host: Host)
   const { descriptors, listenFds } = spec;
   if (descriptors === undefined && listenFds === undefined) return planned;
   for (const { fd, as } of descriptors ?? []) planned.push({ childFd: as, source: { kind: 'fd', fd } });
-  for (const [index, fd] of (listenFds ?? []).entries()) planned.push({ childFd: FIRST_LISTEN_FD + index, source: { kind: 'fd', fd } });
+  for (const [index, fd] of (listenFds ?? []).entries())
+    planned.push({ childFd: FIRST_LISTEN_FD + index, source: { kind: 'fd', fd } });
   return planned.sort((a, b) => a.childFd - b.childFd);
 }
 
@@ -50,7 +51,8 @@ function outputSource(output: OutputSpec, childFd: 1 | 2, mode: LaunchMode, host
 function errorSource({ stdout, stderr }: CommandSpec, mode: LaunchMode, host: Host): DescriptorSource {
   if (stderr.to === 'stdout') return { kind: 'stdout' };
   // Two openings of one file would write over each other; one that both streams share keeps their order.
-  if (stderr.to === 'file' && stdout.to === 'file' && absolute(stderr.path, host) === absolute(stdout.path, host)) return { kind: 'stdout' };
+  if (stderr.to === 'file' && stdout.to === 'file' && absolute(stderr.path, host) === absolute(stdout.path, host))
+    return { kind: 'stdout' };
   return outputSource(stderr, 2, mode, host);
 }
 

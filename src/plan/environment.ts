@@ -5,7 +5,10 @@ import type { PlannedDescriptor } from './descriptors.js';
 import type { LaunchPlan, PlanOptions } from './launch-plan.js';
 
 /** A property that is worked out when somebody asks for it. One getter serves all plans: each with a getter of its own would be an object of another shape. */
-function late<Name extends 'argv' | 'envp'>(name: Name, work: (plan: LaunchPlan) => LaunchPlan[Name]): PropertyDescriptor {
+function late<Name extends 'argv' | 'envp'>(
+  name: Name,
+  work: (plan: LaunchPlan) => LaunchPlan[Name],
+): PropertyDescriptor {
   return {
     configurable: true,
     enumerable: true,
@@ -26,8 +29,14 @@ const lateVariables = new WeakMap<() => readonly Uint8Array[], PropertyDescripto
  * The variables as a property of the plan. Inherited ones are split when somebody asks for them: the native engine leaves them where
  * the C library has them, and this took a twentieth of a launch. They are those of the call, so nothing may be waited for until then.
  */
-export function environmentOf(spec: CommandSpec, host: Host, descriptors: readonly PlannedDescriptor[], inherited: PlanOptions['inherited']): PropertyDescriptor {
-  if (inherited === undefined || spec.env !== undefined || spec.listenFds !== undefined) return { value: planEnvironment(spec, host), enumerable: true };
+export function environmentOf(
+  spec: CommandSpec,
+  host: Host,
+  descriptors: readonly PlannedDescriptor[],
+  inherited: PlanOptions['inherited'],
+): PropertyDescriptor {
+  if (inherited === undefined || spec.env !== undefined || spec.listenFds !== undefined)
+    return { value: planEnvironment(spec, host), enumerable: true };
   if (descriptors.some(({ source }) => source.kind === 'file')) return { value: inherited(), enumerable: true };
   let property = lateVariables.get(inherited);
   if (property === undefined) lateVariables.set(inherited, (property = late('envp', inherited)));
@@ -48,6 +57,8 @@ function planEnvironment(spec: CommandSpec, host: Host): readonly Uint8Array[] {
     variables.set('LISTEN_FDS', String(spec.listenFds.length));
   }
   return Array.from(variables, ([name, value]) =>
-    typeof value === 'string' ? Buffer.from(`${name}=${value}`) : Buffer.concat([Buffer.from(`${name}=`), toBytes(value)]),
+    typeof value === 'string'
+      ? Buffer.from(`${name}=${value}`)
+      : Buffer.concat([Buffer.from(`${name}=`), toBytes(value)]),
   );
 }

@@ -15,12 +15,25 @@ import { planSteps } from './steps.js';
  * @throws {LaunchError} with the step `path-search` if PATH gives no executable of that name.
  * @throws {UsageError} if the user that the program shall run as is not known here.
  */
-export function planLaunch(spec: CommandSpec, host: Host, { mode, search = true, subject = subjectOf(spec), inherited }: PlanOptions): LaunchPlan {
+export function planLaunch(
+  spec: CommandSpec,
+  host: Host,
+  { mode, search = true, subject = subjectOf(spec), inherited }: PlanOptions,
+): LaunchPlan {
   const { file, tried } = search ? findProgram(spec, subject, host) : { file: textOf(spec.argv[0]), tried: [] };
   const directory = plannedDirectory(spec, host);
   const descriptors = planDescriptors(spec, mode, host);
   const steps = planSteps(spec, { host, subject, file, directory, descriptors });
-  const plan: Mutable<Omit<LaunchPlan, 'argv' | 'envp'>> = { spec, subject, mode, lane: mode === 'exec' ? 'in-place' : chooseLane(steps), file, tried, descriptors, steps };
+  const plan: Mutable<Omit<LaunchPlan, 'argv' | 'envp'>> = {
+    spec,
+    subject,
+    mode,
+    lane: mode === 'exec' ? 'in-place' : chooseLane(steps),
+    file,
+    tried,
+    descriptors,
+    steps,
+  };
   if (directory !== undefined) plan.directory = directory;
   Object.defineProperty(plan, 'argv', lateArguments);
   Object.defineProperty(plan, 'envp', environmentOf(spec, host, descriptors, inherited));

@@ -5,12 +5,17 @@ import type { Host } from '../host/host.js';
 import type { CommandSpec } from '../spec/spec.js';
 import { type ByteText, toBytes } from '../text/bytes.js';
 
-export const textOf = (text: ByteText | undefined): string => (typeof text === 'string' ? text : toBytes(text ?? '').toString('latin1'));
+export const textOf = (text: ByteText | undefined): string =>
+  typeof text === 'string' ? text : toBytes(text ?? '').toString('latin1');
 
 /** What `execvp` and libvirt fall back to where there is no PATH. */
 const DEFAULT_PATH = '/bin:/usr/bin';
 
-export function findProgram(spec: CommandSpec, subject: Subject, host: Host): { file: string; tried: readonly string[] } {
+export function findProgram(
+  spec: CommandSpec,
+  subject: Subject,
+  host: Host,
+): { file: string; tried: readonly string[] } {
   const program = textOf(spec.argv[0]);
   if (isAbsolute(program)) return { file: program, tried: [] };
   // A relative path is a path, as in a shell. It means this process's directory, not the one the program will start in.
@@ -29,7 +34,12 @@ export function findProgram(spec: CommandSpec, subject: Subject, host: Host): { 
     if (kind === 'not-executable') inTheWay.push(file);
   }
   const errno = inTheWay.length > 0 ? 'EACCES' : 'ENOENT';
-  throw new LaunchError(subject, { step: 'path-search', errno, path: program, tried: errno === 'EACCES' ? inTheWay : tried });
+  throw new LaunchError(subject, {
+    step: 'path-search',
+    errno,
+    path: program,
+    tried: errno === 'EACCES' ? inTheWay : tried,
+  });
 }
 
 export function plannedDirectory(spec: CommandSpec, host: Host): string | undefined {

@@ -24,37 +24,53 @@ interface Decided {
  * - capabilities and the parent-death signal come after the ids, whose change clears them;
  * - the directory comes after the ids: it must be open to the user that the program runs as.
  */
-export function planSteps(spec: CommandSpec, { host, subject, file, directory, descriptors }: Decided): readonly Step[] {
+export function planSteps(
+  spec: CommandSpec,
+  { host, subject, file, directory, descriptors }: Decided,
+): readonly Step[] {
   const steps: Step[] = [];
   const daemon = spec.daemonize === true;
 
   if (spec.cgroup !== undefined) steps.push({ step: 'cgroup', by: 'cgroup', directory: spec.cgroup });
   steps.push({ step: 'sigaction', by: '' });
-  if (daemon) steps.push({ step: 'setsid', by: 'daemonize' }, { step: 'chdir', by: 'daemonize', path: '/' }, { step: 'daemon-fork', by: 'daemonize' });
+  if (daemon)
+    steps.push(
+      { step: 'setsid', by: 'daemonize' },
+      { step: 'chdir', by: 'daemonize', path: '/' },
+      { step: 'daemon-fork', by: 'daemonize' },
+    );
   else if (spec.newSession === true) steps.push({ step: 'setsid', by: 'newSession' });
   else if (spec.processGroup === true) steps.push({ step: 'setpgid', by: 'processGroup' });
-  steps.push({ step: 'dup2', by: '', descriptors }, { step: 'close_range', by: '', keep: descriptors.map(({ childFd }) => childFd) });
+  steps.push(
+    { step: 'dup2', by: '', descriptors },
+    { step: 'close_range', by: '', keep: descriptors.map(({ childFd }) => childFd) },
+  );
 
   if (spec.umask !== undefined) steps.push({ step: 'umask', by: 'umask', mask: spec.umask });
   if (spec.nice !== undefined) steps.push({ step: 'setpriority', by: 'nice', nice: spec.nice });
-  if (spec.oomScoreAdjust !== undefined) steps.push({ step: 'oom_score_adj', by: 'oomScoreAdjust', score: spec.oomScoreAdjust });
+  if (spec.oomScoreAdjust !== undefined)
+    steps.push({ step: 'oom_score_adj', by: 'oomScoreAdjust', score: spec.oomScoreAdjust });
   if (spec.coreScheduling === 'alone') steps.push({ step: 'sched_core', by: 'runAlone', among: undefined });
-  else if (spec.coreScheduling !== undefined) steps.push({ step: 'sched_core', by: 'runAmong', among: spec.coreScheduling.among });
+  else if (spec.coreScheduling !== undefined)
+    steps.push({ step: 'sched_core', by: 'runAmong', among: spec.coreScheduling.among });
   if (spec.pidFile !== undefined) steps.push({ step: 'pidfile', by: 'pidFile', path: absolute(spec.pidFile, host) });
 
   if (spec.preExecHook !== undefined) steps.push({ step: 'hook', by: 'preExecHook', hook: spec.preExecHook });
 
   if (spec.listenFds !== undefined) steps.push({ step: 'listen_pid', by: 'listenFds' });
   if (spec.selinuxLabel !== undefined) steps.push({ step: 'selinux', by: 'selinuxLabel', label: spec.selinuxLabel });
-  if (spec.appArmorProfile !== undefined) steps.push({ step: 'apparmor', by: 'appArmorProfile', label: spec.appArmorProfile });
-  const found = spec.limits?.some(({ resource }) => resource === 'nofile') === true ? undefined : host.openFilesAtStart();
+  if (spec.appArmorProfile !== undefined)
+    steps.push({ step: 'apparmor', by: 'appArmorProfile', label: spec.appArmorProfile });
+  const found =
+    spec.limits?.some(({ resource }) => resource === 'nofile') === true ? undefined : host.openFilesAtStart();
   if (found !== undefined) steps.push({ step: 'prlimit', by: '', limit: { resource: 'nofile', ...found } });
   for (const limit of spec.limits ?? []) steps.push({ step: 'prlimit', by: 'limit', limit });
   steps.push(...privilegeSteps(spec, host, subject));
 
   if (directory !== undefined && !daemon) steps.push({ step: 'chdir', by: 'workingDirectory', path: directory });
   if (spec.noNewPrivileges === true) steps.push({ step: 'no_new_privs', by: 'noNewPrivileges' });
-  if (spec.dieWithParent !== undefined) steps.push({ step: 'pdeathsig', by: 'dieWithParent', signal: spec.dieWithParent });
+  if (spec.dieWithParent !== undefined)
+    steps.push({ step: 'pdeathsig', by: 'dieWithParent', signal: spec.dieWithParent });
   if (spec.handshake === true) steps.push({ step: 'handshake', by: 'requireHandshake' });
   steps.push({ step: 'sigprocmask', by: '' }, { step: 'execve', by: '', path: file });
   return steps;
@@ -98,14 +114,26 @@ function resolveIds(spec: CommandSpec, host: Host, subject: Subject): Ids {
   if (gid === undefined) return spec.groups === undefined ? { by: '' } : { by: 'groups', groups: spec.groups };
   // As libvirt does: the groups of that user, with the group that was asked for in the place of the user's own.
   const account = uid === undefined ? undefined : host.account(uid);
-  const groups = spec.groups ?? Array.from(new Set([gid, ...(account?.groups.filter((group) => group !== account.gid) ?? [])]));
+  const groups =
+    spec.groups ?? Array.from(new Set([gid, ...(account?.groups.filter((group) => group !== account.gid) ?? [])]));
   return { by: uid === undefined ? 'gid' : 'uid', ...(uid === undefined ? {} : { uid }), gid, groups };
 }
 
 /** A step that the child takes, with what it needs. `by` is the method that asked for it, empty for what is always done. */
 export type Step = { readonly by: string } & (
   | { readonly step: 'cgroup'; readonly directory: string }
-  | { readonly step: 'sigaction' | 'sigprocmask' | 'setsid' | 'setpgid' | 'daemon-fork' | 'listen_pid' | 'handshake' | 'no_new_privs' | 'ptrace' }
+  | {
+      readonly step:
+        | 'sigaction'
+        | 'sigprocmask'
+        | 'setsid'
+        | 'setpgid'
+        | 'daemon-fork'
+        | 'listen_pid'
+        | 'handshake'
+        | 'no_new_privs'
+        | 'ptrace';
+    }
   | { readonly step: 'dup2'; readonly descriptors: readonly PlannedDescriptor[] }
   | { readonly step: 'close_range'; readonly keep: readonly number[] }
   | { readonly step: 'umask'; readonly mask: number }

@@ -70,7 +70,10 @@ export class RunResult<Stdout = Captured, Stderr = Captured> {
 }
 
 /** One field after the other: `Object.assign()` took a hundredth of a launch. */
-function fill<Stdout, Stderr>(result: Mutable<RunResultFields<Stdout, Stderr>>, fields: RunResultFields<Stdout, Stderr>): void {
+function fill<Stdout, Stderr>(
+  result: Mutable<RunResultFields<Stdout, Stderr>>,
+  fields: RunResultFields<Stdout, Stderr>,
+): void {
   result.command = fields.command;
   result.pid = fields.pid;
   result.exitCode = fields.exitCode;

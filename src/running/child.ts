@@ -104,7 +104,8 @@ export class Child {
    * child.signal('SIGINT'); // true
    */
   signal(name: SignalName): boolean {
-    if (signalNumber(name) === undefined) throw new TypeError(`signal(${inspect(name)}): there is no such signal; write its name, as 'SIGTERM'.`);
+    if (signalNumber(name) === undefined)
+      throw new TypeError(`signal(${inspect(name)}): there is no such signal; write its name, as 'SIGTERM'.`);
     return !this.#hasEnded && this.#launched.process.signal(name);
   }
 
@@ -196,10 +197,14 @@ export class Child {
     const timer =
       timeoutMs === undefined
         ? undefined
-        : setTimeout(() => {
-            void this.#stop({ reason: 'timeout', limit: timeoutMs });
-          }, Math.max(0, this.#launched.startedAt + timeoutMs - performance.now()));
-    const callOff = signal === undefined ? undefined : onAbort(signal, (cause) => void this.#stop({ reason: 'aborted', cause }));
+        : setTimeout(
+            () => {
+              void this.#stop({ reason: 'timeout', limit: timeoutMs });
+            },
+            Math.max(0, this.#launched.startedAt + timeoutMs - performance.now()),
+          );
+    const callOff =
+      signal === undefined ? undefined : onAbort(signal, (cause) => void this.#stop({ reason: 'aborted', cause }));
     return () => {
       clearTimeout(timer);
       callOff?.();
@@ -263,7 +268,9 @@ export class Child {
   #handshake(method: string): Handshake {
     const { process, subject } = this.#launched;
     if (process.handshake !== undefined) return process.handshake;
-    throw new UsageError(subject, [{ call: `${method}()`, problem: 'no handshake was asked for; call requireHandshake() before runAsync()' }]);
+    throw new UsageError(subject, [
+      { call: `${method}()`, problem: 'no handshake was asked for; call requireHandshake() before runAsync()' },
+    ]);
   }
 }
 
@@ -285,7 +292,8 @@ function remember(child: Child): void {
 function childBy(method: string, pid: number): Child {
   const child = running.get(pid) ?? released.get(pid);
   if (child === undefined) {
-    const problem = 'this process has no child of that pid that runs or was released, and can only wait for its own; for others there is killPainfully()';
+    const problem =
+      'this process has no child of that pid that runs or was released, and can only wait for its own; for others there is killPainfully()';
     throw Object.assign(new Error(`${method}(${String(pid)}): ${problem}.`), { code: 'ECHILD' });
   }
   return child;

@@ -86,7 +86,8 @@ export class DaemonResult {
   }
 
   #assertHandshake(method: string): DaemonHandshake {
-    if (this.#handshake === undefined) throw new Error(`${method}(): no handshake was asked for; call requireHandshake() before run().`);
+    if (this.#handshake === undefined)
+      throw new Error(`${method}(): no handshake was asked for; call requireHandshake() before run().`);
     return this.#handshake;
   }
 

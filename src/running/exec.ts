@@ -14,7 +14,11 @@ export function replace(spec: CommandSpec, attachments: Attachments): never {
   try {
     const { plan, subject } = prepare(spec, 'exec', attachments, engine);
     if (engine.replace === undefined) {
-      throw new UnsupportedError(subject, { feature: 'exec', engine: engine.name, why: 'child_process can only start other processes' });
+      throw new UnsupportedError(subject, {
+        feature: 'exec',
+        engine: engine.name,
+        why: 'child_process can only start other processes',
+      });
     }
     return engine.replace(plan, () => {
       started(spec, subject, process.pid, engine);

@@ -12,7 +12,12 @@ import type { Launched } from './outcome.js';
  *
  * @throws {LaunchError} with the step `hook` and the reason `timeout` or `aborted`. Then the child is dead.
  */
-export async function launchPatiently(engine: Engine, plan: LaunchPlan, resources: LaunchResources, known: Omit<Launched, 'process'>): Promise<EngineProcess> {
+export async function launchPatiently(
+  engine: Engine,
+  plan: LaunchPlan,
+  resources: LaunchResources,
+  known: Omit<Launched, 'process'>,
+): Promise<EngineProcess> {
   const { spec, subject, startedAt, abortSignal } = known;
   const isOwned = plan.mode !== 'daemon';
   const state: { child?: EngineProcess; whyEnded?: HookFailure } = {};
@@ -23,8 +28,12 @@ export async function launchPatiently(engine: Engine, plan: LaunchPlan, resource
   };
   const { timeoutMs } = spec;
   const restMs = startedAt + (timeoutMs ?? 0) - performance.now();
-  const timer = timeoutMs === undefined ? undefined : setTimeout(() => giveUp({ what: 'timeout', limitMs: timeoutMs }), Math.max(0, restMs));
-  const callOff = abortSignal === undefined ? undefined : onAbort(abortSignal, (cause) => giveUp({ what: 'aborted', cause }));
+  const timer =
+    timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => giveUp({ what: 'timeout', limitMs: timeoutMs }), Math.max(0, restMs));
+  const callOff =
+    abortSignal === undefined ? undefined : onAbort(abortSignal, (cause) => giveUp({ what: 'aborted', cause }));
   const onStart = (child: EngineProcess): void => {
     state.child = child;
     if (isOwned) own(child);

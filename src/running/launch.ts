@@ -32,12 +32,26 @@ export interface Attachments {
 const LOG_LIMIT: CaptureLimit = { bytes: 64 * 1024, policy: 'headAndTail' };
 
 /** Decides a launch for the engine in use, which may be a dry run that needs no program to exist. */
-export function planFor(spec: CommandSpec, mode: LaunchMode, engine: Engine = selectEngine(), subject: Subject = subjectOf(spec)): LaunchPlan {
-  return planLaunch(spec, thisHost, { mode, search: engine.name !== 'dry-run', subject, inherited: engine.environment });
+export function planFor(
+  spec: CommandSpec,
+  mode: LaunchMode,
+  engine: Engine = selectEngine(),
+  subject: Subject = subjectOf(spec),
+): LaunchPlan {
+  return planLaunch(spec, thisHost, {
+    mode,
+    search: engine.name !== 'dry-run',
+    subject,
+    inherited: engine.environment,
+  });
 }
 
 /** Starts a program that this process looks after. */
-export async function spawn(spec: CommandSpec, mode: Exclude<LaunchMode, 'daemon'>, attachments: Attachments): Promise<Child> {
+export async function spawn(
+  spec: CommandSpec,
+  mode: Exclude<LaunchMode, 'daemon'>,
+  attachments: Attachments,
+): Promise<Child> {
   return new Child(await launch(spec, mode, attachments));
 }
 
@@ -46,11 +60,18 @@ export async function spawn(spec: CommandSpec, mode: Exclude<LaunchMode, 'daemon
  *
  * @throws {LaunchError} {UnsupportedError} {UsageError}
  */
-export async function launch(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, engine: Engine = selectEngine()): Promise<Launched> {
+export async function launch(
+  spec: CommandSpec,
+  mode: LaunchMode,
+  attachments: Attachments,
+  engine: Engine = selectEngine(),
+): Promise<Launched> {
   try {
     const prepared = prepare(spec, mode, attachments, engine);
     const { plan, resources } = prepared;
-    const process = await (plan.lane === 'hook-runner' ? launchPatiently(engine, plan, resources, prepared) : engine.launch(plan, resources));
+    const process = await (plan.lane === 'hook-runner'
+      ? launchPatiently(engine, plan, resources, prepared)
+      : engine.launch(plan, resources));
     // Ours before anybody hears of it: a signal that ends this process now ends the child too.
     if (mode !== 'daemon') own(process);
     started(spec, prepared.subject, process.pid, engine);
@@ -85,7 +106,10 @@ export function prepare(spec: CommandSpec, mode: LaunchMode, attachments: Attach
   return { plan, resources, spec, subject, captures, startedAt: performance.now(), abortSignal };
 }
 
-export function launched<Process>(process: Process, { spec, subject, captures, startedAt, abortSignal }: Prepared): Launched<Process> {
+export function launched<Process>(
+  process: Process,
+  { spec, subject, captures, startedAt, abortSignal }: Prepared,
+): Launched<Process> {
   return { process, spec, subject, captures, startedAt, abortSignal };
 }
 
@@ -121,6 +145,7 @@ function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachme
 }
 
 function forbidden(subject: Subject): UsageError {
-  const problem = 'a strict dryRun() stands, and this command came from outside its scope; enter a dryRun() where the command is started';
+  const problem =
+    'a strict dryRun() stands, and this command came from outside its scope; enter a dryRun() where the command is started';
   return new UsageError(subject, [{ call: 'dryRun({ strict: true })', problem }]);
 }

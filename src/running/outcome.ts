@@ -41,8 +41,10 @@ export class Outcome {
     const stop = stopping ?? lossOf(end, captures);
     this.#isFinal = stop !== undefined;
     this.result = makeResult(launched, end, pid, stop?.reason === 'timeout');
-    if (isHeard.exit()) publishExit({ command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) });
-    if (this.result.exitCode !== 0 || stop !== undefined) this.#error = new ExitError(spec, this.result, lastWords(spec, captures), stop);
+    if (isHeard.exit())
+      publishExit({ command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) });
+    if (this.result.exitCode !== 0 || stop !== undefined)
+      this.#error = new ExitError(spec, this.result, lastWords(spec, captures), stop);
   }
 
   /** The result, or the error that it is to somebody who waits so. */
@@ -58,7 +60,12 @@ export class Outcome {
 /** Nobody stopped the program, but what it wrote is not whole. */
 function lossOf({ lostOutput }: ProcessEnd, captures: Launched['captures']): Stopping | undefined {
   if (lostOutput === undefined) return undefined;
-  return { reason: 'out-of-memory', stream: lostOutput, limit: captures.get(lostOutput === 'stdout' ? 1 : 2)?.totalBytes ?? 0, sent: [] };
+  return {
+    reason: 'out-of-memory',
+    stream: lostOutput,
+    limit: captures.get(lostOutput === 'stdout' ? 1 : 2)?.totalBytes ?? 0,
+    sent: [],
+  };
 }
 
 /** How a run ended, or why that cannot be told. */
@@ -90,7 +97,11 @@ function makeResult(launched: Launched<unknown>, end: ProcessEnd, pid: number, t
 
 const isCut = (capture: Capture | undefined): boolean => capture !== undefined && capture.lostBytes > 0;
 
-function captured({ spec, subject }: Launched<unknown>, stream: 'stdout' | 'stderr', capture: Capture | undefined): Captured {
+function captured(
+  { spec, subject }: Launched<unknown>,
+  stream: 'stdout' | 'stderr',
+  capture: Capture | undefined,
+): Captured {
   const output = spec[stream];
   if (capture === undefined || output.to !== 'buffer') return undefined;
   try {
@@ -102,7 +113,10 @@ function captured({ spec, subject }: Launched<unknown>, stream: 'stdout' | 'stde
   }
 }
 
-function unclaimedOutput(spec: CommandSpec, captures: ReadonlyMap<1 | 2, Capture>): { stdout?: string; stderr?: string } {
+function unclaimedOutput(
+  spec: CommandSpec,
+  captures: ReadonlyMap<1 | 2, Capture>,
+): { stdout?: string; stderr?: string } {
   const text = (stream: 'stdout' | 'stderr', capture: Capture | undefined): { stdout?: string; stderr?: string } =>
     spec[stream].to === 'unclaimed' && capture !== undefined ? { [stream]: capture.text('utf8') } : {};
   return { ...text('stdout', captures.get(1)), ...text('stderr', captures.get(2)) };

@@ -33,8 +33,22 @@ export interface DescriptorSpec {
 
 /** The resources that `setrlimit()` knows, by the names that `prlimit(1)` uses. */
 export const limitResources = [
-  'as', 'core', 'cpu', 'data', 'fsize', 'locks', 'memlock', 'msgqueue',
-  'nice', 'nofile', 'nproc', 'rss', 'rtprio', 'rttime', 'sigpending', 'stack',
+  'as',
+  'core',
+  'cpu',
+  'data',
+  'fsize',
+  'locks',
+  'memlock',
+  'msgqueue',
+  'nice',
+  'nofile',
+  'nproc',
+  'rss',
+  'rtprio',
+  'rttime',
+  'sigpending',
+  'stack',
 ] as const;
 
 /** One of the resources that `setrlimit()` knows. */
@@ -124,7 +138,10 @@ export type LaunchMode = 'run' | 'async' | 'daemon' | 'exec';
 const HIDDEN = '***';
 
 /** The command as it may be shown: secret arguments hidden, and no variables unless they are asked for. */
-export function printable(spec: Pick<CommandSpec, 'argv' | 'secretArgs' | 'env'>, { env }: { env: boolean }): Printable {
+export function printable(
+  spec: Pick<CommandSpec, 'argv' | 'secretArgs' | 'env'>,
+  { env }: { env: boolean },
+): Printable {
   const { argv, secretArgs } = spec;
   return {
     env: env ? (spec.env ?? []) : [],

@@ -21,20 +21,33 @@ const MOST_DIGITS = 100;
 export function printf(template: string, values: readonly unknown[]): { text: string } | { wrong: string } {
   let taken = 0;
   const problems: string[] = [];
-  const text = template.replaceAll(CONVERSION, (whole: string, position?: string, flags = '', width?: string, precision?: string, letter = '') => {
-    if (whole === '%%') return '%';
-    // What a `*` stands for comes from the values, before the value itself.
-    const size = (part: string | undefined): unknown => (part === '*' ? values[taken++] : part === undefined ? undefined : Number(part));
-    const conversion: Readonly<Record<keyof Conversion, unknown>> = { whole, position, flags, width: size(width) ?? 0, precision: size(precision), letter, value: values[taken++] };
-    if (taken > values.length) return '';
-    const problem = misfit(conversion);
-    if (problem === undefined) return convert(conversion as Conversion);
-    problems.push(problem);
-    return '';
-  });
+  const text = template.replaceAll(
+    CONVERSION,
+    (whole: string, position?: string, flags = '', width?: string, precision?: string, letter = '') => {
+      if (whole === '%%') return '%';
+      // What a `*` stands for comes from the values, before the value itself.
+      const size = (part: string | undefined): unknown =>
+        part === '*' ? values[taken++] : part === undefined ? undefined : Number(part);
+      const conversion: Readonly<Record<keyof Conversion, unknown>> = {
+        whole,
+        position,
+        flags,
+        width: size(width) ?? 0,
+        precision: size(precision),
+        letter,
+        value: values[taken++],
+      };
+      if (taken > values.length) return '';
+      const problem = misfit(conversion);
+      if (problem === undefined) return convert(conversion as Conversion);
+      problems.push(problem);
+      return '';
+    },
+  );
   const [wrong] = problems;
   if (wrong !== undefined) return { wrong };
-  if (taken !== values.length) return { wrong: `the format takes ${taken} value${taken === 1 ? '' : 's'}, and ${values.length} came with it` };
+  if (taken !== values.length)
+    return { wrong: `the format takes ${taken} value${taken === 1 ? '' : 's'}, and ${values.length} came with it` };
   return { text };
 }
 
@@ -49,17 +62,29 @@ interface Conversion {
   readonly value: string | number | bigint;
 }
 
-function misfit({ whole, position, width, precision = 0, letter, value }: Readonly<Record<keyof Conversion, unknown>>): string | undefined {
+function misfit({
+  whole,
+  position,
+  width,
+  precision = 0,
+  letter,
+  value,
+}: Readonly<Record<keyof Conversion, unknown>>): string | undefined {
   const kind = String(letter);
-  if (position !== undefined) return `'${String(whole)}' names its value by position; write the values in the order of the format`;
-  if (kind === '' || !LETTERS.includes(kind)) return `'${String(whole)}' is no conversion; there are %${Array.from(LETTERS).join(', %')} and %%`;
-  if (!Number.isInteger(width) || !Number.isInteger(precision)) return `'${String(whole)}' takes a width from its values, and that must be a whole number`;
-  if (Math.abs(Number(width)) > WIDEST || Number(precision) > WIDEST) return `'${String(whole)}' is wider than ${WIDEST} characters`;
+  if (position !== undefined)
+    return `'${String(whole)}' names its value by position; write the values in the order of the format`;
+  if (kind === '' || !LETTERS.includes(kind))
+    return `'${String(whole)}' is no conversion; there are %${Array.from(LETTERS).join(', %')} and %%`;
+  if (!Number.isInteger(width) || !Number.isInteger(precision))
+    return `'${String(whole)}' takes a width from its values, and that must be a whole number`;
+  if (Math.abs(Number(width)) > WIDEST || Number(precision) > WIDEST)
+    return `'${String(whole)}' is wider than ${WIDEST} characters`;
   return misfitValue(String(whole), kind, Number(precision), value);
 }
 
 function misfitValue(whole: string, letter: string, precision: number, value: unknown): string | undefined {
-  if (letter === 's') return ['string', 'number', 'bigint'].includes(typeof value) ? undefined : `'${whole}' takes a string or a number`;
+  if (letter === 's')
+    return ['string', 'number', 'bigint'].includes(typeof value) ? undefined : `'${whole}' takes a string or a number`;
   if (letter === 'c') return isCharacter(value) ? undefined : `'${whole}' takes one character`;
   if (typeof value !== 'number' && typeof value !== 'bigint') return `'${whole}' takes a number`;
   if (!INTEGERS.includes(letter)) {
@@ -67,7 +92,8 @@ function misfitValue(whole: string, letter: string, precision: number, value: un
     return precision > MOST_DIGITS ? `'${whole}' prints more than ${MOST_DIGITS} digits` : undefined;
   }
   if (typeof value === 'number' && !Number.isInteger(value)) return `'${whole}' takes a whole number`;
-  if (!Number.isSafeInteger(Number(value))) return `'${whole}' is exact up to 2^53; write %s and String(value) for a larger one`;
+  if (!Number.isSafeInteger(Number(value)))
+    return `'${whole}' is exact up to 2^53; write %s and String(value) for a larger one`;
   return UNSIGNED.includes(letter) && value < 0 ? `'${whole}' takes a number of 0 or more` : undefined;
 }
 
@@ -82,11 +108,19 @@ function convert({ flags, width, precision, letter, value }: Conversion): string
   const digits = precision === undefined || precision < 0 ? undefined : precision;
   if (letter === 'c' || letter === 's') {
     // Zeros before text mean nothing in C; and its precision counts bytes.
-    const text = letter === 'c' ? (typeof value === 'number' ? String.fromCharCode(value) : String(value)) : firstBytes(String(value), digits);
+    const text =
+      letter === 'c'
+        ? typeof value === 'number'
+          ? String.fromCharCode(value)
+          : String(value)
+        : firstBytes(String(value), digits);
     return printj.sprintf(`%${sides.replaceAll('0', '')}${columns}s`, text);
   }
   // `ll`: printj would cut a number at 32 bits.
-  return printj.sprintf(`%${sides}${columns}${digits === undefined ? '' : `.${digits}`}${INTEGERS.includes(letter) ? 'll' : ''}${letter}`, Number(value));
+  return printj.sprintf(
+    `%${sides}${columns}${digits === undefined ? '' : `.${digits}`}${INTEGERS.includes(letter) ? 'll' : ''}${letter}`,
+    Number(value),
+  );
 }
 
 /** The text up to so many bytes. A character that the limit would cut in two is left out. */

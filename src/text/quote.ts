@@ -20,7 +20,8 @@ export interface Printable {
 const NEEDS_QUOTES = /[\r\t\n !"#$&'()*;<>?[\\\]^`{|}~]/;
 
 /** Words that a shell would not take for a program's name: `a=b` is an assignment, `if` opens a statement. */
-const NOT_A_PROGRAM = /^(?:[A-Za-z_]\w*\+?=.*|if|then|elif|else|fi|for|while|until|do|done|case|esac|in|function|select|time|coproc)$/s;
+const NOT_A_PROGRAM =
+  /^(?:[A-Za-z_]\w*\+?=.*|if|then|elif|else|fi|for|while|until|do|done|case|esac|in|function|select|time|coproc)$/s;
 
 const SHELL_NAME = /^[A-Za-z_]\w*$/;
 
@@ -56,7 +57,10 @@ function quoteBytes(bytes: Buffer): string {
  *
  * A variable whose name no shell can assign (`A-B`) makes it start with `env`, which can.
  */
-export function printCommand({ env, argv }: Printable, { lineBreaks = false, stripPath = false }: PrintOptions = {}): string {
+export function printCommand(
+  { env, argv }: Printable,
+  { lineBreaks = false, stripPath = false }: PrintOptions = {},
+): string {
   const lineBreak = lineBreaks ? ' \\\n' : ' ';
   const [program = '', ...args] = argv;
   let text = '';
@@ -86,7 +90,10 @@ export function printCommand({ env, argv }: Printable, { lineBreaks = false, str
 
 /** The variables and arguments as bytes, unquoted, with a space between them and a newline at the end, as `virCommandWriteArgLog` writes them. */
 export function argLog({ env, argv }: Printable): Buffer {
-  const words = [...env.map(([name, value]) => Buffer.concat([Buffer.from(`${name}=`), toBytes(value)])), ...argv.map(toBytes)];
+  const words = [
+    ...env.map(([name, value]) => Buffer.concat([Buffer.from(`${name}=`), toBytes(value)])),
+    ...argv.map(toBytes),
+  ];
   return Buffer.concat(words.flatMap((word, index) => [word, Buffer.from(index < words.length - 1 ? ' ' : '\n')]));
 }
 

@@ -53,10 +53,13 @@ export function encodeForNow(program: Program): Buffer {
   const stringsStart = operationsStart + OPERATION_SIZE * operations.length;
   // UTF-8 takes three bytes for each unit of a string at most; what is too much is not handed on.
   let room = stringsStart + 3 * file.length + 1;
-  for (const word of argv) room += typeof word === 'string' ? 3 * word.length + 1 : 'base64' in word ? word.base64.length + 1 : word.length + 1;
+  for (const word of argv)
+    room +=
+      typeof word === 'string' ? 3 * word.length + 1 : 'base64' in word ? word.base64.length + 1 : word.length + 1;
   for (const entry of envp) room += entry.length + 1;
   // An array starts at a multiple of four.
-  for (const { text } of operations) room += text === undefined ? 0 : typeof text === 'string' ? 3 * text.length + 1 : 4 * text.length + 3;
+  for (const { text } of operations)
+    room += text === undefined ? 0 : typeof text === 'string' ? 3 * text.length + 1 : 4 * text.length + 3;
   if (room > page.length) {
     page = Buffer.from(new ArrayBuffer((room + 7) & ~7));
     words = new Uint32Array(page.buffer);
@@ -66,7 +69,8 @@ export function encodeForNow(program: Program): Buffer {
   let at = HEADER_SIZE >> 2;
   words[6] = placeText(file);
   words[(operationsStart >> 2) - 1] = 0; // It may be no vector's, but padding.
-  for (const word of argv) words[at++] = typeof word === 'string' ? placeText(word) : place('base64' in word ? toBytes(word) : word);
+  for (const word of argv)
+    words[at++] = typeof word === 'string' ? placeText(word) : place('base64' in word ? toBytes(word) : word);
   for (const entry of envp) words[at++] = place(entry);
   at = operationsStart >> 2;
   for (const { code, step, a = 0, b = 0, text, count } of operations) {
@@ -75,7 +79,8 @@ export function encodeForNow(program: Program): Buffer {
     writeLong(at + 2, a);
     writeLong(at + 4, b);
     words[at + 6] = text === undefined ? 0 : typeof text === 'string' ? placeText(text) : placeArray(text);
-    words[at + 7] = count ?? (text === undefined ? 0 : typeof text === 'string' ? end - 1 - words[at + 6]! : text.length);
+    words[at + 7] =
+      count ?? (text === undefined ? 0 : typeof text === 'string' ? end - 1 - words[at + 6]! : text.length);
     at += OPERATION_SIZE >> 2;
   }
   words[0] = MAGIC;

@@ -43,16 +43,21 @@ export function operationsOf(
   let listens = false;
   for (const step of steps) {
     if (step.step === 'dup2') {
-      for (const { from, to } of orderMoves(numbers.moves)) operations.push({ code: 'dup2', step: place, a: from, b: to });
+      for (const { from, to } of orderMoves(numbers.moves))
+        operations.push({ code: 'dup2', step: place, a: from, b: to });
     } else if (step.step === 'close_range') {
-      for (const { first, last } of gapsBetween(numbers.moves.map(({ to }) => to))) operations.push({ code: 'close_range', step: place, a: first, b: last });
+      for (const { first, last } of gapsBetween(numbers.moves.map(({ to }) => to)))
+        operations.push({ code: 'close_range', step: place, a: first, b: last });
     } else {
       listens ||= step.step === 'listen_pid';
       operations.push(operationFor(step, place, plan, numbers));
     }
     place += 1;
   }
-  return { envp: inherits ? 'inherited' : listens ? [...plan.envp, Buffer.from(LISTEN_PID_ROOM)] : plan.envp, operations };
+  return {
+    envp: inherits ? 'inherited' : listens ? [...plan.envp, Buffer.from(LISTEN_PID_ROOM)] : plan.envp,
+    operations,
+  };
 }
 
 function operationFor(wanted: Step, step: number, plan: LaunchPlan, numbers: Numbers): Operation {
@@ -69,7 +74,13 @@ function operationFor(wanted: Step, step: number, plan: LaunchPlan, numbers: Num
     case 'sched_core':
       return { code, step, a: wanted.among ?? 0 };
     case 'prlimit':
-      return { code, step, a: limitBits(wanted.limit.soft), b: limitBits(wanted.limit.hard), count: resources[wanted.limit.resource] };
+      return {
+        code,
+        step,
+        a: limitBits(wanted.limit.soft),
+        b: limitBits(wanted.limit.hard),
+        count: resources[wanted.limit.resource],
+      };
     case 'listen_pid':
       return { code, step, a: plan.envp.length };
     case 'selinux':
@@ -103,14 +114,31 @@ function operationFor(wanted: Step, step: number, plan: LaunchPlan, numbers: Num
 
 /** The numbers of the kernel. They are the same on x86-64 and arm64. */
 const resources = {
-  cpu: 0, fsize: 1, data: 2, stack: 3, core: 4, rss: 5, nproc: 6, nofile: 7,
-  memlock: 8, as: 9, locks: 10, sigpending: 11, msgqueue: 12, nice: 13, rtprio: 14, rttime: 15,
+  cpu: 0,
+  fsize: 1,
+  data: 2,
+  stack: 3,
+  core: 4,
+  rss: 5,
+  nproc: 6,
+  nofile: 7,
+  memlock: 8,
+  as: 9,
+  locks: 10,
+  sigpending: 11,
+  msgqueue: 12,
+  nice: 13,
+  rtprio: 14,
+  rttime: 15,
 } as const;
 
-const limitBits = (value: number | string): number | bigint => (value === 'unlimited' ? UNLIMITED : typeof value === 'number' ? value : BigInt(value));
+const limitBits = (value: number | string): number | bigint =>
+  value === 'unlimited' ? UNLIMITED : typeof value === 'number' ? value : BigInt(value);
 
 const capabilityBits = (names: readonly string[]): bigint =>
   names.reduce((bits, name) => bits | (1n << BigInt((capabilityNames as readonly string[]).indexOf(name))), 0n);
 
 /** libvirt lets a caller without privileges drop the privileges that it does not have, as long as nothing else was asked. */
-const mayLackPrivileges = ({ steps }: LaunchPlan): boolean => process.geteuid?.() !== 0 && !steps.some(({ step }) => step === 'setuid' || step === 'setgid' || step === 'cap_ambient');
+const mayLackPrivileges = ({ steps }: LaunchPlan): boolean =>
+  process.geteuid?.() !== 0 &&
+  !steps.some(({ step }) => step === 'setuid' || step === 'setgid' || step === 'cap_ambient');

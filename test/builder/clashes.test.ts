@@ -23,29 +23,52 @@ async function mistakes(start: () => Promise<unknown>): Promise<string[]> {
 }
 
 const UNREAD = 'run() gives nobody the other end of the pipe; use runAsync(), or a buffer';
-const BUFFERS = 'daemonize(): a daemon outlives the buffers of this process; give it files, with inputFile(), outputFile() and errorFile(), or pipes';
+const BUFFERS =
+  'daemonize(): a daemon outlives the buffers of this process; give it files, with inputFile(), outputFile() and errorFile(), or pipes';
 
 describe('what cannot both be so is refused:', () => {
   const refused: readonly (readonly [() => Command, string])[] = [
-    [() => prog().uid(5), "uid(5): without gid() the program would keep this process's group; say gid() too, or user(), which knows both"],
+    [
+      () => prog().uid(5),
+      "uid(5): without gid() the program would keep this process's group; say gid() too, or user(), which knows both",
+    ],
     [() => prog().user('root').uid(5), 'uid(5): user() sets uid and gid already; leave one of them out'],
     [() => prog().gid(6).user('root'), 'gid(6): user() sets uid and gid already; leave one of them out'],
-    [() => prog().newSession().processGroup(), 'processGroup(): a new session is a new process group already; leave one of newSession() and processGroup() out'],
+    [
+      () => prog().newSession().processGroup(),
+      'processGroup(): a new session is a new process group already; leave one of newSession() and processGroup() out',
+    ],
     [() => prog().inputPipe(), `inputPipe(): ${UNREAD}`],
     [() => prog().outputPipe(), `outputPipe(): ${UNREAD}`],
     [() => prog().errorPipe(), `errorPipe(): ${UNREAD}`],
-    [() => prog().requireHandshake(), 'requireHandshake(): with run() nobody could answer, and both sides would wait for ever; use runAsync()'],
-    [() => prog().pidFile('/run/x.pid'), "pidFile('/run/x.pid'): a pidfile is written for a daemon; say daemonize() too"],
+    [
+      () => prog().requireHandshake(),
+      'requireHandshake(): with run() nobody could answer, and both sides would wait for ever; use runAsync()',
+    ],
+    [
+      () => prog().pidFile('/run/x.pid'),
+      "pidFile('/run/x.pid'): a pidfile is written for a daemon; say daemonize() too",
+    ],
     [() => daemon().inputBuffer('x'), BUFFERS],
     [() => daemon().outputBuffer(), BUFFERS],
     [() => daemon().errorBuffer(), BUFFERS],
-    [() => daemon().workingDirectory('/srv'), "workingDirectory('/srv'): a daemon's working directory is '/'; leave the call out, and give it absolute paths"],
-    [() => daemon().processGroup(), 'processGroup(): a daemon has a session of its own, and so a process group; leave the call out'],
-    [() => daemon().dieWithParent(), "dieWithParent('SIGKILL'): a daemon outlives its parent; leave out this call or daemonize()"],
+    [
+      () => daemon().workingDirectory('/srv'),
+      "workingDirectory('/srv'): a daemon's working directory is '/'; leave the call out, and give it absolute paths",
+    ],
+    [
+      () => daemon().processGroup(),
+      'processGroup(): a daemon has a session of its own, and so a process group; leave the call out',
+    ],
+    [
+      () => daemon().dieWithParent(),
+      "dieWithParent('SIGKILL'): a daemon outlives its parent; leave out this call or daemonize()",
+    ],
   ];
-  for (const [command, mistake] of refused) test(mistake, async () => {
-    expect(await mistakes(() => command().run())).toEqual([mistake]);
-  });
+  for (const [command, mistake] of refused)
+    test(mistake, async () => {
+      expect(await mistakes(() => command().run())).toEqual([mistake]);
+    });
 
   test('runAsync() of a daemon', async () => {
     expect(await mistakes(() => daemon().runAsync())).toEqual([
@@ -100,22 +123,43 @@ test('what goes together is not refused', () => {
 describe('a number of the program has one source:', () => {
   const rows: readonly (readonly [(command: Command, a: number, b: number) => Command, string])[] = [
     [(c, a) => c.preserveFd(a).preserveFd(a), 'preserveFd(A): it was passed before; each number has one source'],
-    [(c, a) => c.preserveFd(a).transferFd(a), 'transferFd(A): preserveFd(A) gives the program a descriptor A already; each number has one source'],
-    [(c, a, b) => c.preserveFd(a).passFd(b, { as: a }), 'passFd(B, { as: A }): preserveFd(A) gives the program a descriptor A already; each number has one source'],
-    [(c, a, b) => c.passFd(a, { as: 70 }).passFd(b, { as: 70 }), 'passFd(B, { as: 70 }): passFd(A, { as: 70 }) gives the program a descriptor 70 already; each number has one source'],
-    [(c, a, b) => c.listenFds(a).passFd(b, { as: 3 }), 'passFd(B, { as: 3 }): listenFds(A) gives the program a descriptor 3 already; each number has one source'],
-    [(c, a, b) => c.passFd(b, { as: 4 }).listenFds(a, a), 'passFd(B, { as: 4 }): listenFds(…, A) gives the program a descriptor 4 already; each number has one source'],
+    [
+      (c, a) => c.preserveFd(a).transferFd(a),
+      'transferFd(A): preserveFd(A) gives the program a descriptor A already; each number has one source',
+    ],
+    [
+      (c, a, b) => c.preserveFd(a).passFd(b, { as: a }),
+      'passFd(B, { as: A }): preserveFd(A) gives the program a descriptor A already; each number has one source',
+    ],
+    [
+      (c, a, b) => c.passFd(a, { as: 70 }).passFd(b, { as: 70 }),
+      'passFd(B, { as: 70 }): passFd(A, { as: 70 }) gives the program a descriptor 70 already; each number has one source',
+    ],
+    [
+      (c, a, b) => c.listenFds(a).passFd(b, { as: 3 }),
+      'passFd(B, { as: 3 }): listenFds(A) gives the program a descriptor 3 already; each number has one source',
+    ],
+    [
+      (c, a, b) => c.passFd(b, { as: 4 }).listenFds(a, a),
+      'passFd(B, { as: 4 }): listenFds(…, A) gives the program a descriptor 4 already; each number has one source',
+    ],
   ];
-  for (const [build, mistake] of rows) test(mistake, async () => {
-    // High numbers, which clash with none that is named above.
-    const [a, b] = [open(), open()];
-    const text = mistake.replaceAll('A', String(a)).replaceAll('B', String(b));
-    expect(await mistakes(async () => build(prog(), a, b).plan())).toEqual([text]);
-  });
+  for (const [build, mistake] of rows)
+    test(mistake, async () => {
+      // High numbers, which clash with none that is named above.
+      const [a, b] = [open(), open()];
+      const text = mistake.replaceAll('A', String(a)).replaceAll('B', String(b));
+      expect(await mistakes(async () => build(prog(), a, b).plan())).toEqual([text]);
+    });
 
   test('one descriptor can have several numbers, and two can change places', () => {
     const [a, b] = [open(), open()];
-    const { descriptors } = new Command('/prog').passFd(a, { as: b }).passFd(b, { as: a }).passFd(a, { as: 70 }).passFd(a, { as: 1 }).plan();
+    const { descriptors } = new Command('/prog')
+      .passFd(a, { as: b })
+      .passFd(b, { as: a })
+      .passFd(a, { as: 70 })
+      .passFd(a, { as: 1 })
+      .plan();
     expect(Object.fromEntries(descriptors.slice(3).map(({ childFd, source }) => [childFd, source]))).toEqual({
       [a]: { kind: 'fd', fd: b },
       [b]: { kind: 'fd', fd: a },
@@ -144,13 +188,17 @@ describe('a descriptor that was given away', () => {
     const command = prog().transferFd(openSync('/dev/null', 'r'));
     const copy = command.clone();
     await expect(command.run()).rejects.toMatchObject({ step: 'path-search' });
-    expect(await mistakes(() => copy.run())).toEqual([expect.stringContaining('an earlier run has given this descriptor away')]);
+    expect(await mistakes(() => copy.run())).toEqual([
+      expect.stringContaining('an earlier run has given this descriptor away'),
+    ]);
   });
 
   test('is named by the call that gave it', async () => {
     const fd = openSync('/dev/null', 'r');
     const command = prog().passFd(fd, { as: 0, closeInParent: true });
     await expect(command.run()).rejects.toMatchObject({ step: 'path-search' });
-    expect(await mistakes(() => command.run())).toEqual([expect.stringContaining(`passFd(${fd}, { as: 0 }): an earlier run`)]);
+    expect(await mistakes(() => command.run())).toEqual([
+      expect.stringContaining(`passFd(${fd}, { as: 0 }): an earlier run`),
+    ]);
   });
 });

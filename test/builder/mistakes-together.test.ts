@@ -34,7 +34,13 @@ describe('a command with mistakes', () => {
   test('is refused with the same words, and starts nothing, wherever it is asked for', async () => {
     const { message } = usageError(() => undefined, wrong());
     const command = wrong();
-    for (const ask of [() => String(command), () => command.spec(), () => command.plan(), () => command.explain(), () => command.binaryPath()]) {
+    for (const ask of [
+      () => String(command),
+      () => command.spec(),
+      () => command.plan(),
+      () => command.explain(),
+      () => command.binaryPath(),
+    ]) {
       expect(ask).toThrow(UsageError);
       expect(ask).toThrow(message);
     }
@@ -58,14 +64,23 @@ describe('a command with mistakes', () => {
 
 const beginnings: readonly (readonly [() => Command, string, string])[] = [
   [() => new Command(''), "new Command('')", 'the program has no name; give a name to look for in PATH, or a path'],
-  [() => Command.fromArgv([]), "new Command('')", 'the program has no name; give a name to look for in PATH, or a path'],
+  [
+    () => Command.fromArgv([]),
+    "new Command('')",
+    'the program has no name; give a name to look for in PATH, or a path',
+  ],
   [() => new Command(anything(null)), 'new Command(null)', `the program is null; ${GIVE}`],
-  [() => new Command('a\0'), String.raw`new Command('a\x00')`, 'the program holds a NUL byte, which ends a string for the kernel'],
+  [
+    () => new Command('a\0'),
+    String.raw`new Command('a\x00')`,
+    'the program holds a NUL byte, which ends a string for the kernel',
+  ],
   [() => new Command('x', anything({})), "new Command('x', {})", `the value is an object; ${GIVE}`],
 ];
-for (const [make, call, problem] of beginnings) test(`the program and its first arguments are looked at too: ${call}`, () => {
-  expect(usageError(() => undefined, make()).mistakes).toMatchObject([{ call, problem }]);
-});
+for (const [make, call, problem] of beginnings)
+  test(`the program and its first arguments are looked at too: ${call}`, () => {
+    expect(usageError(() => undefined, make()).mistakes).toMatchObject([{ call, problem }]);
+  });
 
 test('a program that is wrong leaves its place to no argument', () => {
   expect(usageError(() => undefined, new Command(anything(null), 'x')).command).toBe("'' x");
@@ -85,12 +100,50 @@ test('a buffer and a hook are named, and not printed, in a message', () => {
 });
 
 test('no call throws, whatever it is given', () => {
-  const odd = [undefined, null, {}, [], [undefined], Symbol('s'), NaN, -1, 1n, '', '\0', '\ud800', () => 1, new URL('https://example.org/'), new URL('file://host/x'), new URL('file:///a%2Fb'), new Map()];
-  const inspecting = ['constructor', 'clone', 'toString', 'writeArgLog', 'binaryPath', 'spec', 'plan', 'explain', 'run', 'runAsync', 'runSync', 'exec', 'argList'];
+  const odd = [
+    undefined,
+    null,
+    {},
+    [],
+    [undefined],
+    Symbol('s'),
+    NaN,
+    -1,
+    1n,
+    '',
+    '\0',
+    '\ud800',
+    () => 1,
+    new URL('https://example.org/'),
+    new URL('file://host/x'),
+    new URL('file:///a%2Fb'),
+    new Map(),
+  ];
+  const inspecting = [
+    'constructor',
+    'clone',
+    'toString',
+    'writeArgLog',
+    'binaryPath',
+    'spec',
+    'plan',
+    'explain',
+    'run',
+    'runAsync',
+    'runSync',
+    'exec',
+    'argList',
+  ];
   const methods = Object.getOwnPropertyNames(Command.prototype).filter((name) => !inspecting.includes(name));
   const thrown = new Set<string>();
   for (const method of methods) {
-    for (const values of odd.flatMap((value) => [[value], [value, value], ['/x', value], [0, value], ['A', '%s', value]])) {
+    for (const values of odd.flatMap((value) => [
+      [value],
+      [value, value],
+      ['/x', value],
+      [0, value],
+      ['A', '%s', value],
+    ])) {
       const command = new Command('x');
       try {
         (command[method as keyof Command] as (...values: unknown[]) => unknown)(...values);
@@ -107,18 +160,31 @@ test('envXdg() takes no directory that is none', () => {
   expect(usageError((c) => c.envXdg(anything(undefined))).mistakes).not.toEqual([]);
 });
 
-test('the place of a mistake is the caller\'s, also in a file that is named as one of ours', () => {
+test("the place of a mistake is the caller's, also in a file that is named as one of ours", () => {
   expect(usageError(() => undefined, mistaken()).mistakes[0]?.at).toContain('helpers');
 });
 
 test('a descriptor that is closed before the run is a mistake', () => {
   const open = () => openSync('/dev/null', 'r');
   const fds = [open(), open(), open(), open(), open()] as const;
-  const command = new Command('prog').preserveFd(fds[0]).passFd(fds[1], { as: 77 }).inputFd(fds[2]).transferFd(fds[3]).listenFds(fds[4]);
+  const command = new Command('prog')
+    .preserveFd(fds[0])
+    .passFd(fds[1], { as: 77 })
+    .inputFd(fds[2])
+    .transferFd(fds[3])
+    .listenFds(fds[4]);
   for (const fd of fds) closeSync(fd);
-  const mistakes = usageError(() => undefined, command).mistakes.map(({ call, problem }) => `${call}: ${problem}`).sort();
+  const mistakes = usageError(() => undefined, command)
+    .mistakes.map(({ call, problem }) => `${call}: ${problem}`)
+    .sort();
   expect(mistakes).toEqual(
-    [`inputFd(${fds[2]})`, `preserveFd(${fds[0]})`, `passFd(${fds[1]}, { as: 77 })`, `transferFd(${fds[3]})`, `listenFds(${fds[4]})`]
+    [
+      `inputFd(${fds[2]})`,
+      `preserveFd(${fds[0]})`,
+      `passFd(${fds[1]}, { as: 77 })`,
+      `transferFd(${fds[3]})`,
+      `listenFds(${fds[4]})`,
+    ]
       .map((call) => `${call}: descriptor ${/\d+/.exec(call)?.[0] ?? ''} is not open any more`)
       .sort(),
   );

@@ -17,7 +17,8 @@ const ID = 'is a whole number from 0 to 4294967294';
 const TIMEOUT = 'a timeout is above 0 and at most 2147483647 milliseconds';
 const PAIRS = "give pairs of a signal and milliseconds: [['SIGTERM', 5000], ['SIGKILL', 0]]";
 const NO_CAP = "there is no such capability; capabilities(7) names them, as 'CAP_NET_ADMIN'";
-const resources = 'the resources are as, core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending, stack';
+const resources =
+  'the resources are as, core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending, stack';
 
 const rows: readonly Row[] = [
   // Arguments.
@@ -52,7 +53,11 @@ const rows: readonly Row[] = [
   [(c) => c.envString('=hunter2'), 'envString(…)', "the text is not of the form 'NAME=value'"],
   [(c) => c.envString(anything(7)), 'envString(…)', "the text is not of the form 'NAME=value'"],
   [(c) => c.envFormat('A', '%d', 'hunter2'), "envFormat('A', '%d', …)", "'%d' takes a number"],
-  [(c) => c.envFormat('A=', '%s', 'hunter2'), "envFormat('A=', '%s', …)", "the name of the variable holds '=', which ends it"],
+  [
+    (c) => c.envFormat('A=', '%s', 'hunter2'),
+    "envFormat('A=', '%s', …)",
+    "the name of the variable holds '=', which ends it",
+  ],
   [(c) => c.envPass('A', 'B='), "envPass('A', 'B=')", "the name of the variable holds '=', which ends it"],
   [(c) => c.envPass(''), "envPass('')", 'the name of the variable is empty'],
   [(c) => c.envPass(anything(undefined)), 'envPass(undefined)', 'the name of the variable is no string'],
@@ -63,13 +68,37 @@ const rows: readonly Row[] = [
   [(c) => c.passFd(2 ** 20), 'passFd(1048576, { as: 1048576, closeInParent: false })', FD],
   [(c) => c.preserveFd(9876), 'preserveFd(9876)', 'descriptor 9876 is not open in this process'],
   [(c) => c.transferFd(9876), 'transferFd(9876)', 'descriptor 9876 is not open in this process'],
-  [(c) => c.preserveFd(0), 'preserveFd(0)', '0, 1 and 2 are the standard streams; use inputFd(), outputFd() and errorFd()'],
-  [(c) => c.transferFd(1), 'transferFd(1)', '0, 1 and 2 are the standard streams; use inputFd(), outputFd() and errorFd()'],
-  [(c) => c.passFd(2), 'passFd(2, { as: 2, closeInParent: false })', '0, 1 and 2 are the standard streams; use inputFd(), outputFd() and errorFd()'],
-  [(c) => c.passFd(0, { as: -1 }), 'passFd(0, { as: -1, closeInParent: false })', 'a descriptor in the program is a whole number from 0 to 1048575'],
+  [
+    (c) => c.preserveFd(0),
+    'preserveFd(0)',
+    '0, 1 and 2 are the standard streams; use inputFd(), outputFd() and errorFd()',
+  ],
+  [
+    (c) => c.transferFd(1),
+    'transferFd(1)',
+    '0, 1 and 2 are the standard streams; use inputFd(), outputFd() and errorFd()',
+  ],
+  [
+    (c) => c.passFd(2),
+    'passFd(2, { as: 2, closeInParent: false })',
+    '0, 1 and 2 are the standard streams; use inputFd(), outputFd() and errorFd()',
+  ],
+  [
+    (c) => c.passFd(0, { as: -1 }),
+    'passFd(0, { as: -1, closeInParent: false })',
+    'a descriptor in the program is a whole number from 0 to 1048575',
+  ],
   [(c) => c.passFd(0, anything(9)), 'passFd(0, 9)', 'these are no options; give { as, closeInParent }'],
-  [(c) => c.passFd(0, anything({ as: 9, close: true })), 'passFd(0, { as: 9, close: true, closeInParent: false })', "there is no option 'close'; the options are { as, closeInParent }"],
-  [(c) => c.passFd(0, { as: 9, closeInParent: anything('no') }), "passFd(0, { as: 9, closeInParent: 'no' })", 'closeInParent is true or false'],
+  [
+    (c) => c.passFd(0, anything({ as: 9, close: true })),
+    'passFd(0, { as: 9, close: true, closeInParent: false })',
+    "there is no option 'close'; the options are { as, closeInParent }",
+  ],
+  [
+    (c) => c.passFd(0, { as: 9, closeInParent: anything('no') }),
+    "passFd(0, { as: 9, closeInParent: 'no' })",
+    'closeInParent is true or false',
+  ],
   [(c) => c.listenFds(), 'listenFds()', 'it names no descriptor'],
   [(c) => c.listenFds(-2), 'listenFds(-2)', FD],
   [(c) => c.listenFds(9876), 'listenFds(9876)', 'descriptor 9876 is not open in this process'],
@@ -81,19 +110,55 @@ const rows: readonly Row[] = [
   [(c) => c.errorFile(anything(Buffer.from('x'))), 'errorFile(1 bytes)', 'the path is no string'],
   [(c) => c.outputFile('f', anything('a')), "outputFile('f', 'a')", 'these are no options; give { append }'],
   [(c) => c.outputFile('f', anything({ append: 1 })), "outputFile('f', { append: 1 })", 'append is true or false'],
-  [(c) => c.errorFile('f', anything({ flags: 'a' })), "errorFile('f', { flags: 'a' })", "there is no option 'flags'; the options are { append }"],
-  [(c) => c.inputFile(new URL('https://example.org/x')), "inputFile(new URL('https://example.org/x'))", 'the address is of the kind https:; only file: means a path'],
+  [
+    (c) => c.errorFile('f', anything({ flags: 'a' })),
+    "errorFile('f', { flags: 'a' })",
+    "there is no option 'flags'; the options are { append }",
+  ],
+  [
+    (c) => c.inputFile(new URL('https://example.org/x')),
+    "inputFile(new URL('https://example.org/x'))",
+    'the address is of the kind https:; only file: means a path',
+  ],
   // Buffers.
   [(c) => c.inputBuffer(anything(5)), 'inputBuffer(…)', 'the data is a number; give text or bytes'],
   [(c) => c.inputBuffer(anything(['x'])), 'inputBuffer(…)', 'the data is an array; give text or bytes'],
-  [(c) => c.outputBuffer({ encoding: anything('utf9') }), "outputBuffer({ encoding: 'utf9' })", "there is no encoding 'utf9'; 'buffer' gives bytes"],
-  [(c) => c.errorBuffer({ encoding: anything(5) }), 'errorBuffer({ encoding: 5 })', "there is no encoding 5; 'buffer' gives bytes"],
-  [(c) => c.outputBuffer(anything('buffer')), "outputBuffer('buffer')", 'these are no options; give an OutputBuffer, or { encoding }'],
-  [(c) => c.outputBuffer(anything(() => undefined)), 'outputBuffer(function)', 'these are no options; give an OutputBuffer, or { encoding }'],
-  [(c) => c.errorBuffer(anything(new Map())), 'errorBuffer(Map(0) {})', 'these are no options; give an OutputBuffer, or { encoding }'],
-  [(c) => c.errorBuffer(anything({ encodng: 'buffer' })), "errorBuffer({ encodng: 'buffer' })", "there is no option 'encodng'; the options are { encoding }"],
+  [
+    (c) => c.outputBuffer({ encoding: anything('utf9') }),
+    "outputBuffer({ encoding: 'utf9' })",
+    "there is no encoding 'utf9'; 'buffer' gives bytes",
+  ],
+  [
+    (c) => c.errorBuffer({ encoding: anything(5) }),
+    'errorBuffer({ encoding: 5 })',
+    "there is no encoding 5; 'buffer' gives bytes",
+  ],
+  [
+    (c) => c.outputBuffer(anything('buffer')),
+    "outputBuffer('buffer')",
+    'these are no options; give an OutputBuffer, or { encoding }',
+  ],
+  [
+    (c) => c.outputBuffer(anything(() => undefined)),
+    'outputBuffer(function)',
+    'these are no options; give an OutputBuffer, or { encoding }',
+  ],
+  [
+    (c) => c.errorBuffer(anything(new Map())),
+    'errorBuffer(Map(0) {})',
+    'these are no options; give an OutputBuffer, or { encoding }',
+  ],
+  [
+    (c) => c.errorBuffer(anything({ encodng: 'buffer' })),
+    "errorBuffer({ encodng: 'buffer' })",
+    "there is no option 'encodng'; the options are { encoding }",
+  ],
   [(c) => c.outputLimit(-1), "outputLimit(-1, 'truncate')", 'the limit is a whole number from 0 to 9007199254740991'],
-  [(c) => c.outputLimit(5, anything('spill')), "outputLimit(5, 'spill')", "the policies are 'truncate', 'kill', 'headAndTail'"],
+  [
+    (c) => c.outputLimit(5, anything('spill')),
+    "outputLimit(5, 'spill')",
+    "the policies are 'truncate', 'kill', 'headAndTail'",
+  ],
   // The process.
   [(c) => c.workingDirectory(''), "workingDirectory('')", 'the path is empty'],
   [(c) => c.umask(-1), 'umask(-1)', 'the mask is a whole number from 0 to 511'],
@@ -110,14 +175,30 @@ const rows: readonly Row[] = [
   [(c) => c.maxMemLock(-1), 'maxMemLock(-1)', LIMIT],
   [(c) => c.maxProcesses(anything('5')), "maxProcesses('5')", LIMIT],
   [(c) => c.maxFiles(NaN), 'maxFiles(NaN)', LIMIT],
-  [(c) => c.maxFiles(5).limit('nofile', 6), "limit('nofile', 6)", 'the limit of nofile has been set already; say it once'],
+  [
+    (c) => c.maxFiles(5).limit('nofile', 6),
+    "limit('nofile', 6)",
+    'the limit of nofile has been set already; say it once',
+  ],
   [(c) => c.maxCoreSize(0).maxCoreSize(0), 'maxCoreSize(0)', 'the limit of core has been set already; say it once'],
   [(c) => c.nice(20), 'nice(20)', 'the nice value is a whole number from -20 to 19'],
   [(c) => c.oomScoreAdjust(1001), 'oomScoreAdjust(1001)', 'the score is a whole number from -1000 to 1000'],
   [(c) => c.cgroup(''), "cgroup('')", 'the directory is empty'],
-  [(c) => c.cgroup('machine.slice'), "cgroup('machine.slice')", 'the directory is relative; name it from /, such as /sys/fs/cgroup/…'],
-  [(c) => c.dieWithParent(anything('TERM')), "dieWithParent('TERM')", "there is no signal 'TERM'; write its name, as 'SIGTERM'"],
-  [(c) => c.dieWithParent('SIGRTMIN+31'), "dieWithParent('SIGRTMIN+31')", "there is no signal 'SIGRTMIN+31'; write its name, as 'SIGTERM'"],
+  [
+    (c) => c.cgroup('machine.slice'),
+    "cgroup('machine.slice')",
+    'the directory is relative; name it from /, such as /sys/fs/cgroup/…',
+  ],
+  [
+    (c) => c.dieWithParent(anything('TERM')),
+    "dieWithParent('TERM')",
+    "there is no signal 'TERM'; write its name, as 'SIGTERM'",
+  ],
+  [
+    (c) => c.dieWithParent('SIGRTMIN+31'),
+    "dieWithParent('SIGRTMIN+31')",
+    "there is no signal 'SIGRTMIN+31'; write its name, as 'SIGTERM'",
+  ],
   [(c) => c.runAmong(0), 'runAmong(0)', 'a pid is a whole number from 1 to 2147483647'],
   [(c) => c.runAlone().runAmong(5), 'runAmong(5)', 'runAlone() has set this already; say it once'],
   // Privileges.
@@ -134,18 +215,30 @@ const rows: readonly Row[] = [
   // Daemons, hooks, time.
   [(c) => c.daemonize().pidFile(''), "pidFile('')", 'the path is empty'],
   [(c) => c.preExecHook(anything('x')), "preExecHook('x')", 'a hook is a URL of a module, or a function'],
-  [(c) => c.preExecHook((() => undefined).bind(null)), 'preExecHook(function)', 'the function has no source (it is bound, or built in); wrap it in one of its own'],
+  [
+    (c) => c.preExecHook((() => undefined).bind(null)),
+    'preExecHook(function)',
+    'the function has no source (it is bound, or built in); wrap it in one of its own',
+  ],
   [(c) => c.timeout(0), 'timeout(0)', TIMEOUT],
   [(c) => c.timeout(-1), 'timeout(-1)', TIMEOUT],
   [(c) => c.timeout(NaN), 'timeout(NaN)', TIMEOUT],
   [(c) => c.timeout(2 ** 31), 'timeout(2147483648)', TIMEOUT],
   [(c) => c.timeout(anything('5')), "timeout('5')", TIMEOUT],
-  [(c) => c.abortSignal(anything(null)), 'abortSignal(null)', 'give an AbortSignal, as a controller has in its property signal'],
+  [
+    (c) => c.abortSignal(anything(null)),
+    'abortSignal(null)',
+    'give an AbortSignal, as a controller has in its property signal',
+  ],
   [(c) => c.stopSequence([]), 'stopSequence([])', PAIRS],
   [(c) => c.stopSequence(anything('SIGTERM')), "stopSequence('SIGTERM')", PAIRS],
   [(c) => c.stopSequence(anything(['SIGTERM'])), "stopSequence(['SIGTERM'])", PAIRS],
   [(c) => c.stopSequence([['SIGTERM', -1]]), "stopSequence([['SIGTERM', -1]])", PAIRS],
-  [(c) => c.stopSequence([anything(['TERM', 1])]), "stopSequence([['TERM', 1]])", "there is no signal 'TERM'; write its name, as 'SIGTERM'"],
+  [
+    (c) => c.stopSequence([anything(['TERM', 1])]),
+    "stopSequence([['TERM', 1]])",
+    "there is no signal 'TERM'; write its name, as 'SIGTERM'",
+  ],
 ];
 
 describe('a mistake says which call made it, what is wrong, and where it stands:', () => {
@@ -165,7 +258,11 @@ describe('to say twice what can be said once is a mistake:', () => {
     [(c) => c.errorBuffer().errorToOutput(), 'errorToOutput()', 'errorBuffer() has set this already'],
     [(c) => c.outputBuffer().outputBuffer(), 'outputBuffer()', 'this was said before'],
     [(c) => c.outputFile('/x').outputFile('/y'), "outputFile('/y')", "outputFile('/x') has set this already"],
-    [(c) => c.workingDirectory('/a').workingDirectory('/b'), "workingDirectory('/b')", "workingDirectory('/a') has set this already"],
+    [
+      (c) => c.workingDirectory('/a').workingDirectory('/b'),
+      "workingDirectory('/b')",
+      "workingDirectory('/a') has set this already",
+    ],
     [(c) => c.umask(0).umask(0), 'umask(0)', 'this was said before'],
     [(c) => c.nice(1).nice(2), 'nice(2)', 'nice(1) has set this already'],
     [(c) => c.oomScoreAdjust(1).oomScoreAdjust(2), 'oomScoreAdjust(2)', 'oomScoreAdjust(1) has set this already'],
@@ -174,23 +271,52 @@ describe('to say twice what can be said once is a mistake:', () => {
     [(c) => c.groups([1]).groups([2]), 'groups([2])', 'groups([1]) has set this already'],
     [(c) => c.user('root').user(0), 'user(0)', "user('root') has set this already"],
     [(c) => c.selinuxLabel('a').selinuxLabel('b'), "selinuxLabel('b')", "selinuxLabel('a') has set this already"],
-    [(c) => c.appArmorProfile('a').appArmorProfile('b'), "appArmorProfile('b')", "appArmorProfile('a') has set this already"],
-    [(c) => c.dieWithParent().dieWithParent('SIGTERM'), "dieWithParent('SIGTERM')", "dieWithParent('SIGKILL') has set this already"],
+    [
+      (c) => c.appArmorProfile('a').appArmorProfile('b'),
+      "appArmorProfile('b')",
+      "appArmorProfile('a') has set this already",
+    ],
+    [
+      (c) => c.dieWithParent().dieWithParent('SIGTERM'),
+      "dieWithParent('SIGTERM')",
+      "dieWithParent('SIGKILL') has set this already",
+    ],
     [(c) => c.daemonize().pidFile('/a').pidFile('/b'), "pidFile('/b')", "pidFile('/a') has set this already"],
-    [(c) => c.preExecHook(new URL('file:///a.js')).preExecHook(() => 0), 'preExecHook(function)', "preExecHook(new URL('file:///a.js')) has set this already"],
+    [
+      (c) => c.preExecHook(new URL('file:///a.js')).preExecHook(() => 0),
+      'preExecHook(function)',
+      "preExecHook(new URL('file:///a.js')) has set this already",
+    ],
     [(c) => c.timeout(5).timeout(6), 'timeout(6)', 'timeout(5) has set this already'],
-    [(c) => c.stopSequence([['SIGTERM', 1]]).stopSequence([['SIGINT', 1]]), "stopSequence([['SIGINT', 1]])", "stopSequence([['SIGTERM', 1]]) has set this already"],
-    [(c) => c.outputLimit(5).outputLimit(6), "outputLimit(6, 'truncate')", "outputLimit(5, 'truncate') has set this already"],
+    [
+      (c) => c.stopSequence([['SIGTERM', 1]]).stopSequence([['SIGINT', 1]]),
+      "stopSequence([['SIGINT', 1]])",
+      "stopSequence([['SIGTERM', 1]]) has set this already",
+    ],
+    [
+      (c) => c.outputLimit(5).outputLimit(6),
+      "outputLimit(6, 'truncate')",
+      "outputLimit(5, 'truncate') has set this already",
+    ],
     [(c) => c.listenFds(0).listenFds(0), 'listenFds(0)', 'this was said before'],
-    [(c) => c.inputPipe().passFd(1, { as: 0 }), 'passFd(1, { as: 0, closeInParent: false })', 'inputPipe() has set this already'],
+    [
+      (c) => c.inputPipe().passFd(1, { as: 0 }),
+      'passFd(1, { as: 0, closeInParent: false })',
+      'inputPipe() has set this already',
+    ],
   ];
-  test.each(twice.map(([build, call, problem]) => [call, problem, build] as const))('%s: %s', (call, problem, build) => {
-    expect(usageError(build).mistakes).toMatchObject([{ call, problem: `${problem}; say it once` }]);
-  });
+  test.each(twice.map(([build, call, problem]) => [call, problem, build] as const))(
+    '%s: %s',
+    (call, problem, build) => {
+      expect(usageError(build).mistakes).toMatchObject([{ call, problem: `${problem}; say it once` }]);
+    },
+  );
 
   test('requireHandshake()', async () => {
     const command = new Command('true').requireHandshake().requireHandshake();
-    await expect(command.runAsync()).rejects.toMatchObject({ mistakes: [{ call: 'requireHandshake()', problem: 'this was said before; say it once' }] });
+    await expect(command.runAsync()).rejects.toMatchObject({
+      mistakes: [{ call: 'requireHandshake()', problem: 'this was said before; say it once' }],
+    });
   });
 
   test('abortSignal()', () => {
@@ -205,8 +331,22 @@ describe('to say twice what can be said once is a mistake:', () => {
   });
 
   test('what can be said again is no mistake', () => {
-    const again = new Command('true').clearCaps().clearCaps().allowCap('CAP_KILL').allowCap('CAP_KILL').noNewPrivileges().noNewPrivileges();
-    again.newSession().newSession().nonblockingFds().nonblockingFds().waitForOutputEnd().waitForOutputEnd().env('A', 1).env('A', 2);
+    const again = new Command('true')
+      .clearCaps()
+      .clearCaps()
+      .allowCap('CAP_KILL')
+      .allowCap('CAP_KILL')
+      .noNewPrivileges()
+      .noNewPrivileges();
+    again
+      .newSession()
+      .newSession()
+      .nonblockingFds()
+      .nonblockingFds()
+      .waitForOutputEnd()
+      .waitForOutputEnd()
+      .env('A', 1)
+      .env('A', 2);
     expect(again.spec()).toMatchObject({ env: [['A', '2']], allowCaps: ['CAP_KILL'] });
   });
 });

@@ -15,7 +15,10 @@ describe('the result has the types that the chain of calls says:', () => {
 
   test('bytes where bytes were asked for', async () => {
     using _dry = dryRun(answer);
-    const result = await new Command('x').outputBuffer({ encoding: 'buffer' }).errorBuffer({ encoding: 'hex' }).run({ check: false });
+    const result = await new Command('x')
+      .outputBuffer({ encoding: 'buffer' })
+      .errorBuffer({ encoding: 'hex' })
+      .run({ check: false });
     expectTypeOf(result.stdout).toEqualTypeOf<Buffer>();
     expectTypeOf(result.stderr).toEqualTypeOf<string>();
     expect([Buffer.isBuffer(result.stdout), result.stderr]).toEqual([true, '657272']);
@@ -23,7 +26,13 @@ describe('the result has the types that the chain of calls says:', () => {
 
   test('whatever calls come before and after', async () => {
     using _dry = dryRun(answer);
-    const result = await new Command('x').env('A', 'b').outputBuffer(new OutputBuffer()).arg('y').timeout(5).clone().run();
+    const result = await new Command('x')
+      .env('A', 'b')
+      .outputBuffer(new OutputBuffer())
+      .arg('y')
+      .timeout(5)
+      .clone()
+      .run();
     expectTypeOf(result.stdout).toEqualTypeOf<string>();
     expectTypeOf(result.stderr).toEqualTypeOf<string | Buffer | undefined>();
     expect([result.stdout, result.stderr]).toEqual(['out', undefined]);

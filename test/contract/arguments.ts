@@ -17,7 +17,8 @@ async function argvSeen(...args: Argument[]): Promise<Buffer[]> {
 /** Words that each end in a NUL byte. */
 function words(bytes: Buffer): Buffer[] {
   const found: Buffer[] = [];
-  for (let at = 0, end = bytes.indexOf(0); end !== -1; at = end + 1, end = bytes.indexOf(0, at)) found.push(bytes.subarray(at, end));
+  for (let at = 0, end = bytes.indexOf(0); end !== -1; at = end + 1, end = bytes.indexOf(0, at))
+    found.push(bytes.subarray(at, end));
   return found;
 }
 
@@ -31,10 +32,13 @@ const vectors: readonly (readonly [name: string, args: readonly Argument[]])[] =
   ['no argument', []],
   ['empty ones', ['', 'a', '', '']],
   ['spaces and tabs', [' ', 'a b', '\ta', 'a\t ']],
-  ['quotes and backslashes', ['\'', '"', '`', '\\', '\\\\', '\'"\'', '"\\"']],
+  ['quotes and backslashes', ["'", '"', '`', '\\', '\\\\', "'\"'", '"\\"']],
   ['newlines', ['\n', 'a\nb', 'a\r\n', '\n\n']],
   ['leading dashes', ['-', '--', '-e', '--option=value', '-- ']],
-  ['what a shell would expand', ['*', '?', '$HOME', '$(id)', '`id`', '~', '{a,b}', '!!', '# no', '; id', '| id', '&', '> x', '%s']],
+  [
+    'what a shell would expand',
+    ['*', '?', '$HOME', '$(id)', '`id`', '~', '{a,b}', '!!', '# no', '; id', '| id', '&', '> x', '%s'],
+  ],
   ['each character of ASCII alone', characters(0x01, 0x7f)],
   ['all characters of ASCII in one', [characters(0x01, 0x7f).join('')]],
   ['UTF-8', ['é', 'ß', '日本語', '🙂', 'e\u0301', '\u{10FFFF}', '\uFEFFmark', '\uFFFD']],
@@ -61,7 +65,11 @@ export function argumentContract(engine: EngineUnderTest): void {
     test('bytes that are no UTF-8 arrive as they are, or are refused', async () => {
       const bytes = Uint8Array.from({ length: 255 }, (_, index) => index + 1);
       if (engine.passesBytes) expect(await argvSeen(bytes)).toEqual([Buffer.from(bytes)]);
-      else expect(await rejection(UnsupportedError, argvSeen(bytes))).toMatchObject({ feature: 'arg', engine: engine.name });
+      else
+        expect(await rejection(UnsupportedError, argvSeen(bytes))).toMatchObject({
+          feature: 'arg',
+          engine: engine.name,
+        });
     });
 
     test.for([
@@ -81,7 +89,9 @@ export function argumentContract(engine: EngineUnderTest): void {
     ])('argv[0] is the program as it was named, here %s, and the file is what that leads to', async ([, name]) => {
       const shell = realpathSync('/bin/sh');
       symlinkSync(shell, path('tool'));
-      const command = new Command(name(), '-c', `${TELL_ARGV}; readlink /proc/$$/exe`).outputBuffer({ encoding: 'buffer' });
+      const command = new Command(name(), '-c', `${TELL_ARGV}; readlink /proc/$$/exe`).outputBuffer({
+        encoding: 'buffer',
+      });
       const { stdout } = await command.run();
       expect(String(words(stdout)[0])).toBe(name());
       expect(stdout.toString().split('\0').at(-1)).toBe(`${shell}\n`);

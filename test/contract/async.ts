@@ -3,7 +3,19 @@ import { readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { type Child, Command, ExitError, pidAbort, pidWait } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { eventually, exists, fixture, FOREVER, isRunning, nodeFixture, processStat, rejection, sh, useDirectory, useProcesses } from '../helpers/tools.js';
+import {
+  eventually,
+  exists,
+  fixture,
+  FOREVER,
+  isRunning,
+  nodeFixture,
+  processStat,
+  rejection,
+  sh,
+  useDirectory,
+  useProcesses,
+} from '../helpers/tools.js';
 
 /** Far more than a pipe and a stream hold together. */
 const MUCH = 50_000_000;
@@ -42,7 +54,10 @@ export function asyncContract(): void {
 
     test('leaves what it wrote in its streams, to be read long after its end', async () => {
       const child = await sh('seq 20000; seq 5 >&2').outputPipe().errorPipe().runAsync();
-      const ended = eventually('it has written all, or waits for a reader', () => !isRunning(child.pid) || processStat(child.pid)?.state === 'S');
+      const ended = eventually(
+        'it has written all, or waits for a reader',
+        () => !isRunning(child.pid) || processStat(child.pid)?.state === 'S',
+      );
       await ended;
       const numbers = (last: number): string => Array.from({ length: last }, (_, index) => `${index + 1}\n`).join('');
       const small = await sh('seq 1000').outputPipe().runAsync();
@@ -77,7 +92,9 @@ export function asyncContract(): void {
 
     test('that closes its input hurts nobody who writes to it', async () => {
       const child = await sh('exec 0<&-; read go').inputPipe().outputBuffer().runAsync();
-      const written = await new Promise<Error | null | undefined>((resolve) => child.stdin?.write('x'.repeat(MUCH), resolve));
+      const written = await new Promise<Error | null | undefined>((resolve) =>
+        child.stdin?.write('x'.repeat(MUCH), resolve),
+      );
       expect(written).toBeInstanceOf(Error);
       expect((await child.wait({ check: false })).signal).toBeNull();
     });
@@ -99,7 +116,11 @@ export function asyncContract(): void {
     test('can be waited for many times, before its end and after', async () => {
       const child = await sh('exit 3').runAsync();
       const options = { check: false };
-      const results = await Promise.all([child.wait(options), child.wait(options), rejection(ExitError, child.wait()).then(({ result }) => result)]);
+      const results = await Promise.all([
+        child.wait(options),
+        child.wait(options),
+        rejection(ExitError, child.wait()).then(({ result }) => result),
+      ]);
       results.push(await child.wait(options));
       expect(new Set(results).size).toBe(1);
       expect(results[0].exitCode).toBe(3);
@@ -151,8 +172,12 @@ export function asyncContract(): void {
       expect(exists(child.pid)).toBe(false);
       await expect(end).rejects.toMatchObject({ reason: 'aborted' });
       // Nobody asked for its pid, so nobody can ask by pid any more.
-      const problem = 'this process has no child of that pid that runs or was released, and can only wait for its own; for others there is killPainfully()';
-      await expect(pidAbort(child.pid)).rejects.toMatchObject({ code: 'ECHILD', message: `pidAbort(${child.pid}): ${problem}.` });
+      const problem =
+        'this process has no child of that pid that runs or was released, and can only wait for its own; for others there is killPainfully()';
+      await expect(pidAbort(child.pid)).rejects.toMatchObject({
+        code: 'ECHILD',
+        message: `pidAbort(${child.pid}): ${problem}.`,
+      });
     });
 
     test('that is released is out of reach for its timeout and its abort signal', async () => {
@@ -200,7 +225,10 @@ export function asyncContract(): void {
         await freed(piped);
         // Even where the end of the output was to be waited for.
         const file = path('pid');
-        const waited = await sh(`sleep ${FOREVER} & echo $! >"$1"; ${state === 'runs' ? 'wait' : 'exit 0'}`, file).outputBuffer().waitForOutputEnd().runAsync();
+        const waited = await sh(`sleep ${FOREVER} & echo $! >"$1"; ${state === 'runs' ? 'wait' : 'exit 0'}`, file)
+          .outputBuffer()
+          .waitForOutputEnd()
+          .runAsync();
         const holder = await eventually('it has started the other', () => {
           try {
             return Number(readFileSync(file, 'utf8').trim()) || undefined;
@@ -225,13 +253,34 @@ export function asyncContract(): void {
     });
 
     test('that nobody holds any more is not ended by garbage collection, and leaves neither a zombie nor a descriptor at its end', async () => {
-      const { stdout } = await new Command(process.execPath, '--expose-gc', fixture('drop-children.js')).outputBuffer().run();
+      const { stdout } = await new Command(process.execPath, '--expose-gc', fixture('drop-children.js'))
+        .outputBuffer()
+        .run();
       // The instrument sees what is dropped, and counts what runs.
-      expect(JSON.parse(stdout)).toEqual({ isCollectable: true, runningAfterCollection: 20, written: 200_000, zombies: 0, moreDescriptors: 0 });
+      expect(JSON.parse(stdout)).toEqual({
+        isCollectable: true,
+        runningAfterCollection: 20,
+        written: 200_000,
+        zombies: 0,
+        moreDescriptors: 0,
+      });
     });
 
-    test.for(['exit', 'throw', 'reject', 'SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGALRM', 'SIGUSR2', 'SIGVTALRM'] as const)('ends with this process, unless it was released: %s', async (end) => {
-      const parent = await nodeFixture('leave-children.js', end.startsWith('SIG') ? 'wait' : end).outputPipe().runAsync();
+    test.for([
+      'exit',
+      'throw',
+      'reject',
+      'SIGTERM',
+      'SIGINT',
+      'SIGHUP',
+      'SIGQUIT',
+      'SIGALRM',
+      'SIGUSR2',
+      'SIGVTALRM',
+    ] as const)('ends with this process, unless it was released: %s', async (end) => {
+      const parent = await nodeFixture('leave-children.js', end.startsWith('SIG') ? 'wait' : end)
+        .outputPipe()
+        .runAsync();
       const [line] = (await once(parent.stdout!, 'data')) as [Buffer];
       const [owned = 0, released = 0] = String(line).split(' ').map(Number);
       started(released);

@@ -3,7 +3,19 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { Command, LaunchError, PidFile, UsageError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { eventually, fixture, FOREVER, isRunning, nodeFixture, NOWHERE, processStat, rejection, sh, useDirectory, useProcesses } from '../helpers/tools.js';
+import {
+  eventually,
+  fixture,
+  FOREVER,
+  isRunning,
+  nodeFixture,
+  NOWHERE,
+  processStat,
+  rejection,
+  sh,
+  useDirectory,
+  useProcesses,
+} from '../helpers/tools.js';
 
 export function daemonContract(): void {
   describe('a daemon', () => {
@@ -16,16 +28,28 @@ export function daemonContract(): void {
       expect([pidFile, stdin, stdout, stderr]).toEqual([undefined, null, null, null]);
       expect(processStat(pid)?.session).not.toBe(processStat(process.pid)?.session);
       expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/');
-      expect(['0', '1', '2'].map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))).toEqual(['/dev/null', '/dev/null', '/dev/null']);
+      expect(['0', '1', '2'].map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))).toEqual([
+        '/dev/null',
+        '/dev/null',
+        '/dev/null',
+      ]);
       // The kernel fills it in a moment after the exec has succeeded.
       const words = await eventually('its arguments are there', () => readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
       expect(words).toBe(`sleep\0${FOREVER}\0`);
     });
 
     test('writes its files, and gets its environment and descriptors, like any program', async () => {
-      const { pid } = await sh('echo "out $A"; echo err >&2; pwd').env('A', 'é').outputFile(path('log')).errorFile(path('log')).daemonize().run();
+      const { pid } = await sh('echo "out $A"; echo err >&2; pwd')
+        .env('A', 'é')
+        .outputFile(path('log'))
+        .errorFile(path('log'))
+        .daemonize()
+        .run();
       started(pid);
-      await eventually('it has written all', () => existsSync(path('log')) && readFileSync(path('log'), 'utf8') === 'out é\nerr\n/\n');
+      await eventually(
+        'it has written all',
+        () => existsSync(path('log')) && readFileSync(path('log'), 'utf8') === 'out é\nerr\n/\n',
+      );
     });
 
     test('talks through the pipes that were asked for', async () => {
@@ -52,14 +76,20 @@ export function daemonContract(): void {
         import { Command } from 'vircommand';
         const { pid } = await new Command('sleep', '${FOREVER}').daemonize().run();
         process.stdout.write(String(pid));`;
-      const command = new Command(process.execPath, '--input-type=module', '-e', code).workingDirectory(fixture('.')).outputBuffer();
+      const command = new Command(process.execPath, '--input-type=module', '-e', code)
+        .workingDirectory(fixture('.'))
+        .outputBuffer();
       const daemon = started(Number((await command.run()).stdout));
       expect(isRunning(daemon)).toBe(true);
     });
 
     test('whose program is missing rejects, and leaves no pidfile', async () => {
       const command = new Command(NOWHERE).daemonize().pidFile(path('pid'));
-      expect(await rejection(LaunchError, command.run())).toMatchObject({ step: 'execve', errno: 'ENOENT', path: NOWHERE });
+      expect(await rejection(LaunchError, command.run())).toMatchObject({
+        step: 'execve',
+        errno: 'ENOENT',
+        path: NOWHERE,
+      });
       expect(readdirSync(path())).toEqual([]);
     });
 

@@ -12,6 +12,18 @@ export interface EngineUnderTest {
 }
 
 export const engines: Readonly<Record<EngineUnderTest['name'], EngineUnderTest>> = {
-  native: { name: 'native', passesBytes: true, tellsRealTimeSignals: true, closesInherited: true, entersDirectoryAsUser: true },
-  portable: { name: 'portable', passesBytes: false, tellsRealTimeSignals: false, closesInherited: false, entersDirectoryAsUser: false },
+  native: {
+    name: 'native',
+    passesBytes: true,
+    tellsRealTimeSignals: true,
+    closesInherited: true,
+    entersDirectoryAsUser: true,
+  },
+  portable: {
+    name: 'portable',
+    passesBytes: false,
+    tellsRealTimeSignals: false,
+    closesInherited: false,
+    entersDirectoryAsUser: false,
+  },
 };

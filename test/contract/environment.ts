@@ -51,9 +51,17 @@ export function environmentContract(engine: EngineUnderTest): void {
       ['envPass() of an empty variable', (command) => command.envPass('VC_BLANK'), ['VC_BLANK=']],
       ['envClear()', (command) => command.envClear(), []],
       ['envClear() after others', (command) => command.env('A', '1').envClear().env('B', '2'), ['B=2']],
-      ['envXdg()', (command) => command.envXdg('/v'), ['XDG_DATA_HOME=/v/.local/share', 'XDG_CACHE_HOME=/v/.cache', 'XDG_CONFIG_HOME=/v/.config']],
+      [
+        'envXdg()',
+        (command) => command.envXdg('/v'),
+        ['XDG_DATA_HOME=/v/.local/share', 'XDG_CACHE_HOME=/v/.cache', 'XDG_CONFIG_HOME=/v/.config'],
+      ],
       ['a variable set again', (command) => command.env('A', '1').env('B', '2').env('A', '3'), ['A=3', 'B=2']],
-      ['a variable called __proto__', (command) => command.env('__proto__', 'x').env('constructor', 'y'), ['__proto__=x', 'constructor=y']],
+      [
+        'a variable called __proto__',
+        (command) => command.env('__proto__', 'x').env('constructor', 'y'),
+        ['__proto__=x', 'constructor=y'],
+      ],
     ])('%s gives the program exactly that, in that order', async ([, set, expected]) => {
       await withVariables({ VC_SET: 'set here', VC_BLANK: '', VC_UNSET: undefined }, async () => {
         expect(await environmentOf(set(printEnvironment()))).toEqual(expected);
@@ -65,15 +73,31 @@ export function environmentContract(engine: EngineUnderTest): void {
       await withVariables({ NODE_V8_COVERAGE: '/tmp/coverage' }, async () => {
         expect(await environmentOf(printEnvironment().envClear())).toEqual([]);
         expect(await environmentOf(printEnvironment().env('A', '1'))).toEqual(['A=1']);
-        expect(await environmentOf(printEnvironment().envPass('NODE_V8_COVERAGE'))).toEqual(['NODE_V8_COVERAGE=/tmp/coverage']);
+        expect(await environmentOf(printEnvironment().envPass('NODE_V8_COVERAGE'))).toEqual([
+          'NODE_V8_COVERAGE=/tmp/coverage',
+        ]);
       });
     });
 
     test('envPassCommon() passes LC_ALL=C and the common variables that are set, and no other', async () => {
-      const common = { LD_LIBRARY_PATH: undefined, LD_PRELOAD: undefined, HOME: '/h', USER: 'u', LOGNAME: undefined, TMPDIR: '/t', VC_OTHER: 'x' };
+      const common = {
+        LD_LIBRARY_PATH: undefined,
+        LD_PRELOAD: undefined,
+        HOME: '/h',
+        USER: 'u',
+        LOGNAME: undefined,
+        TMPDIR: '/t',
+        VC_OTHER: 'x',
+      };
       const search = process.env['PATH'] ?? '';
       await withVariables(common, async () => {
-        expect(await environmentOf(printEnvironment().envPassCommon())).toEqual(['LC_ALL=C', `PATH=${search}`, 'HOME=/h', 'USER=u', 'TMPDIR=/t']);
+        expect(await environmentOf(printEnvironment().envPassCommon())).toEqual([
+          'LC_ALL=C',
+          `PATH=${search}`,
+          'HOME=/h',
+          'USER=u',
+          'TMPDIR=/t',
+        ]);
       });
     });
 
@@ -83,9 +107,12 @@ export function environmentContract(engine: EngineUnderTest): void {
     });
 
     test('bytes that are no UTF-8 arrive as they are, or are refused', async () => {
-      const command = printEnvironment().env('A', new Uint8Array([0xff, 0xfe])).outputBuffer({ encoding: 'buffer' });
+      const command = printEnvironment()
+        .env('A', new Uint8Array([0xff, 0xfe]))
+        .outputBuffer({ encoding: 'buffer' });
       if (engine.passesBytes) expect((await command.run()).stdout).toEqual(Buffer.from([0x41, 0x3d, 0xff, 0xfe, 0]));
-      else expect(await rejection(UnsupportedError, command.run())).toMatchObject({ feature: 'env', engine: engine.name });
+      else
+        expect(await rejection(UnsupportedError, command.run())).toMatchObject({ feature: 'env', engine: engine.name });
     });
 
     test('the program is looked for in the PATH of this process, not in its own', async () => {
@@ -95,7 +122,10 @@ export function environmentContract(engine: EngineUnderTest): void {
         expect(stdout).toBe('found with PATH=/somewhere\n');
       });
       await withVariables({ PATH: '/usr/bin' }, async () => {
-        await expect(new Command('tool').env('PATH', path()).run()).rejects.toMatchObject({ step: 'path-search', errno: 'ENOENT' });
+        await expect(new Command('tool').env('PATH', path()).run()).rejects.toMatchObject({
+          step: 'path-search',
+          errno: 'ENOENT',
+        });
       });
     });
   });

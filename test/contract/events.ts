@@ -1,6 +1,14 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { inspect } from 'node:util';
-import { Command, type ErrorEvent, ExitError, type ExitEvent, LaunchError, type LaunchEvent, OutputBuffer } from 'vircommand';
+import {
+  Command,
+  type ErrorEvent,
+  ExitError,
+  type ExitEvent,
+  LaunchError,
+  type LaunchEvent,
+  OutputBuffer,
+} from 'vircommand';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
 import { fixture, FOREVER, nodeFixture, NOWHERE, rejection, sh } from '../helpers/tools.js';
@@ -31,15 +39,27 @@ export function eventContract(engine: EngineUnderTest): void {
       expect(names()).toEqual(['vircommand:launch', 'vircommand:exit']);
       const launch = first('vircommand:launch') as LaunchEvent;
       const exit = first('vircommand:exit') as ExitEvent;
-      expect(launch).toMatchObject({ pid: result.pid, engine: engine.name, command: "sh -c 'echo out; echo err >&2' sh '***'" });
+      expect(launch).toMatchObject({
+        pid: result.pid,
+        engine: engine.name,
+        command: "sh -c 'echo out; echo err >&2' sh '***'",
+      });
       expect(exit).toMatchObject({ command: launch.command, unclaimed: { stderr: 'err\n' } });
       expect(exit.result).toBe(result);
       expect(Object.keys(exit.unclaimed)).toEqual(['stderr']);
     });
 
     test.for<[string, () => Promise<unknown>, string[]]>([
-      ['exit code', () => rejection(ExitError, sh('exit 1').run()), ['vircommand:launch', 'vircommand:exit', 'vircommand:error']],
-      ['timeout', () => rejection(ExitError, new Command('sleep', FOREVER).timeout(20).run()), ['vircommand:launch', 'vircommand:exit', 'vircommand:error']],
+      [
+        'exit code',
+        () => rejection(ExitError, sh('exit 1').run()),
+        ['vircommand:launch', 'vircommand:exit', 'vircommand:error'],
+      ],
+      [
+        'timeout',
+        () => rejection(ExitError, new Command('sleep', FOREVER).timeout(20).run()),
+        ['vircommand:launch', 'vircommand:exit', 'vircommand:error'],
+      ],
       ['missing program', () => rejection(LaunchError, new Command(NOWHERE).run()), ['vircommand:error']],
       ['missing name', () => rejection(LaunchError, new Command('no-such-program').run()), ['vircommand:error']],
       ['missing daemon', () => rejection(LaunchError, new Command(NOWHERE).daemonize().run()), ['vircommand:error']],
@@ -55,7 +75,10 @@ export function eventContract(engine: EngineUnderTest): void {
     });
 
     test('show neither variables nor secrets where they are printed', async () => {
-      await rejection(ExitError, sh('exit 1').secretArg('hunter2').env('PASSWORD', 'swordfish').outputBuffer(new OutputBuffer()).run());
+      await rejection(
+        ExitError,
+        sh('exit 1').secretArg('hunter2').env('PASSWORD', 'swordfish').outputBuffer(new OutputBuffer()).run(),
+      );
       expect(inspect(heard, { depth: 10 })).not.toMatch(/hunter2|swordfish/);
     });
   });
@@ -70,7 +93,10 @@ export function eventContract(engine: EngineUnderTest): void {
       const command = new Command('env', 'NODE_DEBUG=vircommand', process.execPath, fixture('speak.js'));
       const result = await command.outputBuffer().errorBuffer().run();
       expect(result.stdout).toBe('');
-      const lines = result.stderr.trim().split('\n').map((line) => line.replace(/^VIRCOMMAND \d+: /, ''));
+      const lines = result.stderr
+        .trim()
+        .split('\n')
+        .map((line) => line.replace(/^VIRCOMMAND \d+: /, ''));
       expect(lines).toEqual([
         expect.stringMatching(/^sh -c 'echo noise; echo noise >&2' '\*\*\*' \(pid \d+\): exit code 0 after /),
         expect.stringMatching(/^sh -c 'echo noise >&2; exit 3' \(pid \d+\): exit code 3 after /),

@@ -1,4 +1,14 @@
-import { chmodSync, closeSync, existsSync, fstatSync, mkdirSync, openSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { Command, LaunchError, type StepName } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { foreignElf, objectFile, withMissingLoader } from './elf.js';
@@ -21,13 +31,17 @@ function failedStarts(path: (name?: string) => string): readonly FailedStart[] {
     {
       title: 'a bare name that is not in PATH',
       command: () => new Command('no-such-program'),
-      step: 'path-search', errno: 'ENOENT', path: 'no-such-program',
+      step: 'path-search',
+      errno: 'ENOENT',
+      path: 'no-such-program',
       sentence: "no executable named 'no-such-program' in PATH ('",
     },
     {
       title: 'a path where nothing is',
       command: () => new Command(path('absent')),
-      step: 'execve', errno: 'ENOENT', path: path('absent'),
+      step: 'execve',
+      errno: 'ENOENT',
+      path: path('absent'),
       sentence: `'${path('absent')}' does not exist`,
     },
     {
@@ -36,7 +50,9 @@ function failedStarts(path: (name?: string) => string): readonly FailedStart[] {
         symlinkSync(NOWHERE, path('link'));
         return new Command(path('link'));
       },
-      step: 'execve', errno: 'ENOENT', path: path('link'),
+      step: 'execve',
+      errno: 'ENOENT',
+      path: path('link'),
       sentence: `'${path('link')}'`,
     },
     {
@@ -45,7 +61,9 @@ function failedStarts(path: (name?: string) => string): readonly FailedStart[] {
         symlinkSync(path('link'), path('link'));
         return new Command(path('link'));
       },
-      step: 'execve', errno: 'ELOOP', path: path('link'),
+      step: 'execve',
+      errno: 'ELOOP',
+      path: path('link'),
       sentence: `'${path('link')}' goes through too many symbolic links`,
     },
     {
@@ -54,37 +72,49 @@ function failedStarts(path: (name?: string) => string): readonly FailedStart[] {
         writeFileSync(path('file'), '');
         return new Command(path('file/tool'));
       },
-      step: 'execve', errno: 'ENOTDIR', path: path('file/tool'),
+      step: 'execve',
+      errno: 'ENOTDIR',
+      path: path('file/tool'),
       sentence: `a part of the path '${path('file/tool')}' is not a directory`,
     },
     {
       title: 'a name that is too long',
       command: () => new Command(path('x'.repeat(300))),
-      step: 'execve', errno: 'ENAMETOOLONG', path: path('x'.repeat(300)),
+      step: 'execve',
+      errno: 'ENAMETOOLONG',
+      path: path('x'.repeat(300)),
       sentence: 'is too long',
     },
     {
       title: 'a file without the permission to execute it',
       command: () => script('#!/bin/sh\n', 0o644),
-      step: 'execve', errno: 'EACCES', path: path('script'),
+      step: 'execve',
+      errno: 'EACCES',
+      path: path('script'),
       sentence: `'${path('script')}' is not executable`,
     },
     {
       title: 'a directory in the place of the program',
       command: () => new Command(path()),
-      step: 'execve', errno: 'EACCES', path: path(),
+      step: 'execve',
+      errno: 'EACCES',
+      path: path(),
       sentence: `'${path()}' is a directory`,
     },
     {
       title: 'a script whose interpreter is missing',
       command: () => script(`#!${NOWHERE}/sh -e\necho never\n`),
-      step: 'execve', errno: 'ENOENT', path: path('script'),
+      step: 'execve',
+      errno: 'ENOENT',
+      path: path('script'),
       sentence: `the interpreter of '${path('script')}', '${NOWHERE}/sh', does not exist`,
     },
     {
       title: 'a working directory that is missing',
       command: () => sh('exit 0').workingDirectory(path('absent')),
-      step: 'chdir', errno: 'ENOENT', path: path('absent'),
+      step: 'chdir',
+      errno: 'ENOENT',
+      path: path('absent'),
       sentence: `the working directory '${path('absent')}' does not exist`,
     },
     {
@@ -93,38 +123,51 @@ function failedStarts(path: (name?: string) => string): readonly FailedStart[] {
         writeFileSync(path('file'), '');
         return sh('exit 0').workingDirectory(path('file'));
       },
-      step: 'chdir', errno: 'ENOTDIR', path: path('file'),
+      step: 'chdir',
+      errno: 'ENOTDIR',
+      path: path('file'),
       sentence: `the working directory '${path('file')}' is not a directory`,
     },
     {
       title: 'a missing working directory and a missing program, of which the directory comes first',
       command: () => new Command(path('absent')).workingDirectory(path('missing')),
-      step: 'chdir', errno: 'ENOENT', path: path('missing'),
+      step: 'chdir',
+      errno: 'ENOENT',
+      path: path('missing'),
       sentence: `the working directory '${path('missing')}' does not exist`,
     },
     {
       title: 'an input file that is missing',
       command: () => sh('exit 0').inputFile(path('absent')),
-      step: 'open', errno: 'ENOENT', path: path('absent'),
+      step: 'open',
+      errno: 'ENOENT',
+      path: path('absent'),
       sentence: `'${path('absent')}' cannot be opened for reading`,
     },
     {
       title: 'an output file in a directory that is missing',
       command: () => sh('exit 0').outputFile(path('absent/log')),
-      step: 'open', errno: 'ENOENT', path: path('absent/log'),
+      step: 'open',
+      errno: 'ENOENT',
+      path: path('absent/log'),
       sentence: `'${path('absent/log')}' cannot be opened for writing`,
     },
     {
       title: 'an error file that is a directory',
       command: () => sh('exit 0').outputFile(path('log')).errorFile(path()),
-      step: 'open', errno: 'EISDIR', path: path(),
+      step: 'open',
+      errno: 'EISDIR',
+      path: path(),
       sentence: `'${path()}' cannot be opened for writing: it is a directory`,
     },
   ];
 }
 
 /** Files that `execve` answers with ENOEXEC. Each would create a marker if a shell were given it. */
-const noPrograms: readonly (readonly [title: string, content: (marker: string, interpreter: string) => string | Uint8Array])[] = [
+const noPrograms: readonly (readonly [
+  title: string,
+  content: (marker: string, interpreter: string) => string | Uint8Array,
+])[] = [
   ['text without #!', (marker) => `touch '${marker}'\n`],
   ['an empty file', () => ''],
   ['#! without an interpreter', (marker) => `#!\ntouch '${marker}'\n`],
@@ -140,7 +183,13 @@ export function failedStartContract(): void {
 
     for (const { title } of failedStarts(String)) {
       test(`names its step, its errno and its reason: ${title}`, async () => {
-        const { command, step, errno, path: about, sentence } = failedStarts(path).find((start) => start.title === title)!;
+        const {
+          command,
+          step,
+          errno,
+          path: about,
+          sentence,
+        } = failedStarts(path).find((start) => start.title === title)!;
         // A PATH without directories that are closed to this user.
         await withVariables({ PATH: `${path()}:/usr/bin:/bin` }, async () => {
           const failing = command();
@@ -179,9 +228,11 @@ export function failedStartContract(): void {
       writeProgram(path('closed/tool'), '#!/bin/sh\n');
       chmodSync(path('closed'), 0o000);
       const isOpen = existsSync(path('closed/tool'));
-      const error = isOpen ? undefined : await rejection(LaunchError, new Command(path('closed/tool')).run()).finally(() => {
-        chmodSync(path('closed'), 0o755);
-      });
+      const error = isOpen
+        ? undefined
+        : await rejection(LaunchError, new Command(path('closed/tool')).run()).finally(() => {
+            chmodSync(path('closed'), 0o755);
+          });
       if (isOpen) return skip('root enters every directory; run the tests as another user as well');
       expect(error).toMatchObject({ step: 'execve', errno: 'EACCES', path: path('closed/tool') });
     });
@@ -191,7 +242,13 @@ export function failedStartContract(): void {
       const fd = openSync(path('passed'), 'w+');
       const outcomes: string[] = [];
       for (let as = 3; as < 64; as += 1) {
-        const outcome = await new Command(path('absent')).passFd(fd, { as }).run({ check: false }).then(() => 'resolved', (error: unknown) => (error as LaunchError).step);
+        const outcome = await new Command(path('absent'))
+          .passFd(fd, { as })
+          .run({ check: false })
+          .then(
+            () => 'resolved',
+            (error: unknown) => (error as LaunchError).step,
+          );
         if (outcome !== 'execve') outcomes.push(`${as}: ${outcome}`);
       }
       const { size } = fstatSync(fd);

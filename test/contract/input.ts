@@ -64,12 +64,23 @@ export function inputContract(): void {
       expect(stdout).toBe(`${path('input')}\nfirst\nsecond\n`);
     });
 
-    test('a program can be fed and read on both streams at once, beyond what any pipe holds', { timeout: VERY_MUCH_MS }, async () => {
-      const data = randomBytes(VERY_MUCH);
-      const command = nodeFixture('copy-to-both.js').inputBuffer(data).outputBuffer({ encoding: 'buffer' }).errorBuffer({ encoding: 'buffer' });
-      const result = await command.run();
-      expect([result.stdout.equals(data), result.stderr.equals(data), result.inputWritten]).toEqual([true, true, VERY_MUCH]);
-      expect(result.outputBytes).toEqual({ stdout: VERY_MUCH, stderr: VERY_MUCH });
-    });
+    test(
+      'a program can be fed and read on both streams at once, beyond what any pipe holds',
+      { timeout: VERY_MUCH_MS },
+      async () => {
+        const data = randomBytes(VERY_MUCH);
+        const command = nodeFixture('copy-to-both.js')
+          .inputBuffer(data)
+          .outputBuffer({ encoding: 'buffer' })
+          .errorBuffer({ encoding: 'buffer' });
+        const result = await command.run();
+        expect([result.stdout.equals(data), result.stderr.equals(data), result.inputWritten]).toEqual([
+          true,
+          true,
+          VERY_MUCH,
+        ]);
+        expect(result.outputBytes).toEqual({ stdout: VERY_MUCH, stderr: VERY_MUCH });
+      },
+    );
   });
 }

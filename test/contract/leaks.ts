@@ -19,13 +19,22 @@ export function leakContract(): void {
   describe('what is left behind', () => {
     const path = useDirectory();
 
-    test(`${TIMES} failed starts of each kind leave no descriptor, process, timer, listener or file behind`, { timeout: TEST_MS }, async () => {
-      const { stdout } = await nodeFixture('launch-failures.js', String(TIMES), path()).outputBuffer().run();
-      const { counters, before, kinds } = JSON.parse(stdout) as Report;
-      expect(Object.entries(counters).filter(([, counts]) => !counts), 'counters that cannot count').toEqual([]);
-      expect(kinds).toEqual(Object.fromEntries(Object.keys(kinds).map((kind) => [kind, { rejections: TIMES, after: before }])));
-      expect(Object.keys(kinds).length).toBeGreaterThan(10);
-    });
+    test(
+      `${TIMES} failed starts of each kind leave no descriptor, process, timer, listener or file behind`,
+      { timeout: TEST_MS },
+      async () => {
+        const { stdout } = await nodeFixture('launch-failures.js', String(TIMES), path()).outputBuffer().run();
+        const { counters, before, kinds } = JSON.parse(stdout) as Report;
+        expect(
+          Object.entries(counters).filter(([, counts]) => !counts),
+          'counters that cannot count',
+        ).toEqual([]);
+        expect(kinds).toEqual(
+          Object.fromEntries(Object.keys(kinds).map((kind) => [kind, { rejections: TIMES, after: before }])),
+        );
+        expect(Object.keys(kinds).length).toBeGreaterThan(10);
+      },
+    );
 
     test('runs of every kind leave none behind either', { timeout: TEST_MS }, async () => {
       const { stdout } = await nodeFixture('many-runs.js', path()).outputBuffer().run();

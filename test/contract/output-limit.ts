@@ -40,30 +40,56 @@ export function outputLimitContract(): void {
       expect([result.stdout, result.stderr, result.outputTruncated]).toEqual([written, written, false]);
     });
 
-    test.for(['stdout', 'stderr'] as const)('kill ends a program that writes one byte more, and names the stream: %s', async (stream) => {
-      const script = `printf %s 12345678901 ${stream === 'stderr' ? '>&2' : ''}; exec sleep 600`;
-      const error = await rejection(ExitError, sh(script).outputBuffer().errorBuffer().outputLimit(10, 'kill').run({ check: false }));
-      expect(exists(error.result.pid)).toBe(false);
-      expect(error).toMatchObject({ reason: 'output-limit', result: { signal: 'SIGTERM', [stream]: '1234567890', outputTruncated: true } });
-      expect(error.result.outputBytes[stream]).toBe(11);
-      expect(error.message).toContain(`wrote more than 10 bytes to ${stream}. It was ended by SIGTERM.`);
-    });
+    test.for(['stdout', 'stderr'] as const)(
+      'kill ends a program that writes one byte more, and names the stream: %s',
+      async (stream) => {
+        const script = `printf %s 12345678901 ${stream === 'stderr' ? '>&2' : ''}; exec sleep 600`;
+        const error = await rejection(
+          ExitError,
+          sh(script).outputBuffer().errorBuffer().outputLimit(10, 'kill').run({ check: false }),
+        );
+        expect(exists(error.result.pid)).toBe(false);
+        expect(error).toMatchObject({
+          reason: 'output-limit',
+          result: { signal: 'SIGTERM', [stream]: '1234567890', outputTruncated: true },
+        });
+        expect(error.result.outputBytes[stream]).toBe(11);
+        expect(error.message).toContain(`wrote more than 10 bytes to ${stream}. It was ended by SIGTERM.`);
+      },
+    );
 
-    test.for(['stdout', 'stderr'] as const)('kill ends a program that writes for ever what nobody claimed: %s', async (stream) => {
-      const error = await rejection(ExitError, sh(`yes ${stream === 'stderr' ? '>&2' : ''}`).outputLimit(100_000, 'kill').timeout(20_000).run());
-      expect(error).toMatchObject({ reason: 'output-limit', result: { stdout: undefined, stderr: undefined } });
-      expect(error.message).toContain(`wrote more than 100000 bytes to ${stream}.`);
-    });
+    test.for(['stdout', 'stderr'] as const)(
+      'kill ends a program that writes for ever what nobody claimed: %s',
+      async (stream) => {
+        const error = await rejection(
+          ExitError,
+          sh(`yes ${stream === 'stderr' ? '>&2' : ''}`)
+            .outputLimit(100_000, 'kill')
+            .timeout(20_000)
+            .run(),
+        );
+        expect(error).toMatchObject({ reason: 'output-limit', result: { stdout: undefined, stderr: undefined } });
+        expect(error.message).toContain(`wrote more than 100000 bytes to ${stream}.`);
+      },
+    );
 
     test('kill is a mistake where no output is captured', async () => {
-      const problem = { call: "outputLimit(5, 'kill')", problem: 'none of the output is captured, so none would be counted; say outputBuffer() or errorBuffer() too' };
+      const problem = {
+        call: "outputLimit(5, 'kill')",
+        problem: 'none of the output is captured, so none would be counted; say outputBuffer() or errorBuffer() too',
+      };
       const toFile = sh('exit').outputFile(path('file')).errorToOutput().outputLimit(5, 'kill');
       expect((await rejection(UsageError, toFile.run())).mistakes).toMatchObject([problem]);
-      expect((await rejection(UsageError, sh('exit').outputPipe().outputLimit(5, 'kill').runAsync())).mistakes).toMatchObject([problem]);
+      expect(
+        (await rejection(UsageError, sh('exit').outputPipe().outputLimit(5, 'kill').runAsync())).mistakes,
+      ).toMatchObject([problem]);
     });
 
     test('kill ends a program that would write for ever', async () => {
-      const error = await rejection(ExitError, new Command('yes').outputBuffer({ encoding: 'buffer' }).outputLimit(100_000, 'kill').run());
+      const error = await rejection(
+        ExitError,
+        new Command('yes').outputBuffer({ encoding: 'buffer' }).outputLimit(100_000, 'kill').run(),
+      );
       expect(error.reason).toBe('output-limit');
       expect(error.result.stdout).toEqual(Buffer.from('y\n'.repeat(50_000)));
     });
@@ -90,7 +116,11 @@ export function outputLimitContract(): void {
 
     test('one buffer for both streams has one limit', async () => {
       const both = new OutputBuffer();
-      const result = await sh('printf 12345; printf 67890 >&2; printf 12345').outputBuffer(both).errorBuffer(both).outputLimit(10).run();
+      const result = await sh('printf 12345; printf 67890 >&2; printf 12345')
+        .outputBuffer(both)
+        .errorBuffer(both)
+        .outputLimit(10)
+        .run();
       expect([String(both), result.outputTruncated, result.outputBytes.stdout]).toEqual(['1234567890', true, 15]);
     });
 

@@ -25,7 +25,10 @@ export function outputContract(): void {
     test('every byte comes back as it was, without a character added at the end', async () => {
       const bytes = Buffer.from(Array.from({ length: 512 }, (_, index) => index % 256));
       writeFileSync(path('bytes'), bytes);
-      const result = await sh('cat "$1"; cat "$1" >&2', path('bytes')).outputBuffer({ encoding: 'buffer' }).errorBuffer({ encoding: 'buffer' }).run();
+      const result = await sh('cat "$1"; cat "$1" >&2', path('bytes'))
+        .outputBuffer({ encoding: 'buffer' })
+        .errorBuffer({ encoding: 'buffer' })
+        .run();
       expect([result.stdout, result.stderr]).toEqual([bytes, bytes]);
     });
 
@@ -42,7 +45,10 @@ export function outputContract(): void {
 
     test('a character that is written byte by byte stays whole', async () => {
       const seen = new OutputBuffer();
-      const child = await sh(String.raw`for byte in '\360' '\237' '\231' '\202'; do printf "$byte"; read go; done`).inputPipe().outputBuffer(seen).runAsync();
+      const child = await sh(String.raw`for byte in '\360' '\237' '\231' '\202'; do printf "$byte"; read go; done`)
+        .inputPipe()
+        .outputBuffer(seen)
+        .runAsync();
       for (let count = 1; count <= 4; count += 1) {
         await eventually(`byte ${count} is read`, () => seen.bytes().length === count);
         child.stdin?.write('go\n');
@@ -52,17 +58,23 @@ export function outputContract(): void {
     });
 
     test.for<[string, (command: Command) => Promise<string>]>([
-      ['one OutputBuffer for both', async (command) => {
-        const both = new OutputBuffer();
-        const { stdout, stderr } = await command.outputBuffer(both).errorBuffer(both).run();
-        expect([stdout, stderr]).toEqual([String(both), undefined]);
-        return String(both);
-      }],
+      [
+        'one OutputBuffer for both',
+        async (command) => {
+          const both = new OutputBuffer();
+          const { stdout, stderr } = await command.outputBuffer(both).errorBuffer(both).run();
+          expect([stdout, stderr]).toEqual([String(both), undefined]);
+          return String(both);
+        },
+      ],
       ['errorToOutput()', async (command) => (await command.outputBuffer().errorToOutput().run()).stdout],
-      ['one file for both', async (command) => {
-        await command.outputFile(path('log')).errorFile(path('log')).run();
-        return readFileSync(path('log'), 'utf8');
-      }],
+      [
+        'one file for both',
+        async (command) => {
+          await command.outputFile(path('log')).errorFile(path('log')).run();
+          return readFileSync(path('log'), 'utf8');
+        },
+      ],
     ])('two streams keep their order exactly, however fast they alternate: %s', async ([, run]) => {
       expect(await run(sh(ALTERNATE))).toBe(alternated);
     });
@@ -88,7 +100,11 @@ export function outputContract(): void {
 
     test('buffers fill while the program runs', async () => {
       const [out, err] = [new OutputBuffer(), new OutputBuffer()];
-      const child = await sh('echo out; echo err >&2; read go; echo more').inputPipe().outputBuffer(out).errorBuffer(err).runAsync();
+      const child = await sh('echo out; echo err >&2; read go; echo more')
+        .inputPipe()
+        .outputBuffer(out)
+        .errorBuffer(err)
+        .runAsync();
       await eventually('both are filled', () => String(out) === 'out\n' && String(err) === 'err\n');
       child.stdin?.end('go\n');
       expect(await child.wait()).toMatchObject({ stdout: 'out\nmore\n', stderr: 'err\n' });
@@ -100,7 +116,11 @@ export function outputContract(): void {
       subscribe('vircommand:exit', listen);
       const script = 'seq 100000; echo the reason >&2; exit 1';
       const error = await rejection(ExitError, sh(script).run()).finally(() => unsubscribe('vircommand:exit', listen));
-      expect([error.result.stdout, error.result.stderr, error.result.outputTruncated]).toEqual([undefined, undefined, false]);
+      expect([error.result.stdout, error.result.stderr, error.result.outputTruncated]).toEqual([
+        undefined,
+        undefined,
+        false,
+      ]);
       expect(error.message).toMatch(/\n\nthe reason$/);
       const unclaimed = events[0]?.unclaimed;
       expect(unclaimed?.stderr).toBe('the reason\n');

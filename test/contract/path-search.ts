@@ -21,8 +21,12 @@ export function pathSearchContract(): void {
 
     /** Makes programs that tell their own name, and looks for `tool` along a PATH of names in the directory. */
     const search = <T>(entries: readonly string[], work: () => Promise<T>): Promise<T> =>
-      withVariables({ PATH: entries.map((entry) => (entry === '' || entry.startsWith('.') ? entry : path(entry))).join(':') }, work);
-    const tool = (directory: string, mode?: number): string => writeProgram(path(`${directory}/tool`), `#!/bin/sh\necho ${directory}\n`, mode);
+      withVariables(
+        { PATH: entries.map((entry) => (entry === '' || entry.startsWith('.') ? entry : path(entry))).join(':') },
+        work,
+      );
+    const tool = (directory: string, mode?: number): string =>
+      writeProgram(path(`${directory}/tool`), `#!/bin/sh\necho ${directory}\n`, mode);
 
     test('takes the first executable of that name', async () => {
       tool('first');
@@ -50,21 +54,26 @@ export function pathSearchContract(): void {
       await search(['file', 'second'], async () => expect(await outputOf(new Command('tool'))).toBe('second\n'));
     });
 
-    test.for([[''], ['.'], ['./first'], ['..']])('does not look into an empty or relative entry: %j', async ([entry = '']) => {
-      writeProgram(path('tool'), '#!/bin/sh\necho wrong\n');
-      tool('first');
-      process.chdir(entry === '..' ? path('second') : path());
-      await search([entry, 'second'], async () => {
-        const error = await rejection(LaunchError, new Command('tool').run());
-        expect(error).toMatchObject({ step: 'path-search', errno: 'ENOENT', tried: [path('second/tool')] });
-      });
-      process.chdir(home);
-    });
+    test.for([[''], ['.'], ['./first'], ['..']])(
+      'does not look into an empty or relative entry: %j',
+      async ([entry = '']) => {
+        writeProgram(path('tool'), '#!/bin/sh\necho wrong\n');
+        tool('first');
+        process.chdir(entry === '..' ? path('second') : path());
+        await search([entry, 'second'], async () => {
+          const error = await rejection(LaunchError, new Command('tool').run());
+          expect(error).toMatchObject({ step: 'path-search', errno: 'ENOENT', tried: [path('second/tool')] });
+        });
+        process.chdir(home);
+      },
+    );
 
     test('does not look into the working directory of the program', async () => {
       tool('first');
       await search(['second'], async () => {
-        await expect(new Command('tool').workingDirectory(path('first')).run()).rejects.toMatchObject({ step: 'path-search' });
+        await expect(new Command('tool').workingDirectory(path('first')).run()).rejects.toMatchObject({
+          step: 'path-search',
+        });
       });
     });
 
@@ -72,7 +81,12 @@ export function pathSearchContract(): void {
       tool('second', 0o644);
       await search(['first', 'second'], async () => {
         const error = await rejection(LaunchError, new Command('tool').run());
-        expect(error).toMatchObject({ step: 'path-search', errno: 'EACCES', path: 'tool', tried: [path('second/tool')] });
+        expect(error).toMatchObject({
+          step: 'path-search',
+          errno: 'EACCES',
+          path: 'tool',
+          tried: [path('second/tool')],
+        });
         expect(error.message).toContain(`'tool' stands in PATH, but not as an executable ('${path('second/tool')}')`);
       });
     });
@@ -91,7 +105,12 @@ export function pathSearchContract(): void {
       await search(['first'], async () => {
         expect(await outputOf(new Command('./first/tool').workingDirectory(path('elsewhere')))).toBe('first\n');
         expect(await outputOf(new Command('first/tool'))).toBe('first\n');
-        await expect(new Command('./tool').run()).rejects.toMatchObject({ step: 'execve', errno: 'ENOENT', path: path('tool'), tried: [] });
+        await expect(new Command('./tool').run()).rejects.toMatchObject({
+          step: 'execve',
+          errno: 'ENOENT',
+          path: path('tool'),
+          tried: [],
+        });
       });
       process.chdir(home);
       expect(await outputOf(new Command(relative(home, path('first/tool'))))).toBe('first\n');

@@ -1,7 +1,17 @@
 import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { Command, type DaemonResult, PidFileError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { children, eventually, exists, FOREVER, isRunning, rejection, umask, useDirectory, useProcesses } from '../helpers/tools.js';
+import {
+  children,
+  eventually,
+  exists,
+  FOREVER,
+  isRunning,
+  rejection,
+  umask,
+  useDirectory,
+  useProcesses,
+} from '../helpers/tools.js';
 
 /** How many starters want one pidfile at once, and how often the race is run. */
 const STARTERS = 20;
@@ -22,8 +32,13 @@ export function pidFileContract(): void {
       const before = children();
       const error = await rejection(PidFileError, daemon().run());
       expect(error).toMatchObject({ code: 'ERR_COMMAND_PIDFILE', path: path('pid'), heldBy: pid });
-      expect(error.message).toBe(`Pidfile '${path('pid')}' is held by process ${pid} (\`sleep ${FOREVER}\`). Stop that process, or choose another file.`);
-      expect([children().filter((child) => !before.includes(child)), readFileSync(path('pid'), 'utf8')]).toEqual([[], String(pid)]);
+      expect(error.message).toBe(
+        `Pidfile '${path('pid')}' is held by process ${pid} (\`sleep ${FOREVER}\`). Stop that process, or choose another file.`,
+      );
+      expect([children().filter((child) => !before.includes(child)), readFileSync(path('pid'), 'utf8')]).toEqual([
+        [],
+        String(pid),
+      ]);
     });
 
     test('can be had again when its daemon has ended', async () => {
@@ -72,22 +87,35 @@ export function pidFileContract(): void {
     test.for<[string, string | undefined]>([
       ['a new one', undefined],
       ['one left behind by a crash', NOBODY],
-    ])(`has one winner among ${STARTERS} that want it at once, and no process is left over: %s`, async ([, content]) => {
-      for (let race = 0; race < RACES; race += 1) {
-        const pidFile = path(`race-${race}`);
-        if (content !== undefined) writeFileSync(pidFile, content);
-        const before = children();
-        const starts = Array.from({ length: STARTERS }, () => new Command('sleep', FOREVER).daemonize().pidFile(pidFile).run());
-        const outcomes = await Promise.allSettled(starts);
-        const winners = outcomes.filter((outcome): outcome is PromiseFulfilledResult<DaemonResult> => outcome.status === 'fulfilled').map(({ value }) => value.pid);
-        for (const pid of winners) started(pid);
-        expect({ race, winners: winners.length, others: children().filter((pid) => !before.includes(pid) && !winners.includes(pid)) }).toEqual({ race, winners: 1, others: [] });
-        expect(readFileSync(pidFile, 'utf8')).toBe(String(winners[0]));
-        const losers = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as PidFileError] : []));
-        expect(losers.every((error) => error instanceof PidFileError && error.heldBy !== undefined)).toBe(true);
-      }
-      expect(readdirSync(path())).toHaveLength(RACES);
-      expect(statSync(path('race-0')).mode & 0o777).toBe(0o644 & ~umask());
-    });
+    ])(
+      `has one winner among ${STARTERS} that want it at once, and no process is left over: %s`,
+      async ([, content]) => {
+        for (let race = 0; race < RACES; race += 1) {
+          const pidFile = path(`race-${race}`);
+          if (content !== undefined) writeFileSync(pidFile, content);
+          const before = children();
+          const starts = Array.from({ length: STARTERS }, () =>
+            new Command('sleep', FOREVER).daemonize().pidFile(pidFile).run(),
+          );
+          const outcomes = await Promise.allSettled(starts);
+          const winners = outcomes
+            .filter((outcome): outcome is PromiseFulfilledResult<DaemonResult> => outcome.status === 'fulfilled')
+            .map(({ value }) => value.pid);
+          for (const pid of winners) started(pid);
+          expect({
+            race,
+            winners: winners.length,
+            others: children().filter((pid) => !before.includes(pid) && !winners.includes(pid)),
+          }).toEqual({ race, winners: 1, others: [] });
+          expect(readFileSync(pidFile, 'utf8')).toBe(String(winners[0]));
+          const losers = outcomes.flatMap((outcome) =>
+            outcome.status === 'rejected' ? [outcome.reason as PidFileError] : [],
+          );
+          expect(losers.every((error) => error instanceof PidFileError && error.heldBy !== undefined)).toBe(true);
+        }
+        expect(readdirSync(path())).toHaveLength(RACES);
+        expect(statSync(path('race-0')).mode & 0o777).toBe(0o644 & ~umask());
+      },
+    );
   });
 }

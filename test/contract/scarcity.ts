@@ -3,7 +3,17 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { Command, LaunchError, UnsupportedError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
-import { fixture, hasProgram, isRoot, nodeFixture, rejection, sh, STRANGER, useDirectory, writeProgram } from '../helpers/tools.js';
+import {
+  fixture,
+  hasProgram,
+  isRoot,
+  nodeFixture,
+  rejection,
+  sh,
+  STRANGER,
+  useDirectory,
+  writeProgram,
+} from '../helpers/tools.js';
 
 /** Room for Node and all that it loads. */
 const FEW_DESCRIPTORS = 256;
@@ -22,7 +32,7 @@ export function scarcityContract(engine: EngineUnderTest): void {
   describe('a start for which the kernel lacks something', () => {
     const path = useDirectory();
 
-    test('is E2BIG for an argument above the kernel\'s limit, and succeeds at the limit', async () => {
+    test("is E2BIG for an argument above the kernel's limit, and succeeds at the limit", async () => {
       expect((await new Command('true', 'x'.repeat(LONGEST_ARGUMENT)).run()).exitCode).toBe(0);
       const error = await rejection(LaunchError, new Command('true', 'x'.repeat(LONGEST_ARGUMENT + 1)).run());
       expect(error).toMatchObject({ step: 'execve', errno: 'E2BIG' });
@@ -30,7 +40,10 @@ export function scarcityContract(engine: EngineUnderTest): void {
     });
 
     test('is E2BIG for arguments that are too long together', async () => {
-      const error = await rejection(LaunchError, new Command('true').args(Array.from({ length: 200 }, () => 'x'.repeat(100_000))).run());
+      const error = await rejection(
+        LaunchError,
+        new Command('true').args(Array.from({ length: 200 }, () => 'x'.repeat(100_000))).run(),
+      );
       expect(error).toMatchObject({ step: 'execve', errno: 'E2BIG' });
     });
 
@@ -38,7 +51,10 @@ export function scarcityContract(engine: EngineUnderTest): void {
       const script = `ulimit -n ${FEW_DESCRIPTORS} && exec "$@"`;
       const { stdout } = await sh(script, process.execPath, fixture('out-of-descriptors.js')).outputBuffer().run();
       const outcomes = JSON.parse(stdout) as Outcome[];
-      const strange = outcomes.filter(({ outcome, leaked }) => leaked > 0 || (outcome !== 'ran' && (outcome.name !== 'LaunchError' || outcome.errno !== 'EMFILE')));
+      const strange = outcomes.filter(
+        ({ outcome, leaked }) =>
+          leaked > 0 || (outcome !== 'ran' && (outcome.name !== 'LaunchError' || outcome.errno !== 'EMFILE')),
+      );
       expect(strange).toEqual([]);
       for (const kind of new Set(outcomes.map((outcome) => outcome.kind))) {
         const ran = outcomes.filter((outcome) => outcome.kind === kind).map(({ outcome }) => outcome === 'ran');
@@ -50,7 +66,12 @@ export function scarcityContract(engine: EngineUnderTest): void {
       if (!isRoot) return skip('only root can start a program as a user that nobody has; run the tests as root');
       if (!hasProgram('prlimit')) return skip('prlimit (util-linux) is not installed');
       if (!readableByStranger()) return skip('another user cannot read this checkout');
-      const { stdout } = await nodeFixture('out-of-processes.js').uid(STRANGER).gid(STRANGER).groups([]).outputBuffer().run();
+      const { stdout } = await nodeFixture('out-of-processes.js')
+        .uid(STRANGER)
+        .gid(STRANGER)
+        .groups([])
+        .outputBuffer()
+        .run();
       const outcome = JSON.parse(stdout) as { message: string };
       expect(outcome).toMatchObject({ name: 'LaunchError', step: 'clone', errno: 'EAGAIN' });
       expect(outcome.message).toContain('the kernel makes no further process for this user');
@@ -80,7 +101,11 @@ export function scarcityContract(engine: EngineUnderTest): void {
 function readableByStranger(): boolean {
   try {
     const options = { uid: STRANGER, gid: STRANGER, stdio: 'ignore' } as const;
-    execFileSync('/bin/sh', ['-c', `test -r "$1" && test -x "$2"`, 'sh', fixture('out-of-processes.js'), process.execPath], options);
+    execFileSync(
+      '/bin/sh',
+      ['-c', `test -r "$1" && test -x "$2"`, 'sh', fixture('out-of-processes.js'), process.execPath],
+      options,
+    );
     return true;
   } catch {
     return false;

@@ -8,8 +8,29 @@ const AT_ONCE = 8;
 
 /** The signals that end a process that does not catch them. */
 const deadly: readonly NodeJS.Signals[] = [
-  'SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGKILL', 'SIGUSR1', 'SIGSEGV', 'SIGUSR2',
-  'SIGPIPE', 'SIGALRM', 'SIGTERM', 'SIGSTKFLT', 'SIGXCPU', 'SIGXFSZ', 'SIGVTALRM', 'SIGPROF', 'SIGIO', 'SIGPWR', 'SIGSYS',
+  'SIGHUP',
+  'SIGINT',
+  'SIGQUIT',
+  'SIGILL',
+  'SIGTRAP',
+  'SIGABRT',
+  'SIGBUS',
+  'SIGFPE',
+  'SIGKILL',
+  'SIGUSR1',
+  'SIGSEGV',
+  'SIGUSR2',
+  'SIGPIPE',
+  'SIGALRM',
+  'SIGTERM',
+  'SIGSTKFLT',
+  'SIGXCPU',
+  'SIGXFSZ',
+  'SIGVTALRM',
+  'SIGPROF',
+  'SIGIO',
+  'SIGPWR',
+  'SIGSYS',
 ];
 
 const harmless: readonly NodeJS.Signals[] = ['SIGCHLD', 'SIGCONT', 'SIGURG', 'SIGWINCH'];
@@ -32,14 +53,23 @@ export function statusContract(engine: EngineUnderTest): void {
     });
 
     test('every deadly signal comes back exactly, and no exit code with it', async () => {
-      const results = await inBatches(AT_ONCE, deadly, (signal) => sh(`kill -${numberOf(signal)} $$`).run({ check: false }));
-      expect(results.map(({ exitCode, signal, rawStatus }) => ({ exitCode, signal, number: signalOf(rawStatus), code: rawStatus >> 8 }))).toEqual(
-        deadly.map((signal) => ({ exitCode: null, signal, number: numberOf(signal), code: 0 })),
+      const results = await inBatches(AT_ONCE, deadly, (signal) =>
+        sh(`kill -${numberOf(signal)} $$`).run({ check: false }),
       );
+      expect(
+        results.map(({ exitCode, signal, rawStatus }) => ({
+          exitCode,
+          signal,
+          number: signalOf(rawStatus),
+          code: rawStatus >> 8,
+        })),
+      ).toEqual(deadly.map((signal) => ({ exitCode: null, signal, number: numberOf(signal), code: 0 })));
     });
 
     test('a signal that is harmless by default ends nothing', async () => {
-      const results = await inBatches(AT_ONCE, harmless, (signal) => sh(`kill -${numberOf(signal)} $$; exit 7`).run({ check: false }));
+      const results = await inBatches(AT_ONCE, harmless, (signal) =>
+        sh(`kill -${numberOf(signal)} $$; exit 7`).run({ check: false }),
+      );
       expect(results.map(({ exitCode, signal }) => [exitCode, signal])).toEqual(harmless.map(() => [7, null]));
     });
 
@@ -49,13 +79,22 @@ export function statusContract(engine: EngineUnderTest): void {
       const results = await inBatches(AT_ONCE, catchable, (signal) =>
         sh(`trap 'exit 42' ${numberOf(signal)}; kill -${numberOf(signal)} $$; exit 1`).run({ check: false }),
       );
-      expect(results.map(({ exitCode }, index) => [catchable[index], exitCode])).toEqual(catchable.map((signal) => [signal, 42]));
+      expect(results.map(({ exitCode }, index) => [catchable[index], exitCode])).toEqual(
+        catchable.map((signal) => [signal, 42]),
+      );
     });
 
     test('a program starts with no signal blocked, ignored or caught', async () => {
       const { stdout } = await sh('exec cat /proc/self/status').outputBuffer().run();
-      const masks = Array.from(stdout.matchAll(/^Sig(Blk|Ign|Cgt):\t(\w+)$/gm), ([, name, mask]) => [name, Number.parseInt(mask ?? '', 16)]);
-      expect(masks).toEqual([['Blk', 0], ['Ign', 0], ['Cgt', 0]]);
+      const masks = Array.from(stdout.matchAll(/^Sig(Blk|Ign|Cgt):\t(\w+)$/gm), ([, name, mask]) => [
+        name,
+        Number.parseInt(mask ?? '', 16),
+      ]);
+      expect(masks).toEqual([
+        ['Blk', 0],
+        ['Ign', 0],
+        ['Cgt', 0],
+      ]);
     });
 
     test('a real-time signal comes back by its place above SIGRTMIN', async ({ skip }) => {
@@ -72,8 +111,18 @@ export function statusContract(engine: EngineUnderTest): void {
     });
 
     test.for([
-      ['an exit code', 'echo the reason >&2; exit 3', 'exit-code', /^`sh -c .*` exited with code 3 after .*\.\n\nthe reason$/],
-      ['a signal', 'echo the reason >&2; kill -TERM $$', 'signal', /^`sh -c .*` was ended by SIGTERM after .*\.\n\nthe reason$/],
+      [
+        'an exit code',
+        'echo the reason >&2; exit 3',
+        'exit-code',
+        /^`sh -c .*` exited with code 3 after .*\.\n\nthe reason$/,
+      ],
+      [
+        'a signal',
+        'echo the reason >&2; kill -TERM $$',
+        'signal',
+        /^`sh -c .*` was ended by SIGTERM after .*\.\n\nthe reason$/,
+      ],
     ] as const)('%s is an ExitError unless check is false', async ([, script, reason, message]) => {
       const error = await rejection(ExitError, sh(script).run());
       expect(error).toMatchObject({ code: 'ERR_COMMAND_EXIT', reason });

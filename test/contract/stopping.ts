@@ -38,7 +38,10 @@ export function stoppingContract(): void {
     test('by its timeout: the promise rejects when it is dead and reaped', async () => {
       const error = await rejection(ExitError, sleep().timeout(SHORT_MS).run());
       expect(exists(error.result.pid)).toBe(false);
-      expect(error).toMatchObject({ reason: 'timeout', result: { exitCode: null, signal: 'SIGTERM', rawStatus: 15, timedOut: true } });
+      expect(error).toMatchObject({
+        reason: 'timeout',
+        result: { exitCode: null, signal: 'SIGTERM', rawStatus: 15, timedOut: true },
+      });
       expect(error.message).toBe(`\`sleep ${FOREVER}\` did not finish within ${SHORT_MS} ms. It was ended by SIGTERM.`);
       expect(error.result.durationMs).toBeGreaterThanOrEqual(SHORT_MS - 1);
     });
@@ -56,8 +59,18 @@ export function stoppingContract(): void {
 
     // Nothing can end an open() that waits for the other end of a FIFO, but that other end.
     test.each([
-      ['its timeout', (command: Command) => command.timeout(SHORT_MS), { step: 'open', reason: 'timeout' }, /: '.*fifo' could not be opened for reading within 50 ms\.$/],
-      ['its abort signal', (command: Command) => command.abortSignal(AbortSignal.timeout(SHORT_MS)), { step: 'abort', reason: 'aborted' }, /: its signal was aborted before the start: .*\.$/],
+      [
+        'its timeout',
+        (command: Command) => command.timeout(SHORT_MS),
+        { step: 'open', reason: 'timeout' },
+        /: '.*fifo' could not be opened for reading within 50 ms\.$/,
+      ],
+      [
+        'its abort signal',
+        (command: Command) => command.abortSignal(AbortSignal.timeout(SHORT_MS)),
+        { step: 'abort', reason: 'aborted' },
+        /: its signal was aborted before the start: .*\.$/,
+      ],
     ])('by %s, while a file of it is still being opened', async (_what, stopped, known, message) => {
       const fifo = path('fifo');
       await new Command('mkfifo', fifo).run();
@@ -75,20 +88,33 @@ export function stoppingContract(): void {
       expect(error).toMatchObject({ reason: 'aborted', result: { signal: 'SIGKILL', timedOut: false } });
     });
 
-    test.for(['timeout', 'abort signal', 'abort()'] as const)('rejects though every end is accepted: %s', async (by) => {
-      const controller = new AbortController();
-      const child = await sleep().timeout(by === 'timeout' ? SHORT_MS : LONG_MS).abortSignal(controller.signal).runAsync();
-      if (by === 'abort signal') controller.abort();
-      if (by === 'abort()') void child.abort();
-      await rejection(ExitError, child.wait({ check: false }));
-    });
+    test.for(['timeout', 'abort signal', 'abort()'] as const)(
+      'rejects though every end is accepted: %s',
+      async (by) => {
+        const controller = new AbortController();
+        const child = await sleep()
+          .timeout(by === 'timeout' ? SHORT_MS : LONG_MS)
+          .abortSignal(controller.signal)
+          .runAsync();
+        if (by === 'abort signal') controller.abort();
+        if (by === 'abort()') void child.abort();
+        await rejection(ExitError, child.wait({ check: false }));
+      },
+    );
 
     test('is ended by SIGKILL where it ignores SIGTERM for as long as it is given', async () => {
-      const command = stubborn().timeout(SETUP_MS).stopSequence([['SIGTERM', GRACE_MS], ['SIGKILL', 0]]);
+      const command = stubborn()
+        .timeout(SETUP_MS)
+        .stopSequence([
+          ['SIGTERM', GRACE_MS],
+          ['SIGKILL', 0],
+        ]);
       const error = await rejection(ExitError, command.run());
       expect(error).toMatchObject({ reason: 'timeout', result: { signal: 'SIGKILL', timedOut: true } });
       expect(exists(error.result.pid)).toBe(false);
-      expect(error.message).toMatch(/did not finish within 1\.5 s\. It ignored SIGTERM for \d+ ms and was ended by SIGKILL\.$/);
+      expect(error.message).toMatch(
+        /did not finish within 1\.5 s\. It ignored SIGTERM for \d+ ms and was ended by SIGKILL\.$/,
+      );
     });
 
     test('has timed out also where it exits with code 0 in its grace', async () => {
@@ -106,7 +132,12 @@ export function stoppingContract(): void {
     });
 
     test('ends even where it was halted by SIGSTOP', async () => {
-      const command = sh('kill -STOP $$').timeout(SETUP_MS).stopSequence([['SIGTERM', GRACE_MS], ['SIGKILL', 0]]);
+      const command = sh('kill -STOP $$')
+        .timeout(SETUP_MS)
+        .stopSequence([
+          ['SIGTERM', GRACE_MS],
+          ['SIGKILL', 0],
+        ]);
       const error = await rejection(ExitError, command.run());
       expect(error).toMatchObject({ reason: 'timeout', result: { signal: 'SIGKILL' } });
       expect(exists(error.result.pid)).toBe(false);
@@ -121,8 +152,15 @@ export function stoppingContract(): void {
     test('gets the signals of its stop sequence in their order, and SIGKILL in the end', async () => {
       const script = `for s in INT USR1 TERM; do trap "echo $s" $s; done; echo ready; while :; do sleep 0.01; done`;
       const controller = new AbortController();
-      const child = await sh(script).stopSequence([['SIGINT', GRACE_MS], ['SIGUSR1', GRACE_MS], ['SIGTERM', GRACE_MS]])
-        .abortSignal(controller.signal).outputPipe().runAsync();
+      const child = await sh(script)
+        .stopSequence([
+          ['SIGINT', GRACE_MS],
+          ['SIGUSR1', GRACE_MS],
+          ['SIGTERM', GRACE_MS],
+        ])
+        .abortSignal(controller.signal)
+        .outputPipe()
+        .runAsync();
       let said = '';
       for await (const chunk of child.stdout ?? []) {
         said += String(chunk);
@@ -135,20 +173,32 @@ export function stoppingContract(): void {
 
     test('can be stopped by a real-time signal', async () => {
       const controller = new AbortController();
-      const child = await sleep().stopSequence([['SIGRTMIN+1', LONG_MS]]).abortSignal(controller.signal).runAsync();
+      const child = await sleep()
+        .stopSequence([['SIGRTMIN+1', LONG_MS]])
+        .abortSignal(controller.signal)
+        .runAsync();
       controller.abort();
       await rejection(ExitError, child.wait());
       expect(exists(child.pid)).toBe(false);
     });
 
     test('does not wait out its grace when it has ended', async () => {
-      const command = sleep().timeout(SHORT_MS).stopSequence([['SIGTERM', LONG_MS], ['SIGKILL', 0]]);
+      const command = sleep()
+        .timeout(SHORT_MS)
+        .stopSequence([
+          ['SIGTERM', LONG_MS],
+          ['SIGKILL', 0],
+        ]);
       await rejection(ExitError, command.run());
     });
 
     test('is hastened by abort() while it is in its grace', async () => {
       const controller = new AbortController();
-      const child = await ready(stubborn().abortSignal(controller.signal).stopSequence([['SIGTERM', LONG_MS]]));
+      const child = await ready(
+        stubborn()
+          .abortSignal(controller.signal)
+          .stopSequence([['SIGTERM', LONG_MS]]),
+      );
       controller.abort();
       await child.abort();
       expect(exists(child.pid)).toBe(false);
@@ -165,7 +215,10 @@ export function stoppingContract(): void {
       ['run() of a daemon', (command) => command.daemonize().run()],
     ])('starts nothing when it came before the start: %s', async ([, run]) => {
       const reason = new Error('too late');
-      const error = await rejection(LaunchError, run(sh('touch "$1"', path('started')).abortSignal(AbortSignal.abort(reason))));
+      const error = await rejection(
+        LaunchError,
+        run(sh('touch "$1"', path('started')).abortSignal(AbortSignal.abort(reason))),
+      );
       expect(error).toMatchObject({ step: 'abort', reason: 'aborted', cause: reason, errno: undefined });
       expect(error.message).toContain('its signal was aborted before the start: too late.');
       // A program that was started all the same would be done before this one is.
@@ -187,7 +240,10 @@ export function stoppingContract(): void {
       const child = await ready(stubborn());
       await Promise.all([child.abort(), child.abort()]);
       await child.abort();
-      const [first, second] = await Promise.all([rejection(ExitError, child.wait()), rejection(ExitError, child.wait({ check: false }))]);
+      const [first, second] = await Promise.all([
+        rejection(ExitError, child.wait()),
+        rejection(ExitError, child.wait({ check: false })),
+      ]);
       expect(first).toBe(second);
     });
 
@@ -195,7 +251,10 @@ export function stoppingContract(): void {
       const controller = new AbortController();
       const running = sleep().abortSignal(controller.signal).run();
       controller.abort();
-      const error = await running.then(() => undefined, (reason: unknown) => reason);
+      const error = await running.then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
       expect(error).toMatchObject({ reason: 'aborted' });
       if (error instanceof ExitError) expect(exists(error.result.pid)).toBe(false);
     });

@@ -1,9 +1,30 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { Command, PidFile, PidFileError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { children, eventually, exists, isRunning, processStat, rejection, useDirectory, useProcesses } from '../helpers/tools.js';
+import {
+  children,
+  eventually,
+  exists,
+  isRunning,
+  processStat,
+  rejection,
+  useDirectory,
+  useProcesses,
+} from '../helpers/tools.js';
 import { holdersOf, lockHolder, marked, sleeper, targetsOf } from '../helpers/daemons.js';
 import { lanes, needsRoot, parentWords, resultIn, root, useNativeEngine } from '../helpers/native.js';
 
@@ -16,10 +37,13 @@ describe.for(lanes)('in the lane %s', ([lane, take]) => {
     expect(take(sleeper()).plan().lane).toBe(lane);
   });
 
-  test('a daemon is nobody\'s child but init\'s, leads no session and no group, and has no terminal', async () => {
+  test("a daemon is nobody's child but init's, leads no session and no group, and has no terminal", async () => {
     const { pid } = await take(sleeper()).run();
     keep(pid);
-    const [, parent, group, session, terminal] = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ').map(Number);
+    const [, parent, group, session, terminal] = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ')
+      .map(Number);
     expect(parent).not.toBe(process.pid);
     expect(session).not.toBe(processStat(process.pid)?.session);
     expect([session === pid, group, terminal]).toEqual([false, session, 0]);
@@ -48,7 +72,9 @@ const companions: typeof lanes = [
   ['helper', (command) => command.clearCaps()],
 ];
 
-describe.for(companions.map(([lane, take], index) => [index === 0 ? 'alone' : 'with a change of privileges', take, lane] as const))('a pidfile %s', ([, take, lane]) => {
+describe.for(
+  companions.map(([lane, take], index) => [index === 0 ? 'alone' : 'with a change of privileges', take, lane] as const),
+)('a pidfile %s', ([, take, lane]) => {
   test('is taken in the lane of the helper, where a busy disk holds nobody', () => {
     expect(take(sleeper()).pidFile(path('pid')).plan().lane).toBe(lane);
   });
@@ -59,7 +85,9 @@ describe.for(companions.map(([lane, take], index) => [index === 0 ? 'alone' : 'w
     expect(pidFile).toBe(path('pid'));
     expect(readFileSync(path('pid'), 'utf8')).toBe(String(pid));
     // The kernel fills it in a moment after the exec has succeeded.
-    expect(await eventually('its arguments are there', () => readFileSync(`/proc/${pid}/cmdline`, 'utf8'))).toBe('sleep\0' + '600\0');
+    expect(await eventually('its arguments are there', () => readFileSync(`/proc/${pid}/cmdline`, 'utf8'))).toBe(
+      'sleep\0' + '600\0',
+    );
     expect(lockHolder(path('pid'))).toBe(pid);
     expect(await PidFile.readIfAlive(path('pid'))).toBe(pid);
   });
@@ -70,13 +98,19 @@ describe.for(companions.map(([lane, take], index) => [index === 0 ? 'alone' : 'w
     const wanted = ['/dev/null', '/dev/null', '/dev/null', path('pid')].sort();
     // The loader opens and closes libraries before the program sleeps.
     // What it does not have in the end, no look can see; the loader comes and goes between two looks.
-    await eventually(`it has ${wanted.join(', ')} and nothing else`, () => targetsOf(pid).sort().join() === wanted.join());
+    await eventually(
+      `it has ${wanted.join(', ')} and nothing else`,
+      () => targetsOf(pid).sort().join() === wanted.join(),
+    );
   });
 
   test('a second start is told who holds the pidfile, and starts nothing', async () => {
     const { pid } = await take(sleeper()).pidFile(path('pid')).run();
     keep(pid);
-    const command = marked(take(new Command('sh', '-c', 'echo >"$0"', path('ran')).daemonize()).pidFile(path('pid')), path('mark'));
+    const command = marked(
+      take(new Command('sh', '-c', 'echo >"$0"', path('ran')).daemonize()).pidFile(path('pid')),
+      path('mark'),
+    );
     expect(holdersOf(path('mark'))).toEqual([process.pid]);
     const error = await rejection(PidFileError, command.run());
     expect([error.heldBy, error.path]).toEqual([pid, path('pid')]);
@@ -118,10 +152,14 @@ describe.for(companions.map(([lane, take], index) => [index === 0 ? 'alone' : 'w
   test.for<[string, string, () => void]>([
     ['in a directory that is not there', 'ENOENT', () => undefined],
     ['that is a directory', 'EISDIR', () => mkdirSync(path('missing/pid'), { recursive: true })],
-    ['that is a symbolic link', 'ELOOP', () => {
-      mkdirSync(path('missing'));
-      symlinkSync('/dev/null', path('missing/pid'));
-    }],
+    [
+      'that is a symbolic link',
+      'ELOOP',
+      () => {
+        mkdirSync(path('missing'));
+        symlinkSync('/dev/null', path('missing/pid'));
+      },
+    ],
   ])('a pidfile %s is a PidFileError', async ([, errno, prepare]) => {
     prepare();
     const error = await rejection(PidFileError, take(sleeper()).pidFile(path('missing/pid')).run());
@@ -137,7 +175,9 @@ describe.for(companions.map(([lane, take], index) => [index === 0 ? 'alone' : 'w
     make(path('special'));
     const { ino } = statSync(path('special'));
     const error = await rejection(PidFileError, take(sleeper()).pidFile(path('special')).run());
-    expect(error.message).toBe(`Pidfile '${path('special')}' is no regular file, and was left as it is. Choose another path.`);
+    expect(error.message).toBe(
+      `Pidfile '${path('special')}' is no regular file, and was left as it is. Choose another path.`,
+    );
     expect(statSync(path('special')).ino).toBe(ino);
     expect(children()).toEqual([]);
   });
@@ -160,7 +200,10 @@ describe.for(companions.map(([lane, take], index) => [index === 0 ? 'alone' : 'w
 
   test('a daemon that fails after its pidfile was replaced leaves the other one alone', async () => {
     copyFileSync('/bin/sleep', path('program'));
-    const daemon = await take(new Command(path('program'), '600').daemonize()).requireHandshake().pidFile(path('pid')).run();
+    const daemon = await take(new Command(path('program'), '600').daemonize())
+      .requireHandshake()
+      .pidFile(path('pid'))
+      .run();
     keep(daemon.pid);
     expect(readFileSync(path('pid'), 'utf8')).toBe(String(daemon.pid));
     unlinkSync(path('pid'));
@@ -193,7 +236,9 @@ test('of fifty starts at once, from several processes, exactly one wins, and the
       process.stdout.write('ready\n');
       await process.getBuiltinModule('node:events').once(process.stdin, 'data');
       process.stdin.destroy();
-      const outcomes = await Promise.allSettled(Array.from({ length: starts }, (_, index) => (index % 2 === 0 ? command() : command().clearCaps()).run()));
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: starts }, (_, index) => (index % 2 === 0 ? command() : command().clearCaps()).run()),
+      );
       return outcomes.map((outcome) => {
         if (outcome.status === 'fulfilled') return { pid: outcome.value.pid };
         const { name, heldBy } = outcome.reason as { name: string; heldBy?: number };
@@ -202,7 +247,13 @@ test('of fifty starts at once, from several processes, exactly one wins, and the
     },
     { file: path('pid'), starts: STARTS },
   );
-  const parents = Array.from({ length: PARENTS }, () => spawn(program, words, { cwd: root, env: { ...process.env, VIRCOMMAND_ENGINE: 'native' }, stdio: ['pipe', 'pipe', 'inherit'] }));
+  const parents = Array.from({ length: PARENTS }, () =>
+    spawn(program, words, {
+      cwd: root,
+      env: { ...process.env, VIRCOMMAND_ENGINE: 'native' },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    }),
+  );
   const outputs = parents.map(() => '');
   await Promise.all(
     parents.map(async (parent, index) => {

@@ -2,7 +2,16 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command, LaunchError, UsageError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { children, eventually, FOREVER, isRunning, NOWHERE, rejection, useDirectory, useProcesses } from '../helpers/tools.js';
+import {
+  children,
+  eventually,
+  FOREVER,
+  isRunning,
+  NOWHERE,
+  rejection,
+  useDirectory,
+  useProcesses,
+} from '../helpers/tools.js';
 import { holdersOf, lockHolder, marked, programOf, sleeper } from '../helpers/daemons.js';
 import { inParent, needsRoot, NOBODY, useNativeEngine, type Library } from '../helpers/native.js';
 
@@ -14,7 +23,11 @@ const HELPER = 'vircommand-helper';
 const ABORTS = 50;
 
 /** A daemon with a handshake and a pidfile. What it executes leaves a file behind, or is named. */
-const waiting = (...argv: [string, ...string[]]) => Command.fromArgv(argv.length > 0 ? argv : ['true']).daemonize().pidFile(path('pid')).requireHandshake();
+const waiting = (...argv: [string, ...string[]]) =>
+  Command.fromArgv(argv.length > 0 ? argv : ['true'])
+    .daemonize()
+    .pidFile(path('pid'))
+    .requireHandshake();
 const leavesFile = () => waiting('sh', '-c', `: >"$0"; exec sleep ${FOREVER}`, path('ran'));
 
 async function nothingIsLeft(pid: number): Promise<void> {
@@ -40,7 +53,11 @@ describe('a daemon that shakes hands', () => {
   test('whose setup fails rejects run(), with the step, and closes the pipes of the caller', async () => {
     await new Command('true').clearCaps().run();
     const before = readdirSync('/proc/self/fd').length;
-    const command = waiting('sleep', FOREVER).limit('nofile', 2 ** 40).inputPipe().outputPipe().errorPipe();
+    const command = waiting('sleep', FOREVER)
+      .limit('nofile', 2 ** 40)
+      .inputPipe()
+      .outputPipe()
+      .errorPipe();
     expect(await rejection(LaunchError, command.run())).toMatchObject({ step: 'prlimit', errno: 'EPERM' });
     await eventually('all is closed', () => readdirSync('/proc/self/fd').length === before);
     expect([existsSync(path('pid')), children()]).toEqual([false, []]);
@@ -49,7 +66,11 @@ describe('a daemon that shakes hands', () => {
   test('whose exec fails rejects handshakeNotify(), and leaves no pidfile and no process', async () => {
     const daemon = await waiting(NOWHERE).run();
     keep(daemon.pid);
-    expect(await rejection(LaunchError, daemon.handshakeNotify())).toMatchObject({ step: 'execve', errno: 'ENOENT', path: NOWHERE });
+    expect(await rejection(LaunchError, daemon.handshakeNotify())).toMatchObject({
+      step: 'execve',
+      errno: 'ENOENT',
+      path: NOWHERE,
+    });
     await nothingIsLeft(daemon.pid);
   });
 
@@ -58,9 +79,13 @@ describe('a daemon that shakes hands', () => {
     keep(daemon.pid);
     await daemon.handshakeNotify();
     const again = await rejection(UsageError, daemon.handshakeNotify());
-    expect(again.mistakes).toEqual([{ call: 'handshakeNotify()', problem: 'the handshake is complete already; say it once' }]);
+    expect(again.mistakes).toEqual([
+      { call: 'handshakeNotify()', problem: 'the handshake is complete already; say it once' },
+    ]);
     const tooLate = await rejection(UsageError, daemon.handshakeAbort());
-    expect(tooLate.mistakes).toEqual([{ call: 'handshakeAbort()', problem: 'the handshake is complete already; end the program with killPainfully()' }]);
+    expect(tooLate.mistakes).toEqual([
+      { call: 'handshakeAbort()', problem: 'the handshake is complete already; end the program with killPainfully()' },
+    ]);
     expect(isRunning(daemon.pid)).toBe(true);
   });
 
@@ -70,7 +95,9 @@ describe('a daemon that shakes hands', () => {
     await eventually('it has ended', () => !isRunning(daemon.pid));
     const error = await rejection(LaunchError, daemon.handshakeNotify());
     expect([error.step, error.errno]).toEqual(['execve', undefined]);
-    expect(error.message).toMatch(/: something ended it before it could execute its program\. Look for who signaled it, and for the kernel's out-of-memory report\.$/);
+    expect(error.message).toMatch(
+      /: something ended it before it could execute its program\. Look for who signaled it, and for the kernel's out-of-memory report\.$/,
+    );
     await nothingIsLeft(daemon.pid);
   });
 
@@ -93,7 +120,9 @@ describe('a handshake that is given up', () => {
     await nothingIsLeft(daemon.pid);
     expect([holdersOf(path('mark')), daemon.stdout?.destroyed]).toEqual([[], true]);
     const error = await rejection(UsageError, daemon.handshakeNotify());
-    expect(error.mistakes).toEqual([{ call: 'handshakeNotify()', problem: 'the handshake was given up, and the program will not run; start it anew' }]);
+    expect(error.mistakes).toEqual([
+      { call: 'handshakeNotify()', problem: 'the handshake was given up, and the program will not run; start it anew' },
+    ]);
   });
 
   test('leaves the pidfile to the next starter', async () => {
@@ -122,7 +151,10 @@ describe('a handshake that is given up', () => {
     await eventually('it has ended', () => !isRunning(daemon.pid));
     // The report of its end has not been read yet, or the file is being removed: the next starter waits for nobody.
     const [next, error] = await Promise.all([
-      sleeper().pidFile(path('pid')).run().catch((reason: unknown) => reason as Error),
+      sleeper()
+        .pidFile(path('pid'))
+        .run()
+        .catch((reason: unknown) => reason as Error),
       rejection(LaunchError, daemon.handshakeNotify()),
     ]);
     expect(error.step).toBe('execve');
@@ -155,20 +187,29 @@ describe('a handshake that is given up', () => {
   });
 
   test.for<[string, (library: Library, argument: { pidFile: string; ran: string }) => Promise<unknown>]>([
-    ['ends', async ({ Command: Program }, { pidFile, ran }) => {
-      const { pid } = await new Program('touch', ran).daemonize().pidFile(pidFile).requireHandshake().run();
-      return pid;
-    }],
-    ['exits', async ({ Command: Program }, { pidFile, ran }) => {
-      const { pid } = await new Program('touch', ran).daemonize().pidFile(pidFile).requireHandshake().run();
-      process.stdout.write(`\nRESULT ${pid}\n`, () => process.exit());
-      return new Promise(() => undefined);
-    }],
-    ['is killed', async ({ Command: Program }, { pidFile, ran }) => {
-      const { pid } = await new Program('touch', ran).daemonize().pidFile(pidFile).requireHandshake().run();
-      process.stdout.write(`\nRESULT ${pid}\n`, () => process.kill(process.pid, 'SIGKILL'));
-      return new Promise(() => undefined);
-    }],
+    [
+      'ends',
+      async ({ Command: Program }, { pidFile, ran }) => {
+        const { pid } = await new Program('touch', ran).daemonize().pidFile(pidFile).requireHandshake().run();
+        return pid;
+      },
+    ],
+    [
+      'exits',
+      async ({ Command: Program }, { pidFile, ran }) => {
+        const { pid } = await new Program('touch', ran).daemonize().pidFile(pidFile).requireHandshake().run();
+        process.stdout.write(`\nRESULT ${pid}\n`, () => process.exit());
+        return new Promise(() => undefined);
+      },
+    ],
+    [
+      'is killed',
+      async ({ Command: Program }, { pidFile, ran }) => {
+        const { pid } = await new Program('touch', ran).daemonize().pidFile(pidFile).requireHandshake().run();
+        process.stdout.write(`\nRESULT ${pid}\n`, () => process.kill(process.pid, 'SIGKILL'));
+        return new Promise(() => undefined);
+      },
+    ],
   ])('by a caller that %s without a word is the same', async ([, body]) => {
     const pid = keep((await inParent(body, { pidFile: path('pid'), ran: path('ran') })) as number);
     await nothingIsLeft(pid);
@@ -179,7 +220,9 @@ test('a daemon without a handshake says so, to the letter', async () => {
   const daemon = await sleeper().run();
   keep(daemon.pid);
   for (const method of ['handshakeWait', 'handshakeNotify', 'handshakeAbort'] as const) {
-    await expect(daemon[method]()).rejects.toThrow(`${method}(): no handshake was asked for; call requireHandshake() before run().`);
+    await expect(daemon[method]()).rejects.toThrow(
+      `${method}(): no handshake was asked for; call requireHandshake() before run().`,
+    );
   }
   expect(isRunning(daemon.pid)).toBe(true);
 });

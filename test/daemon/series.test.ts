@@ -19,12 +19,21 @@ interface Report {
   readonly started: number;
 }
 
-test(`${TIMES} daemons of every kind, started and stopped in a row, leave no descriptor, process, timer, listener or file behind`, { timeout: TEST_MS }, async () => {
-  const { stdout } = await withVariables({ VIRCOMMAND_ENGINE: 'native' }, () => nodeFixture('many-daemons.js', String(TIMES), path()).outputBuffer().run());
-  const { counters, before, after, started } = JSON.parse(stdout) as Report;
-  expect(Object.entries(counters).filter(([, counts]) => !counts), 'counters that cannot count').toEqual([]);
-  expect(Object.keys(counters)).toContain('holders');
-  expect(after).toEqual(before);
-  expect(before).toMatchObject({ children: 0, zombies: 0, holders: 0, files: 0 });
-  expect(started).toBeGreaterThanOrEqual(Math.floor(TIMES / KINDS) * STARTING);
-});
+test(
+  `${TIMES} daemons of every kind, started and stopped in a row, leave no descriptor, process, timer, listener or file behind`,
+  { timeout: TEST_MS },
+  async () => {
+    const { stdout } = await withVariables({ VIRCOMMAND_ENGINE: 'native' }, () =>
+      nodeFixture('many-daemons.js', String(TIMES), path()).outputBuffer().run(),
+    );
+    const { counters, before, after, started } = JSON.parse(stdout) as Report;
+    expect(
+      Object.entries(counters).filter(([, counts]) => !counts),
+      'counters that cannot count',
+    ).toEqual([]);
+    expect(Object.keys(counters)).toContain('holders');
+    expect(after).toEqual(before);
+    expect(before).toMatchObject({ children: 0, zombies: 0, holders: 0, files: 0 });
+    expect(started).toBeGreaterThanOrEqual(Math.floor(TIMES / KINDS) * STARTING);
+  },
+);

@@ -38,7 +38,11 @@ describe('adoptOrphans', () => {
         clearInterval(alive);
         return Number(String(pid));
       };
-      const pids = [await orphan('sleep 0.2; exit 7'), await orphan('sleep 0.2; kill -9 $(exec sh -c "echo \\$PPID")'), await orphan('exec setsid sleep 0.2')];
+      const pids = [
+        await orphan('sleep 0.2; exit 7'),
+        await orphan('sleep 0.2; kill -9 $(exec sh -c "echo \\$PPID")'),
+        await orphan('exec setsid sleep 0.2'),
+      ];
       adoption[Symbol.dispose]();
       return { pids, published, ends, left: pids.filter((pid) => existsSync(`/proc/${pid}`)) };
     });
@@ -56,12 +60,18 @@ describe('adoptOrphans', () => {
     const told = await inParent(async ({ adoptOrphans: adopt, Command }) => {
       const alive = setInterval(() => undefined, 1000);
       let pid = 0;
-      const end = await new Promise<{ pid: number; command: string | undefined; exitCode: number | null }>((resolve) => {
-        adopt({ onEnd: resolve });
-        void new Command('sh', '-c', 'sleep 0.2; exit 5').env('SECRET', 'x').daemonize().run().then((daemon) => {
-          pid = daemon.pid;
-        });
-      });
+      const end = await new Promise<{ pid: number; command: string | undefined; exitCode: number | null }>(
+        (resolve) => {
+          adopt({ onEnd: resolve });
+          void new Command('sh', '-c', 'sleep 0.2; exit 5')
+            .env('SECRET', 'x')
+            .daemonize()
+            .run()
+            .then((daemon) => {
+              pid = daemon.pid;
+            });
+        },
+      );
       clearInterval(alive);
       return { isItsPid: end.pid === pid, command: end.command, exitCode: end.exitCode };
     });
@@ -73,7 +83,13 @@ describe('adoptOrphans', () => {
       const { readFileSync: read } = process.getBuiltinModule('node:fs');
       const isAdopted = async () => {
         const { stdout } = await new Command('sh', '-c', 'sleep 0.3 >/dev/null 2>&1 & echo $!').outputBuffer().run();
-        return Number(read(`/proc/${Number(stdout)}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ')[1]) === process.pid;
+        return (
+          Number(
+            read(`/proc/${Number(stdout)}/stat`, 'latin1')
+              .replace(/^.*\) /s, '')
+              .split(' ')[1],
+          ) === process.pid
+        );
       };
       const seen = [await isAdopted()];
       const one = adopt();
@@ -87,14 +103,23 @@ describe('adoptOrphans', () => {
       // What was adopted meanwhile is still reaped, and then nothing of it is left.
       const { setTimeout: delay } = process.getBuiltinModule('node:timers/promises');
       for (let turn = 0; turn < 200 && process.listenerCount('SIGCHLD') > 0; turn += 1) await delay(20);
-      const children = process.getBuiltinModule('node:fs').readdirSync('/proc').map(Number).filter((pid) => {
-        try {
-          return pid > 0 && read(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ')[1] === String(process.pid);
-        } catch {
-          // It has ended meanwhile.
-          return false;
-        }
-      });
+      const children = process
+        .getBuiltinModule('node:fs')
+        .readdirSync('/proc')
+        .map(Number)
+        .filter((pid) => {
+          try {
+            return (
+              pid > 0 &&
+              read(`/proc/${pid}/stat`, 'latin1')
+                .replace(/^.*\) /s, '')
+                .split(' ')[1] === String(process.pid)
+            );
+          } catch {
+            // It has ended meanwhile.
+            return false;
+          }
+        });
       return { seen, listeners: process.listenerCount('SIGCHLD'), children };
     });
     expect(told).toEqual({ seen: [false, true, true, false], listeners: 0, children: [] });
@@ -108,18 +133,29 @@ describe('adoptOrphans', () => {
         const { createRequire } = process.getBuiltinModule('node:module');
         const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster;
         const { promisify } = process.getBuiltinModule('node:util');
-        const { execa } = createRequire(`${cwd}/package.json`)('execa') as { execa: (file: string, args: string[], options: object) => Promise<{ exitCode?: number }> };
+        const { execa } = createRequire(`${cwd}/package.json`)('execa') as {
+          execa: (file: string, args: string[], options: object) => Promise<{ exitCode?: number }>;
+        };
         let orphans = 0;
         adopt({ onEnd: () => (orphans += 1) });
 
         const code = (n: number): number => 1 + (n % 200);
         const script = (n: number): string => `sleep 1 & (exit ${code(n)})`;
         const ways: Record<string, (n: number) => Promise<number | null | undefined>> = {
-          spawn: (n) => new Promise((resolve) => child.spawn('sh', ['-c', script(n)], { stdio: 'ignore' }).on('exit', resolve)),
-          detached: (n) => new Promise((resolve) => child.spawn('sh', ['-c', script(n)], { stdio: 'ignore', detached: true }).on('exit', resolve)),
-          execFile: (n) => promisify(child.execFile)('sh', ['-c', `(exit ${code(n)})`]).then(() => 0, (error: unknown) => (error as { code?: number }).code),
+          spawn: (n) =>
+            new Promise((resolve) => child.spawn('sh', ['-c', script(n)], { stdio: 'ignore' }).on('exit', resolve)),
+          detached: (n) =>
+            new Promise((resolve) =>
+              child.spawn('sh', ['-c', script(n)], { stdio: 'ignore', detached: true }).on('exit', resolve),
+            ),
+          execFile: (n) =>
+            promisify(child.execFile)('sh', ['-c', `(exit ${code(n)})`]).then(
+              () => 0,
+              (error: unknown) => (error as { code?: number }).code,
+            ),
           spawnSync: async (n) => child.spawnSync('sh', ['-c', script(n)], { stdio: 'ignore' }).status,
-          execa: (n) => execa('sh', ['-c', script(n)], { reject: false, stdio: 'ignore' }).then(({ exitCode }) => exitCode),
+          execa: (n) =>
+            execa('sh', ['-c', script(n)], { reject: false, stdio: 'ignore' }).then(({ exitCode }) => exitCode),
           run: (n) => new Command('sh', '-c', script(n)).run({ check: false }).then(({ exitCode }) => exitCode),
           runSync: async (n) => new Command('sh', '-c', script(n)).runSync({ check: false }).exitCode,
           released: async (n) => {
@@ -192,7 +228,11 @@ describe('adoptOrphans', () => {
       process.on('uncaughtException', (error) => errors.push(error.message));
       const alive = setInterval(() => undefined, 1000);
       const end = new Promise<void>((resolve) => {
-        adopt({ onEnd: () => { throw new Error('mine'); } });
+        adopt({
+          onEnd: () => {
+            throw new Error('mine');
+          },
+        });
         adopt({ onEnd: () => resolve() });
       });
       await new Command('sh', '-c', 'sleep 0.1 &').run();
@@ -226,7 +266,13 @@ describe('adoptOrphans', () => {
 
 describe('as PID 1 of a container', () => {
   const asInit = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child'];
-  const run = (words: string[]) => spawnSync(words[0]!, words.slice(1), { cwd: root, env: { ...process.env, VIRCOMMAND_ENGINE: 'native' }, encoding: 'utf8', timeout: 25_000 });
+  const run = (words: string[]) =>
+    spawnSync(words[0]!, words.slice(1), {
+      cwd: root,
+      env: { ...process.env, VIRCOMMAND_ENGINE: 'native' },
+      encoding: 'utf8',
+      timeout: 25_000,
+    });
   const canUnshare = (skip: (why: string) => never): void => {
     needsRoot(skip);
     needsProgram(skip, 'unshare');
@@ -235,23 +281,37 @@ describe('as PID 1 of a container', () => {
 
   test('orphans of any depth are reaped, and none stays a zombie', ({ skip }) => {
     canUnshare(skip);
-    const { stdout, stderr } = run(parentWords(async ({ adoptOrphans: adopt, Command }) => {
-      const { readdirSync, readFileSync: read } = process.getBuiltinModule('node:fs');
-      const { setTimeout: delay } = process.getBuiltinModule('node:timers/promises');
-      let ends = 0;
-      adopt({ onEnd: () => (ends += 1) });
-      await Promise.all(Array.from({ length: 20 }, () => new Command('sh', '-c', '(sleep 0.1 &); (setsid sleep 0.1 &); sh -c "(sleep 0.1 &) &" &').run()));
-      const others = () => readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && pid !== '1').map((pid) => {
-        try {
-          return read(`/proc/${pid}/stat`, 'latin1');
-        } catch {
-          // It has ended meanwhile.
-          return '';
-        }
-      }).filter((text) => text !== '');
-      for (let turn = 0; turn < 400 && others().length > 0; turn += 1) await delay(20);
-      return { pid: process.pid, left: others(), some: ends > 60 };
-    }, null, { through: asInit }));
+    const { stdout, stderr } = run(
+      parentWords(
+        async ({ adoptOrphans: adopt, Command }) => {
+          const { readdirSync, readFileSync: read } = process.getBuiltinModule('node:fs');
+          const { setTimeout: delay } = process.getBuiltinModule('node:timers/promises');
+          let ends = 0;
+          adopt({ onEnd: () => (ends += 1) });
+          await Promise.all(
+            Array.from({ length: 20 }, () =>
+              new Command('sh', '-c', '(sleep 0.1 &); (setsid sleep 0.1 &); sh -c "(sleep 0.1 &) &" &').run(),
+            ),
+          );
+          const others = () =>
+            readdirSync('/proc')
+              .filter((pid) => /^\d+$/.test(pid) && pid !== '1')
+              .map((pid) => {
+                try {
+                  return read(`/proc/${pid}/stat`, 'latin1');
+                } catch {
+                  // It has ended meanwhile.
+                  return '';
+                }
+              })
+              .filter((text) => text !== '');
+          for (let turn = 0; turn < 400 && others().length > 0; turn += 1) await delay(20);
+          return { pid: process.pid, left: others(), some: ends > 60 };
+        },
+        null,
+        { through: asInit },
+      ),
+    );
     expect(resultIn(stdout, stderr)).toEqual({ pid: 1, left: [], some: true });
   });
 

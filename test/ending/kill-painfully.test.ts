@@ -31,7 +31,10 @@ beforeEach(() => {
 const pidfds = (): number =>
   readdirSync('/proc/self/fd').filter((fd) => {
     try {
-      return readlinkSync(`/proc/self/fd/${fd}`) === 'anon_inode:[pidfd]' || readlinkSync(`/proc/self/fd/${fd}`).startsWith('pidfd:');
+      return (
+        readlinkSync(`/proc/self/fd/${fd}`) === 'anon_inode:[pidfd]' ||
+        readlinkSync(`/proc/self/fd/${fd}`).startsWith('pidfd:')
+      );
     } catch {
       // The one that the directory was read by.
       return false;
@@ -39,7 +42,10 @@ const pidfds = (): number =>
   }).length;
 
 async function stubborn(detached = false): Promise<ReturnType<typeof spawn>> {
-  const child = spawn('sh', ['-c', "trap '' TERM; echo; while :; do sleep 0.05; done"], { stdio: ['ignore', 'pipe', 'ignore'], detached });
+  const child = spawn('sh', ['-c', "trap '' TERM; echo; while :; do sleep 0.05; done"], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    detached,
+  });
   started(child.pid!);
   await once(child.stdout, 'data');
   return child;
@@ -60,7 +66,10 @@ describe('killPainfully', () => {
   test('gives up after 15 s without force, and lets go of the process', async () => {
     const child = await stubborn();
     const before = pidfds();
-    await expect(killPainfully(child.pid!)).rejects.toMatchObject({ code: 'EBUSY', message: `Cannot end process ${child.pid!}: it ignored SIGTERM for 15 s; say { force: true }.` });
+    await expect(killPainfully(child.pid!)).rejects.toMatchObject({
+      code: 'EBUSY',
+      message: `Cannot end process ${child.pid!}: it ignored SIGTERM for 15 s; say { force: true }.`,
+    });
     expect(waits.asked).toEqual([15_000]);
     expect(isRunning(child.pid!)).toBe(true);
     expect(pidfds()).toBe(before);
@@ -77,10 +86,15 @@ describe('killPainfully', () => {
 
   test('a zombie is gone: it has exited, whether its parent reaps it or not', async () => {
     // The shell becomes a program that never waits for its child.
-    const parent = spawn('sh', ['-c', `sleep ${FOREVER} & echo $!; exec sleep ${FOREVER}`], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const parent = spawn('sh', ['-c', `sleep ${FOREVER} & echo $!; exec sleep ${FOREVER}`], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     started(parent.pid!);
     const pid = started(Number(String((await once(parent.stdout, 'data'))[0])));
-    await eventually('the shell has become the other program', () => readFileSync(`/proc/${parent.pid}/comm`, 'utf8') === 'sleep\n');
+    await eventually(
+      'the shell has become the other program',
+      () => readFileSync(`/proc/${parent.pid}/comm`, 'utf8') === 'sleep\n',
+    );
     waits.patienceMs = 20_000;
     await killPainfully(pid);
     expect(processStat(pid)?.state).toBe('Z');
@@ -94,14 +108,16 @@ describe('killPainfully', () => {
     await killPainfully(child.pid!, { group: true });
   });
 
-  test('ends a daemon that is nobody\'s child here, and all of its group', async () => {
+  test("ends a daemon that is nobody's child here, and all of its group", async () => {
     const { pid } = await new Command('sh', '-c', `sleep ${FOREVER} & exec sleep ${FOREVER}`).daemonize().run();
     started(pid);
     const group = processStat(pid)!.group;
     // Its group was led by the process in the middle, which is dead.
     expect(group).not.toBe(pid);
     const members = await eventually('both are there', () => {
-      const pids = readdirSync('/proc').map(Number).filter((each) => each > 0 && processStat(each)?.group === group && isRunning(each));
+      const pids = readdirSync('/proc')
+        .map(Number)
+        .filter((each) => each > 0 && processStat(each)?.group === group && isRunning(each));
       return pids.length === 2 && pids;
     });
     for (const member of members) started(member);
@@ -121,7 +137,10 @@ describe('killPainfully', () => {
   });
 
   test('ends a group whose leader is gone', async () => {
-    const leader = spawn('sh', ['-c', `sleep ${FOREVER} & echo $!`], { stdio: ['ignore', 'pipe', 'ignore'], detached: true });
+    const leader = spawn('sh', ['-c', `sleep ${FOREVER} & echo $!`], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      detached: true,
+    });
     const exit = once(leader, 'exit');
     const member = started(Number(String((await once(leader.stdout, 'data'))[0])));
     await exit;
@@ -136,7 +155,8 @@ describe('killPainfully', () => {
     const child = spawn('sleep', [FOREVER]);
     started(child.pid!);
     await expect(killPainfully(child.pid!, { group: true })).rejects.toMatchObject({
-      code: 'EINVAL', message: `Cannot end process ${child.pid!}: its process group is the one that this process is in; leave out { group: true }.`,
+      code: 'EINVAL',
+      message: `Cannot end process ${child.pid!}: its process group is the one that this process is in; leave out { group: true }.`,
     });
     expect(isRunning(child.pid!)).toBe(true);
   });
@@ -144,9 +164,12 @@ describe('killPainfully', () => {
   test('a worker that ends while it waits for a stranger does not take the stranger along', async () => {
     const child = await stubborn();
     const library = new URL('../../dist/index.js', import.meta.url).href;
-    const worker = new Worker(`import(${JSON.stringify(library)}).then(({ killPainfully }) => {
+    const worker = new Worker(
+      `import(${JSON.stringify(library)}).then(({ killPainfully }) => {
       killPainfully(${child.pid!}); require('node:worker_threads').parentPort.postMessage('waits');
-    });`, { eval: true, env: { ...process.env, VIRCOMMAND_ENGINE: 'native' } });
+    });`,
+      { eval: true, env: { ...process.env, VIRCOMMAND_ENGINE: 'native' } },
+    );
     await once(worker, 'message');
     await worker.terminate();
     expect(isRunning(child.pid!)).toBe(true);
@@ -156,7 +179,9 @@ describe('killPainfully', () => {
   test('this process lives until the end of what it ends has come', async () => {
     const told = await inParent(async ({ killPainfully: kill }) => {
       const { spawn: start } = process.getBuiltinModule('node:child_process');
-      const child = start('sh', ['-c', "trap 'sleep 0.3; exit 3' TERM; echo; while :; do sleep 0.05; done"], { stdio: ['ignore', 'pipe', 'ignore'] });
+      const child = start('sh', ['-c', "trap 'sleep 0.3; exit 3' TERM; echo; while :; do sleep 0.05; done"], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
       await new Promise((resolve) => child.stdout.once('data', resolve));
       child.unref();
       child.stdout.destroy();

@@ -29,7 +29,7 @@ const ORPHAN = `(${SLEEP} & echo $!)`;
 const STRAY = `(setsid ${SLEEP} & echo $!)`;
 
 describe('killTree', () => {
-  test('walks from the root down, and misses what is nobody\'s child any more', async () => {
+  test("walks from the root down, and misses what is nobody's child any more", async () => {
     const { child, pids } = await tree(sh(`${SLEEP} & echo $!; ${ORPHAN}; wait`), 2);
     const [below = 0, orphan = 0] = pids;
     const { level, ended, survivors } = await killTree(child);
@@ -84,7 +84,10 @@ describe('killTree', () => {
   });
 
   test('ends a tree that forks without pause', async () => {
-    const { child } = await tree(sh(`echo $$; f() { while :; do sh -c 'sleep 0.01' & sleep 0.005; done; }; f & f & f & wait`).newSession(), 1);
+    const { child } = await tree(
+      sh(`echo $$; f() { while :; do sh -c 'sleep 0.01' & sleep 0.005; done; }; f & f & f & wait`).newSession(),
+      1,
+    );
     const { level, survivors } = await killTree(child);
     expect({ level, survivors }).toEqual({ level: 'group', survivors: [] });
     await eventually('nobody is left in its session', () => inSession(child.pid).length === 0);
@@ -107,7 +110,10 @@ describe('killTree', () => {
       const { once: event } = process.getBuiltinModule('node:events');
       const { readFileSync: read } = process.getBuiltinModule('node:fs');
       // The one in the middle prints the pid of its child, and waits for a line before it ends.
-      const child = await new Program('sh', '-c', 'exec 3<&0; (sleep 600 & echo $!; read go <&3); echo gone; sleep 600').inputPipe().outputPipe().runAsync();
+      const child = await new Program('sh', '-c', 'exec 3<&0; (sleep 600 & echo $!; read go <&3); echo gone; sleep 600')
+        .inputPipe()
+        .outputPipe()
+        .runAsync();
       const orphan = Number(String(((await event(child.stdout as NodeJS.EventEmitter, 'data')) as Buffer[])[0]));
       const runs = () => /\) [^ZX] /.test(read(`/proc/${orphan}/stat`, 'latin1'));
       // A look comes with the end of any child.
@@ -116,7 +122,12 @@ describe('killTree', () => {
       await delay(300);
       child.stdin?.write('go\n');
       await event(child.stdout as NodeJS.EventEmitter, 'data');
-      const isOurs = Number(read(`/proc/${orphan}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ')[1]) === process.pid;
+      const isOurs =
+        Number(
+          read(`/proc/${orphan}/stat`, 'latin1')
+            .replace(/^.*\) /s, '')
+            .split(' ')[1],
+        ) === process.pid;
       const ranBefore = runs();
       const { level, ended } = await endTree(child);
       adoption[Symbol.dispose]();
@@ -131,8 +142,14 @@ interface Row {
   readonly group: number;
 }
 
-const inProc = (): number[] => readdirSync('/proc').map(Number).filter((pid) => pid > 0 && isRunning(pid));
-const childrenOf = (parent: number): Row[] => inProc().flatMap((pid) => (processStat(pid)?.parent === parent ? [{ pid, group: processStat(pid)?.group ?? 0 }] : []));
+const inProc = (): number[] =>
+  readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => pid > 0 && isRunning(pid));
+const childrenOf = (parent: number): Row[] =>
+  inProc().flatMap((pid) =>
+    processStat(pid)?.parent === parent ? [{ pid, group: processStat(pid)?.group ?? 0 }] : [],
+  );
 const inSession = (session: number): number[] => inProc().filter((pid) => processStat(pid)?.session === session);
 const eventuallyTwo = (session: number): Promise<number[]> =>
   eventually('two are in the session', () => {
@@ -144,7 +161,9 @@ const eventuallyTwo = (session: number): Promise<number[]> =>
 
 /** Makes a control group below one where that may be done, or says why it cannot be. */
 function makeGroup(skip: (why: string) => never): string {
-  const mount = / (\/\S*) \S+ - cgroup2 /.exec(readFileSync('/proc/self/mountinfo', 'utf8').replaceAll('\n', ' \n '))?.[1];
+  const mount = / (\/\S*) \S+ - cgroup2 /.exec(
+    readFileSync('/proc/self/mountinfo', 'utf8').replaceAll('\n', ' \n '),
+  )?.[1];
   if (mount === undefined) return skip('no cgroup v2 is mounted here');
   const directory = join(mount, `vircommand-test-${process.pid}-${Math.random().toString(36).slice(2)}`);
   try {

@@ -29,7 +29,10 @@ function fakeKill(answer: (signal: string | number, sent: readonly (string | num
   const sent: { pid: number; signal: string | number; atMs: number }[] = [];
   vi.spyOn(process, 'kill').mockImplementation((pid, signal = 'SIGTERM') => {
     sent.push({ pid, signal, atMs: pauses.asked.reduce((sum, ms) => sum + ms, 0) });
-    const code = answer(signal, sent.map((entry) => entry.signal));
+    const code = answer(
+      signal,
+      sent.map((entry) => entry.signal),
+    );
     if (code !== undefined) throw Object.assign(new Error(code), { code });
     return true;
   });
@@ -56,20 +59,34 @@ describe('killPainfully', () => {
   test('sends SIGTERM at once, looks every 0.2 s and resolves when the process is gone', async () => {
     const sent = fakeKill((_signal, all) => (all.length === 4 ? 'ESRCH' : undefined));
     await killPainfully(PID);
-    expect(sent.map(({ signal, atMs }) => [signal, atMs])).toEqual([['SIGTERM', 0], [0, 200], [0, 400], [0, 600]]);
+    expect(sent.map(({ signal, atMs }) => [signal, atMs])).toEqual([
+      ['SIGTERM', 0],
+      [0, 200],
+      [0, 400],
+      [0, 600],
+    ]);
   });
 
   test('gives up after 15 s without force, and never sends SIGKILL', async () => {
     const sent = fakeKill(() => undefined);
-    await expect(killPainfully(PID)).rejects.toMatchObject({ code: 'EBUSY', message: `Cannot end process ${PID}: it ignored SIGTERM for 15 s; say { force: true }.` });
+    await expect(killPainfully(PID)).rejects.toMatchObject({
+      code: 'EBUSY',
+      message: `Cannot end process ${PID}: it ignored SIGTERM for 15 s; say { force: true }.`,
+    });
     expect(sent.filter(({ signal }) => signal !== 0)).toEqual([{ pid: PID, signal: 'SIGTERM', atMs: 0 }]);
     expect(sent.at(-1)).toEqual({ pid: PID, signal: 0, atMs: 15_000 });
   });
 
   test('sends SIGKILL after 10 s with force, and gives up after 40 s', async () => {
     const sent = fakeKill(() => undefined);
-    await expect(killPainfully(PID, { force: true })).rejects.toMatchObject({ code: 'EBUSY', message: `Cannot end process ${PID}: it is still there 30 s after SIGKILL.` });
-    expect(sent.filter(({ signal }) => signal !== 0).map(({ signal, atMs }) => [signal, atMs])).toEqual([['SIGTERM', 0], ['SIGKILL', 10_000]]);
+    await expect(killPainfully(PID, { force: true })).rejects.toMatchObject({
+      code: 'EBUSY',
+      message: `Cannot end process ${PID}: it is still there 30 s after SIGKILL.`,
+    });
+    expect(sent.filter(({ signal }) => signal !== 0).map(({ signal, atMs }) => [signal, atMs])).toEqual([
+      ['SIGTERM', 0],
+      ['SIGKILL', 10_000],
+    ]);
     expect(sent.at(-1)?.atMs).toBe(40_000);
   });
 
@@ -89,7 +106,8 @@ describe('killPainfully', () => {
     const child = spawn('sleep', ['1000']);
     const exit = once(child, 'exit');
     await expect(killPainfully(child.pid!, { group: true })).rejects.toMatchObject({
-      code: 'EINVAL', message: `Cannot end process ${child.pid!}: its process group is the one that this process is in; leave out { group: true }.`,
+      code: 'EINVAL',
+      message: `Cannot end process ${child.pid!}: its process group is the one that this process is in; leave out { group: true }.`,
     });
     child.kill();
     await exit;
@@ -97,7 +115,10 @@ describe('killPainfully', () => {
 
   test('tells of a process that may not be signaled', async () => {
     fakeKill(() => 'EPERM');
-    await expect(killPainfully(PID)).rejects.toMatchObject({ code: 'EPERM', message: `Cannot end process ${PID}: it may not be signaled (kill: EPERM).` });
+    await expect(killPainfully(PID)).rejects.toMatchObject({
+      code: 'EPERM',
+      message: `Cannot end process ${PID}: it may not be signaled (kill: EPERM).`,
+    });
   });
 
   test.each([1, 0, -1, -5000])('takes the pid %i for nobody, and signals nobody', async (pid) => {
@@ -108,7 +129,9 @@ describe('killPainfully', () => {
 
   test.each([NaN, 1.5, undefined, '7'])('refuses %s, which is no pid', async (pid) => {
     const sent = fakeKill(() => undefined);
-    await expect(killPainfully(pid as number)).rejects.toThrow(new TypeError(`killPainfully(${String(pid)}): a pid is a whole number; read it with PidFile.read().`));
+    await expect(killPainfully(pid as number)).rejects.toThrow(
+      new TypeError(`killPainfully(${String(pid)}): a pid is a whole number; read it with PidFile.read().`),
+    );
     expect(sent).toEqual([]);
   });
 });
@@ -125,7 +148,8 @@ function state(pid: number): string | undefined {
 describe('killTree', () => {
   test('ends a shell, its children and theirs, and leaves nobody', async () => {
     const directory = temporaryDirectory();
-    const script = 'sleep 1000 & echo $! >>pids; sh -c "sleep 1000 & echo \\$! >>pids; echo \\$\\$ >>pids; echo ready; wait" & echo $! >>pids; wait';
+    const script =
+      'sleep 1000 & echo $! >>pids; sh -c "sleep 1000 & echo \\$! >>pids; echo \\$\\$ >>pids; echo ready; wait" & echo $! >>pids; wait';
     const shell = spawn('sh', ['-c', script], { cwd: directory, stdio: ['ignore', 'pipe', 'ignore'] });
     const exit = once(shell, 'exit');
     await once(shell.stdout, 'data');
@@ -152,11 +176,14 @@ describe('killTree', () => {
 
   test('refuses a tree that this process is in', async () => {
     await expect(killTree(process.ppid)).rejects.toMatchObject({
-      code: 'EINVAL', message: `killTree(${process.ppid}): this process is in that tree, and would end before it could tell; give a child of this process.`,
+      code: 'EINVAL',
+      message: `killTree(${process.ppid}): this process is in that tree, and would end before it could tell; give a child of this process.`,
     });
   });
 
   test.each([1, 0, -5, NaN, 1.5])('refuses to start at %s', async (pid) => {
-    await expect(killTree(pid)).rejects.toThrow(new TypeError(`killTree(${pid}): a tree starts at a process above 1; give a Child, or its pid.`));
+    await expect(killTree(pid)).rejects.toThrow(
+      new TypeError(`killTree(${pid}): a tree starts at a process above 1; give a Child, or its pid.`),
+    );
   });
 });

@@ -36,7 +36,10 @@ async function parent(code: string): Promise<Parent> {
     const sleeper = () => new Command('sleep', '1000');
     const ready = (...pids) => new Promise((done) => process.stdout.write('ready ' + pids.join(' ') + '\\n', done));
     ${code}`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', text], { cwd: root, stdio: ['pipe', 'pipe', 'ignore'] });
+  const child = spawn(process.execPath, ['--input-type=module', '-e', text], {
+    cwd: root,
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
   const exit = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
   for await (const line of createInterface({ input: child.stdout })) {
     if (!line.startsWith('ready')) continue;
@@ -44,7 +47,11 @@ async function parent(code: string): Promise<Parent> {
     onTestFinished(() => {
       for (const pid of [...pids, child.pid!]) if (runs(pid)) process.kill(pid, 'SIGKILL');
     });
-    return { pids, signal: (name) => child.kill(name), ended: exit.then(([exitCode, signal]) => signal ?? exitCode ?? -1) };
+    return {
+      pids,
+      signal: (name) => child.kill(name),
+      ended: exit.then(([exitCode, signal]) => signal ?? exitCode ?? -1),
+    };
   }
   throw new Error(`the parent ended before it was ready: ${String(await exit)}`);
 }

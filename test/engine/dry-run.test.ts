@@ -4,7 +4,15 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { Command, DaemonResult, engineInfo, ExitError, LaunchError, OutputBuffer, UsageError } from '../../src/index.js';
+import {
+  Command,
+  DaemonResult,
+  engineInfo,
+  ExitError,
+  LaunchError,
+  OutputBuffer,
+  UsageError,
+} from '../../src/index.js';
 import { dryRun } from '../../src/testing.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
 
@@ -18,7 +26,14 @@ describe('dryRun()', () => {
     await new Command('/nowhere/at/all').run();
     expect(dry.commands).toEqual(["A='b c' vircommand-no-such-program 'a b'", '/nowhere/at/all']);
     expect(dry.specs[0]).toEqual(command.spec());
-    expect(result).toMatchObject({ exitCode: 0, signal: null, rawStatus: 0, stdout: undefined, stderr: undefined, timedOut: false });
+    expect(result).toMatchObject({
+      exitCode: 0,
+      signal: null,
+      rawStatus: 0,
+      stdout: undefined,
+      stderr: undefined,
+      timedOut: false,
+    });
     expect(inspect(dry)).toBe('DryRun { 2 commands }');
     expect(engineInfo().engine).toBe('dry-run');
   });
@@ -34,7 +49,10 @@ describe('dryRun()', () => {
     const [out, err, both] = [new OutputBuffer(), new OutputBuffer(), new OutputBuffer()];
     expect(await absent().outputBuffer(out).errorBuffer(err).run()).toMatchObject({ stdout: 'out', stderr: 'err' });
     expect([String(out), String(err)]).toEqual(['out', 'err']);
-    expect(await absent().outputBuffer(both).errorBuffer(both).run()).toMatchObject({ stdout: 'outerr', stderr: undefined });
+    expect(await absent().outputBuffer(both).errorBuffer(both).run()).toMatchObject({
+      stdout: 'outerr',
+      stderr: undefined,
+    });
     expect(String(both)).toBe('outerr');
     const { stdout } = await absent().outputBuffer({ encoding: 'buffer' }).run();
     expect(stdout).toEqual(Buffer.from('out'));
@@ -42,12 +60,21 @@ describe('dryRun()', () => {
   });
 
   test('answers with exit codes and signals, which are errors as in earnest', async () => {
-    using _dry = dryRun({ respond: ({ argv }) => (argv[1] === 'code' ? { exitCode: 3, stderr: 'no\n' } : { signal: 'SIGTERM' }) });
-    await expect(absent('code').run()).rejects.toMatchObject({ reason: 'exit-code', result: { exitCode: 3, rawStatus: 0x300 } });
+    using _dry = dryRun({
+      respond: ({ argv }) => (argv[1] === 'code' ? { exitCode: 3, stderr: 'no\n' } : { signal: 'SIGTERM' }),
+    });
+    await expect(absent('code').run()).rejects.toMatchObject({
+      reason: 'exit-code',
+      result: { exitCode: 3, rawStatus: 0x300 },
+    });
     await expect(absent('code').run()).rejects.toThrow(/exited with code 3 after .*\.\n\nno$/);
     await expect(absent('signal').run()).rejects.toBeInstanceOf(ExitError);
     expect(await absent('code').run({ check: false })).toMatchObject({ exitCode: 3, signal: null });
-    expect(await absent('signal').run({ check: false })).toMatchObject({ exitCode: null, signal: 'SIGTERM', rawStatus: 15 });
+    expect(await absent('signal').run({ check: false })).toMatchObject({
+      exitCode: null,
+      signal: 'SIGTERM',
+      rawStatus: 15,
+    });
   });
 
   test('answers late, with nothing, and by throwing', async () => {
@@ -66,7 +93,10 @@ describe('dryRun()', () => {
   test('hands the input to who answers, and counts it as written', async () => {
     using _dry = dryRun({ respond: (_spec, inputText) => ({ stdout: inputText.toUpperCase() }) });
     expect(await absent().inputBuffer('hé').outputBuffer().run()).toMatchObject({ stdout: 'HÉ', inputWritten: 3 });
-    expect(await absent().inputBuffer(Buffer.from('x')).outputBuffer().run()).toMatchObject({ stdout: 'X', inputWritten: 1 });
+    expect(await absent().inputBuffer(Buffer.from('x')).outputBuffer().run()).toMatchObject({
+      stdout: 'X',
+      inputWritten: 1,
+    });
     expect(await absent().outputBuffer().run()).toMatchObject({ stdout: '', inputWritten: 0 });
   });
 
@@ -81,7 +111,12 @@ describe('dryRun()', () => {
 
   test('runs what no engine here may be able to do', async () => {
     using dry = dryRun();
-    await absent().umask(0).clearCaps().preExecHook(() => 0).cgroup('/x').run();
+    await absent()
+      .umask(0)
+      .clearCaps()
+      .preExecHook(() => 0)
+      .cgroup('/x')
+      .run();
     expect(dry.specs[0]).toMatchObject({ umask: 0, clearCaps: true, cgroup: '/x' });
   });
 
@@ -149,7 +184,11 @@ describe('the scope of a dryRun()', () => {
   test('ends also where the block is left by a throw', async () => {
     await expect(
       (async () => {
-        using _dry = dryRun({ respond: () => { throw new Error('out'); } });
+        using _dry = dryRun({
+          respond: () => {
+            throw new Error('out');
+          },
+        });
         await absent().run();
       })(),
     ).rejects.toThrow('out');
@@ -207,7 +246,10 @@ describe('the scope of a dryRun()', () => {
     const seen = await Promise.all(['a', 'b', 'c'].map(scope));
     await outside;
     for (const [index, name] of ['a', 'b', 'c'].entries()) {
-      expect(seen[index]).toEqual({ commands: Array<string>(5).fill(`vircommand-no-such-program ${name}`), answers: Array<string>(5).fill(name) });
+      expect(seen[index]).toEqual({
+        commands: Array<string>(5).fill(`vircommand-no-such-program ${name}`),
+        answers: Array<string>(5).fill(name),
+      });
     }
   });
 
@@ -219,7 +261,7 @@ describe('the scope of a dryRun()', () => {
       start();
       await expect(outside).resolves.toMatchObject({
         message:
-          "Mistake in `vircommand-no-such-program outside`: dryRun({ strict: true }): a strict dryRun() stands, and this command came from outside its scope; enter a dryRun() where the command is started.",
+          'Mistake in `vircommand-no-such-program outside`: dryRun({ strict: true }): a strict dryRun() stands, and this command came from outside its scope; enter a dryRun() where the command is started.',
       });
       expect(dry.commands).toEqual(['vircommand-no-such-program']);
     }
@@ -275,7 +317,10 @@ describe('a dry run of what waits', () => {
     expect(dry.commands).toHaveLength(2);
   });
 
-  test.for([[{ exitCode: 'x' }, 'exit code'], [{ signal: 'SIGKIL' }, 'signal']] as const)('refuses the answer %o', async ([answer, what]) => {
+  test.for([
+    [{ exitCode: 'x' }, 'exit code'],
+    [{ signal: 'SIGKIL' }, 'signal'],
+  ] as const)('refuses the answer %o', async ([answer, what]) => {
     using _dry = dryRun({ respond: () => answer as never });
     await expect(absent().run()).rejects.toThrow(`respond() gave the ${what}`);
   });

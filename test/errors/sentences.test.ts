@@ -4,10 +4,25 @@ import { subjectOf } from '../../src/errors/command-error.js';
 import type { StopReport } from '../../src/errors/exit-error.js';
 import type { LaunchFailure } from '../../src/errors/launch-error.js';
 import type { PidFileProblem } from '../../src/errors/pidfile-error.js';
-import { CommandError, type CommandSpec, ExitError, LaunchError, PidFileError, RunResult, UnsupportedError, UsageError } from '../../src/index.js';
+import {
+  CommandError,
+  type CommandSpec,
+  ExitError,
+  LaunchError,
+  PidFileError,
+  RunResult,
+  UnsupportedError,
+  UsageError,
+} from '../../src/index.js';
 import type { RunResultFields } from '../../src/result/run-result.js';
 
-const spec = (...argv: string[]): CommandSpec => ({ version: 1, argv, stdin: { from: 'null' }, stdout: { to: 'unclaimed' }, stderr: { to: 'unclaimed' } });
+const spec = (...argv: string[]): CommandSpec => ({
+  version: 1,
+  argv,
+  stdin: { from: 'null' },
+  stdout: { to: 'unclaimed' },
+  stderr: { to: 'unclaimed' },
+});
 const subject = subjectOf(spec('/bin/prog', 'a b'));
 const START = "Cannot start `/bin/prog 'a b'`: ";
 
@@ -21,21 +36,36 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
     [{ step: 'abort', cause: new Error('the user left.') }, 'its signal was aborted before the start: the user left.'],
     [{ step: 'abort', cause: 'no more' }, 'its signal was aborted before the start: no more.'],
     [{ step: 'abort', cause: undefined }, 'its signal was aborted before the start: undefined.'],
-    [{ step: 'path-search', errno: 'ENOENT', path: 'prog', tried: ['/usr/bin/prog', '/bin/prog'] }, "no executable named 'prog' in PATH ('/usr/bin', '/bin')."],
-    [{ step: 'path-search', errno: 'ENOENT', path: 'prog', tried: [] }, "no executable named 'prog' in PATH (which names no directory)."],
+    [
+      { step: 'path-search', errno: 'ENOENT', path: 'prog', tried: ['/usr/bin/prog', '/bin/prog'] },
+      "no executable named 'prog' in PATH ('/usr/bin', '/bin').",
+    ],
+    [
+      { step: 'path-search', errno: 'ENOENT', path: 'prog', tried: [] },
+      "no executable named 'prog' in PATH (which names no directory).",
+    ],
     [
       { step: 'path-search', errno: 'EACCES', path: 'prog', tried: ['/usr/bin/prog', '/bin/prog'] },
       "'prog' stands in PATH, but not as an executable ('/usr/bin/prog', '/bin/prog'). Run `chmod +x` on the file that is meant.",
     ],
     [{ step: 'chdir', errno: 'ENOENT', path: '/srv' }, "the working directory '/srv' does not exist (chdir: ENOENT)."],
-    [{ step: 'chdir', errno: 'ENOTDIR', path: '/srv' }, "the working directory '/srv' is not a directory (chdir: ENOTDIR)."],
+    [
+      { step: 'chdir', errno: 'ENOTDIR', path: '/srv' },
+      "the working directory '/srv' is not a directory (chdir: ENOTDIR).",
+    ],
     [
       { step: 'chdir', errno: 'EACCES', path: '/srv' },
       "the working directory '/srv' cannot be entered (chdir: EACCES). The user that the program runs as needs the permission x on it and on each directory above it.",
     ],
     [{ step: 'chdir', errno: 'EIO', path: '/srv' }, "the working directory '/srv' cannot be entered (chdir: EIO)."],
-    [{ step: 'open', errno: 'ENOENT', path: '/x', wanted: 'be opened for reading' }, "'/x' cannot be opened for reading: it, or the directory it would stand in, does not exist (open: ENOENT)."],
-    [{ step: 'open', errno: 'EACCES', path: '/x', wanted: 'be opened for writing' }, "'/x' cannot be opened for writing: permission is denied (open: EACCES)."],
+    [
+      { step: 'open', errno: 'ENOENT', path: '/x', wanted: 'be opened for reading' },
+      "'/x' cannot be opened for reading: it, or the directory it would stand in, does not exist (open: ENOENT).",
+    ],
+    [
+      { step: 'open', errno: 'EACCES', path: '/x', wanted: 'be opened for writing' },
+      "'/x' cannot be opened for writing: permission is denied (open: EACCES).",
+    ],
     [{ step: 'open', errno: 'EISDIR', path: '/x' }, "'/x' cannot be opened: it is a directory (open: EISDIR)."],
     [{ step: 'open', errno: 'EROFS', path: '/x' }, "'/x' cannot be opened (open: EROFS)."],
     [{ step: 'execve', errno: 'ENOENT', path: '/x' }, "'/x' does not exist (execve: ENOENT)."],
@@ -47,8 +77,14 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
       { step: 'execve', errno: 'ENOENT', path: '/x', missing: { what: 'loader', path: '/lib/ld.so' } },
       "the loader of '/x', '/lib/ld.so', does not exist (execve: ENOENT). The program was built for another C library; install that one, or a program built for this system.",
     ],
-    [{ step: 'execve', errno: 'ENOTDIR', path: '/x/y' }, "a part of the path '/x/y' is not a directory (execve: ENOTDIR)."],
-    [{ step: 'execve', errno: 'EACCES', path: '/x' }, "'/x' is not executable (execve: EACCES). Run `chmod +x` on it, or name its interpreter as the program."],
+    [
+      { step: 'execve', errno: 'ENOTDIR', path: '/x/y' },
+      "a part of the path '/x/y' is not a directory (execve: ENOTDIR).",
+    ],
+    [
+      { step: 'execve', errno: 'EACCES', path: '/x' },
+      "'/x' is not executable (execve: EACCES). Run `chmod +x` on it, or name its interpreter as the program.",
+    ],
     [{ step: 'execve', errno: 'EACCES', path: '/x', isDirectory: true }, "'/x' is a directory (execve: EACCES)."],
     [
       { step: 'execve', errno: 'ENOEXEC', path: '/x' },
@@ -62,76 +98,166 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
       { step: 'execve', errno: 'E2BIG', path: '/x' },
       'the arguments and variables take more room than the kernel allows (execve: E2BIG). Hand the data over with inputBuffer() or in a file. One argument holds 131071 bytes at most, all together a quarter of the stack limit.',
     ],
-    [{ step: 'execve', errno: 'ETXTBSY', path: '/x' }, "'/x' is being written by some process (execve: ETXTBSY). Start it when the file is closed."],
+    [
+      { step: 'execve', errno: 'ETXTBSY', path: '/x' },
+      "'/x' is being written by some process (execve: ETXTBSY). Start it when the file is closed.",
+    ],
     [{ step: 'execve', errno: 'ELOOP', path: '/x' }, "'/x' goes through too many symbolic links (execve: ELOOP)."],
     [{ step: 'execve', errno: 'ENAMETOOLONG', path: '/x' }, "the path '/x' is too long (execve: ENAMETOOLONG)."],
     [{ step: 'execve', errno: 'EIO', path: '/x' }, "'/x' cannot be executed (execve: EIO)."],
     [{ step: 'execve', errno: 'EIO' }, 'it cannot be executed (execve: EIO).'],
-    [{ step: 'execve', wasEnded: true }, "something ended it before it could execute its program. Look for who signaled it, and for the kernel's out-of-memory report."],
-    [{ step: 'pipe', errno: 'EMFILE', syscall: 'socket' }, 'this process has no descriptor left (socket: EMFILE). Close some, or raise its limit (`ulimit -n`).'],
-    [{ step: 'pipe', errno: 'ENFILE' }, 'the system has no file handle left (pipe: ENFILE). Look at /proc/sys/fs/file-nr.'],
+    [
+      { step: 'execve', wasEnded: true },
+      "something ended it before it could execute its program. Look for who signaled it, and for the kernel's out-of-memory report.",
+    ],
+    [
+      { step: 'pipe', errno: 'EMFILE', syscall: 'socket' },
+      'this process has no descriptor left (socket: EMFILE). Close some, or raise its limit (`ulimit -n`).',
+    ],
+    [
+      { step: 'pipe', errno: 'ENFILE' },
+      'the system has no file handle left (pipe: ENFILE). Look at /proc/sys/fs/file-nr.',
+    ],
     [
       { step: 'clone', errno: 'EAGAIN' },
       'the kernel makes no further process for this user (clone: EAGAIN). Look at `ulimit -u`, at the pids limit of the control group, and at /proc/sys/kernel/pid_max.',
     ],
-    [{ step: 'clone', errno: 'ENOMEM' }, 'the kernel has no memory for another process (clone: ENOMEM). Look at /proc/meminfo and /proc/sys/vm/overcommit_memory.'],
-    [{ step: 'setuid', errno: 'EPERM', wanted: 'take the uid 5' }, 'this process may not take the uid 5 (setuid: EPERM). Run as root, or with the capability that the step needs.'],
-    [{ step: 'setgroups', errno: 'EPERM' }, 'this process may not take the step setgroups (setgroups: EPERM). Run as root, or with the capability that the step needs.'],
-    [{ step: 'umask', errno: 'EINVAL', wanted: 'set the umask to 022' }, 'it could not set the umask to 022 (umask: EINVAL).'],
+    [
+      { step: 'clone', errno: 'ENOMEM' },
+      'the kernel has no memory for another process (clone: ENOMEM). Look at /proc/meminfo and /proc/sys/vm/overcommit_memory.',
+    ],
+    [
+      { step: 'setuid', errno: 'EPERM', wanted: 'take the uid 5' },
+      'this process may not take the uid 5 (setuid: EPERM). Run as root, or with the capability that the step needs.',
+    ],
+    [
+      { step: 'setgroups', errno: 'EPERM' },
+      'this process may not take the step setgroups (setgroups: EPERM). Run as root, or with the capability that the step needs.',
+    ],
+    [
+      { step: 'umask', errno: 'EINVAL', wanted: 'set the umask to 022' },
+      'it could not set the umask to 022 (umask: EINVAL).',
+    ],
     [{ step: 'prlimit', errno: 'EINVAL' }, 'it could not take the step prlimit (prlimit: EINVAL).'],
   ];
-  for (const [failure, sentence] of rows) test(sentence, () => {
-    const error = new LaunchError(subject, failure);
-    expect(error.message).toBe(START + sentence);
-    expect(error).toMatchObject({
-      code: 'ERR_COMMAND_LAUNCH',
-      name: 'LaunchError',
-      command: "/bin/prog 'a b'",
-      step: failure.step,
-      path: failure.path,
-      tried: failure.tried ?? [],
+  for (const [failure, sentence] of rows)
+    test(sentence, () => {
+      const error = new LaunchError(subject, failure);
+      expect(error.message).toBe(START + sentence);
+      expect(error).toMatchObject({
+        code: 'ERR_COMMAND_LAUNCH',
+        name: 'LaunchError',
+        command: "/bin/prog 'a b'",
+        step: failure.step,
+        path: failure.path,
+        tried: failure.tried ?? [],
+      });
+      expect(error.errno).toBe(failure.errno);
+      // To search PATH is no system call, though the errno says what kind of failure it was.
+      const called = failure.errno !== undefined && failure.step !== 'path-search';
+      expect(error.syscall).toBe(called ? (failure.syscall ?? failure.step) : undefined);
+      expect(error.reason).toBe(failure.step === 'abort' ? 'aborted' : undefined);
+      expect('cause' in error).toBe('cause' in failure);
+      expect(error.cause).toBe(failure.cause);
     });
-    expect(error.errno).toBe(failure.errno);
-    // To search PATH is no system call, though the errno says what kind of failure it was.
-    const called = failure.errno !== undefined && failure.step !== 'path-search';
-    expect(error.syscall).toBe(called ? (failure.syscall ?? failure.step) : undefined);
-    expect(error.reason).toBe(failure.step === 'abort' ? 'aborted' : undefined);
-    expect('cause' in error).toBe('cause' in failure);
-    expect(error.cause).toBe(failure.cause);
-  });
 });
 
 // ---------------------------------------------------------------- ends
 
 const result = (fields: Partial<RunResultFields> = {}): RunResult =>
   new RunResult({
-    command: 'prog -x', pid: 7, exitCode: 0, signal: null, coreDumped: undefined, rawStatus: 0, stdout: undefined, stderr: undefined,
-    outputBytes: { stdout: 0, stderr: 0 }, outputHeldOpen: false, outputTruncated: false, inputWritten: 0, timedOut: false, durationMs: 1300, resourceUsage: undefined,
+    command: 'prog -x',
+    pid: 7,
+    exitCode: 0,
+    signal: null,
+    coreDumped: undefined,
+    rawStatus: 0,
+    stdout: undefined,
+    stderr: undefined,
+    outputBytes: { stdout: 0, stderr: 0 },
+    outputHeldOpen: false,
+    outputTruncated: false,
+    inputWritten: 0,
+    timedOut: false,
+    durationMs: 1300,
+    resourceUsage: undefined,
     ...fields,
   });
-const bySignal = (signal: 'SIGKILL' | 'SIGTERM' | 'SIGSEGV', durationMs = 1300) => result({ exitCode: null, signal, durationMs });
-const sent = (...signals: (readonly ['SIGTERM' | 'SIGINT' | 'SIGKILL', number])[]) => signals.map(([signal, atMs]) => ({ signal, atMs }));
+const bySignal = (signal: 'SIGKILL' | 'SIGTERM' | 'SIGSEGV', durationMs = 1300) =>
+  result({ exitCode: null, signal, durationMs });
+const sent = (...signals: (readonly ['SIGTERM' | 'SIGINT' | 'SIGKILL', number])[]) =>
+  signals.map(([signal, atMs]) => ({ signal, atMs }));
 
 describe('ExitError tells how the program ended:', () => {
   const rows: readonly (readonly [RunResult, StopReport | undefined, string, string])[] = [
     [result({ exitCode: 2 }), undefined, 'exit-code', '`prog -x` exited with code 2 after 1.3 s.'],
     [bySignal('SIGSEGV'), undefined, 'signal', '`prog -x` was ended by SIGSEGV after 1.3 s.'],
-    [bySignal('SIGKILL'), undefined, 'signal', "`prog -x` was ended by SIGKILL after 1.3 s. This process did not send it; look for the kernel's out-of-memory report."],
-    [bySignal('SIGTERM'), { reason: 'timeout', limit: 1000, sent: sent(['SIGTERM', 1000]) }, 'timeout', '`prog -x` did not finish within 1 s. It was ended by SIGTERM.'],
-    [bySignal('SIGKILL', 7001), { reason: 'timeout', limit: 5000, sent: sent(['SIGTERM', 5000], ['SIGKILL', 7000]) }, 'timeout', '`prog -x` did not finish within 5 s. It ignored SIGTERM for 2 s and was ended by SIGKILL.'],
+    [
+      bySignal('SIGKILL'),
+      undefined,
+      'signal',
+      "`prog -x` was ended by SIGKILL after 1.3 s. This process did not send it; look for the kernel's out-of-memory report.",
+    ],
+    [
+      bySignal('SIGTERM'),
+      { reason: 'timeout', limit: 1000, sent: sent(['SIGTERM', 1000]) },
+      'timeout',
+      '`prog -x` did not finish within 1 s. It was ended by SIGTERM.',
+    ],
+    [
+      bySignal('SIGKILL', 7001),
+      { reason: 'timeout', limit: 5000, sent: sent(['SIGTERM', 5000], ['SIGKILL', 7000]) },
+      'timeout',
+      '`prog -x` did not finish within 5 s. It ignored SIGTERM for 2 s and was ended by SIGKILL.',
+    ],
     [
       bySignal('SIGKILL', 9001),
       { reason: 'timeout', limit: 5000, sent: sent(['SIGINT', 5000], ['SIGTERM', 7000], ['SIGKILL', 9000]) },
       'timeout',
       '`prog -x` did not finish within 5 s. It ignored SIGINT and SIGTERM for 4 s and was ended by SIGKILL.',
     ],
-    [result({ exitCode: 0 }), { reason: 'timeout', limit: 50, sent: sent(['SIGTERM', 50]) }, 'timeout', '`prog -x` did not finish within 50 ms. It exited with code 0 after SIGTERM.'],
-    [result({ exitCode: 3 }), { reason: 'timeout', limit: 125_000, sent: [] }, 'timeout', '`prog -x` did not finish within 2 min 5 s. It exited with code 3.'],
-    [bySignal('SIGSEGV'), { reason: 'timeout', limit: 50, sent: sent(['SIGTERM', 50], ['SIGKILL', 60]) }, 'timeout', '`prog -x` did not finish within 50 ms. It was ended by SIGSEGV.'],
-    [bySignal('SIGTERM'), { reason: 'aborted', sent: sent(['SIGTERM', 800]) }, 'aborted', '`prog -x` was aborted after 800 ms. It was ended by SIGTERM.'],
-    [bySignal('SIGTERM'), { reason: 'aborted', sent: sent(['SIGTERM', 800]), cause: new Error('no need.') }, 'aborted', '`prog -x` was aborted after 800 ms: no need. It was ended by SIGTERM.'],
-    [bySignal('SIGTERM'), { reason: 'aborted', sent: sent(['SIGTERM', 800]), cause: { why: 1 } }, 'aborted', '`prog -x` was aborted after 800 ms: { why: 1 }. It was ended by SIGTERM.'],
-    [result({ exitCode: 0, durationMs: 12 }), { reason: 'aborted', sent: [] }, 'aborted', '`prog -x` was aborted after 12 ms. It exited with code 0.'],
+    [
+      result({ exitCode: 0 }),
+      { reason: 'timeout', limit: 50, sent: sent(['SIGTERM', 50]) },
+      'timeout',
+      '`prog -x` did not finish within 50 ms. It exited with code 0 after SIGTERM.',
+    ],
+    [
+      result({ exitCode: 3 }),
+      { reason: 'timeout', limit: 125_000, sent: [] },
+      'timeout',
+      '`prog -x` did not finish within 2 min 5 s. It exited with code 3.',
+    ],
+    [
+      bySignal('SIGSEGV'),
+      { reason: 'timeout', limit: 50, sent: sent(['SIGTERM', 50], ['SIGKILL', 60]) },
+      'timeout',
+      '`prog -x` did not finish within 50 ms. It was ended by SIGSEGV.',
+    ],
+    [
+      bySignal('SIGTERM'),
+      { reason: 'aborted', sent: sent(['SIGTERM', 800]) },
+      'aborted',
+      '`prog -x` was aborted after 800 ms. It was ended by SIGTERM.',
+    ],
+    [
+      bySignal('SIGTERM'),
+      { reason: 'aborted', sent: sent(['SIGTERM', 800]), cause: new Error('no need.') },
+      'aborted',
+      '`prog -x` was aborted after 800 ms: no need. It was ended by SIGTERM.',
+    ],
+    [
+      bySignal('SIGTERM'),
+      { reason: 'aborted', sent: sent(['SIGTERM', 800]), cause: { why: 1 } },
+      'aborted',
+      '`prog -x` was aborted after 800 ms: { why: 1 }. It was ended by SIGTERM.',
+    ],
+    [
+      result({ exitCode: 0, durationMs: 12 }),
+      { reason: 'aborted', sent: [] },
+      'aborted',
+      '`prog -x` was aborted after 12 ms. It exited with code 0.',
+    ],
     [
       bySignal('SIGTERM'),
       { reason: 'output-limit', limit: 4096, stream: 'stderr', sent: sent(['SIGTERM', 800]) },
@@ -145,12 +271,19 @@ describe('ExitError tells how the program ended:', () => {
       '`prog -x` wrote more to stdout than this process had memory for; it kept 65536 bytes. It exited with code 0. Send large output to a file, or set outputLimit().',
     ],
   ];
-  for (const [ended, stop, reason, sentence] of rows) test(sentence, () => {
-    const error = new ExitError(spec('prog', '-x'), ended, '', stop);
-    expect(error.message).toBe(sentence);
-    expect(error).toMatchObject({ code: 'ERR_COMMAND_EXIT', name: 'ExitError', command: 'prog -x', reason, result: ended });
-    expect(error.cause).toBe(stop?.cause);
-  });
+  for (const [ended, stop, reason, sentence] of rows)
+    test(sentence, () => {
+      const error = new ExitError(spec('prog', '-x'), ended, '', stop);
+      expect(error.message).toBe(sentence);
+      expect(error).toMatchObject({
+        code: 'ERR_COMMAND_EXIT',
+        name: 'ExitError',
+        command: 'prog -x',
+        reason,
+        result: ended,
+      });
+      expect(error.cause).toBe(stop?.cause);
+    });
 
   const message = (log: string) => new ExitError(spec('prog'), result({ exitCode: 1 }), log).message;
   const SENTENCE = '`prog -x` exited with code 1 after 1.3 s.';
@@ -174,7 +307,8 @@ describe('ExitError tells how the program ended:', () => {
 });
 
 describe('a command in a message', () => {
-  const message = (...argv: string[]) => new LaunchError(subjectOf(spec(...argv)), { step: 'execve', errno: 'ENOENT', path: '/x' }).message;
+  const message = (...argv: string[]) =>
+    new LaunchError(subjectOf(spec(...argv)), { step: 'execve', errno: 'ENOENT', path: '/x' }).message;
   const END = ": '/x' does not exist (execve: ENOENT).";
 
   test('of 120 characters is whole', () => {
@@ -202,22 +336,46 @@ describe('a command in a message', () => {
 // ---------------------------------------------------------------- the others
 
 test('UnsupportedError names the feature, the engine and the reason', () => {
-  const error = new UnsupportedError(subject, { feature: 'umask', engine: 'portable', why: 'child_process sets no umask' });
+  const error = new UnsupportedError(subject, {
+    feature: 'umask',
+    engine: 'portable',
+    why: 'child_process sets no umask',
+  });
   expect(error.message).toBe(
     `${START}the portable engine cannot do umask(), because child_process sets no umask. Leave the call out, or use an engine that can: see docs/engines.md.`,
   );
-  expect(error).toMatchObject({ code: 'ERR_COMMAND_UNSUPPORTED', name: 'UnsupportedError', feature: 'umask', engine: 'portable', why: 'child_process sets no umask' });
+  expect(error).toMatchObject({
+    code: 'ERR_COMMAND_UNSUPPORTED',
+    name: 'UnsupportedError',
+    feature: 'umask',
+    engine: 'portable',
+    why: 'child_process sets no umask',
+  });
 });
 
 test('UnsupportedError of what is no command names the feature alone', () => {
-  const error = new UnsupportedError({ command: '', spec: undefined }, { feature: 'PidFile.acquire', engine: 'portable', why: 'it has no locks' });
-  expect(error.message).toBe('The portable engine cannot do PidFile.acquire(), because it has no locks. Leave the call out, or use an engine that can: see docs/engines.md.');
+  const error = new UnsupportedError(
+    { command: '', spec: undefined },
+    { feature: 'PidFile.acquire', engine: 'portable', why: 'it has no locks' },
+  );
+  expect(error.message).toBe(
+    'The portable engine cannot do PidFile.acquire(), because it has no locks. Leave the call out, or use an engine that can: see docs/engines.md.',
+  );
 });
 
 const pidFileRows: readonly (readonly [PidFileProblem, string])[] = [
-  [{ heldBy: { pid: 43, command: 'node server.js' } }, "Pidfile '/p' is held by process 43 (`node server.js`). Stop that process, or choose another file."],
-  [{ heldBy: { pid: 43, command: undefined } }, "Pidfile '/p' is held by process 43. Stop that process, or choose another file."],
-  [{ heldBy: { pid: process.pid, command: 'node server.js' } }, "Pidfile '/p' is held by this process itself. Release it there first, with PidFile.release()."],
+  [
+    { heldBy: { pid: 43, command: 'node server.js' } },
+    "Pidfile '/p' is held by process 43 (`node server.js`). Stop that process, or choose another file.",
+  ],
+  [
+    { heldBy: { pid: 43, command: undefined } },
+    "Pidfile '/p' is held by process 43. Stop that process, or choose another file.",
+  ],
+  [
+    { heldBy: { pid: process.pid, command: 'node server.js' } },
+    "Pidfile '/p' is held by this process itself. Release it there first, with PidFile.release().",
+  ],
   [
     { heldBy: { pid: undefined, command: undefined }, errno: 'EAGAIN' },
     "Pidfile '/p' is held by a process that cannot be seen from here, such as one of another container or machine. Stop that process, or choose another file.",
@@ -234,25 +392,41 @@ const pidFileRows: readonly (readonly [PidFileProblem, string])[] = [
     { heldBy: { pid: 43, command: 'node server.js' }, notEnded: 'failed', errno: 'EPERM', syscall: 'kill' },
     "Pidfile '/p' is held by process 43 (`node server.js`), which could not be ended (kill: EPERM). Stop that process yourself.",
   ],
-  [{ aborted: true, cause: new Error('no time.') }, "Pidfile '/p' was not taken, since the wait for it was aborted: no time."],
+  [
+    { aborted: true, cause: new Error('no time.') },
+    "Pidfile '/p' was not taken, since the wait for it was aborted: no time.",
+  ],
   [
     { aborted: true, cause: 'no time', heldBy: { pid: 43, command: 'node server.js' } },
     "Pidfile '/p' was still held by process 43 (`node server.js`) when the wait for it was aborted: no time.",
   ],
-  [{ isNot: 'regular', errno: 'EINVAL' }, "Pidfile '/p' is no regular file, and was left as it is. Choose another path."],
-  [{ isNot: 'held' }, "Pidfile '/p' is not held by this thread, so there is nothing to release. A file that nobody holds is removed by PidFile.remove()."],
-  [{ action: 'written', errno: 'ELOOP', syscall: 'open' }, "Pidfile '/p' is a symbolic link, which is not followed (open: ELOOP). Give the path of the file itself."],
-  [{ content: 'junk\n' }, String.raw`Pidfile '/p' holds 'junk\n', which is no pid. Remove the file, or choose another one.`],
+  [
+    { isNot: 'regular', errno: 'EINVAL' },
+    "Pidfile '/p' is no regular file, and was left as it is. Choose another path.",
+  ],
+  [
+    { isNot: 'held' },
+    "Pidfile '/p' is not held by this thread, so there is nothing to release. A file that nobody holds is removed by PidFile.remove().",
+  ],
+  [
+    { action: 'written', errno: 'ELOOP', syscall: 'open' },
+    "Pidfile '/p' is a symbolic link, which is not followed (open: ELOOP). Give the path of the file itself.",
+  ],
+  [
+    { content: 'junk\n' },
+    String.raw`Pidfile '/p' holds 'junk\n', which is no pid. Remove the file, or choose another one.`,
+  ],
   [{ action: 'read', errno: 'ENOENT', syscall: 'open' }, "Pidfile '/p' cannot be read (open: ENOENT)."],
   [{ action: 'removed', errno: 'EPERM', syscall: 'unlink' }, "Pidfile '/p' cannot be removed (unlink: EPERM)."],
   [{}, "Pidfile '/p' cannot be used (open: unknown)."],
 ];
-for (const [problem, sentence] of pidFileRows) test(`PidFileError: ${sentence}`, () => {
-  const error = new PidFileError('/p', problem);
-  expect(error.message).toBe(sentence);
-  expect(error).toMatchObject({ code: 'ERR_COMMAND_PIDFILE', name: 'PidFileError', path: '/p', command: '' });
-  expect([error.heldBy, error.errno, error.spec]).toEqual([problem.heldBy?.pid, problem.errno, undefined]);
-});
+for (const [problem, sentence] of pidFileRows)
+  test(`PidFileError: ${sentence}`, () => {
+    const error = new PidFileError('/p', problem);
+    expect(error.message).toBe(sentence);
+    expect(error).toMatchObject({ code: 'ERR_COMMAND_PIDFILE', name: 'PidFileError', path: '/p', command: '' });
+    expect([error.heldBy, error.errno, error.spec]).toEqual([problem.heldBy?.pid, problem.errno, undefined]);
+  });
 
 test('UsageError without a command names none', () => {
   const error = new UsageError({ command: '', spec: undefined }, [{ call: 'x()', problem: 'it is wrong' }]);
@@ -261,7 +435,12 @@ test('UsageError without a command names none', () => {
 });
 
 describe('every error', () => {
-  const secretive = subjectOf({ ...spec('prog', 'hunter2'), secretArgs: [1], env: [['A', 'hunter3']], stdin: { from: 'buffer', data: 'hunter4' } });
+  const secretive = subjectOf({
+    ...spec('prog', 'hunter2'),
+    secretArgs: [1],
+    env: [['A', 'hunter3']],
+    stdin: { from: 'buffer', data: 'hunter4' },
+  });
   const all = [
     new UsageError(secretive, [{ call: 'x()', problem: 'y' }]),
     new LaunchError(secretive, { step: 'execve', errno: 'ENOENT', path: '/x', cause: new Error('cause') }),
@@ -269,18 +448,24 @@ describe('every error', () => {
     new UnsupportedError(secretive, { feature: 'a', engine: 'b', why: 'c' }),
     new PidFileError('/p', {}, secretive),
   ];
-  for (const error of all) test(`${error.name} is a CommandError and an Error, with its spec in hiding`, () => {
-    const { name } = error;
-    expect(error).toBeInstanceOf(CommandError);
-    expect(error).toBeInstanceOf(Error);
-    expect(Object.prototype.toString.call(error)).toBe('[object Error]');
-    expect(String(error)).toBe(`${name}: ${error.message}`);
-    expect(error.stack).toContain(`${name}: `);
-    expect(error.command).toBe("prog '***'");
-    expect(error.spec).toBe(secretive.spec);
-    expect(Object.keys(error)).not.toContain('spec');
-    for (const text of [error.message, inspect(error, { depth: 10 }), JSON.stringify(error), JSON.stringify(Object.entries(error))]) {
-      expect(text).not.toMatch(/hunter/);
-    }
-  });
+  for (const error of all)
+    test(`${error.name} is a CommandError and an Error, with its spec in hiding`, () => {
+      const { name } = error;
+      expect(error).toBeInstanceOf(CommandError);
+      expect(error).toBeInstanceOf(Error);
+      expect(Object.prototype.toString.call(error)).toBe('[object Error]');
+      expect(String(error)).toBe(`${name}: ${error.message}`);
+      expect(error.stack).toContain(`${name}: `);
+      expect(error.command).toBe("prog '***'");
+      expect(error.spec).toBe(secretive.spec);
+      expect(Object.keys(error)).not.toContain('spec');
+      for (const text of [
+        error.message,
+        inspect(error, { depth: 10 }),
+        JSON.stringify(error),
+        JSON.stringify(Object.entries(error)),
+      ]) {
+        expect(text).not.toMatch(/hunter/);
+      }
+    });
 });

@@ -9,7 +9,9 @@ export const sleeper = () => new Command('sleep', FOREVER).daemonize();
 /** The pid that holds a lock on a file, as the kernel lists it. */
 export function lockHolder(file: string): number | undefined {
   const { ino } = statSync(file);
-  const line = readFileSync('/proc/locks', 'utf8').split('\n').find((row) => row.includes(`:${ino} `) && row.includes('POSIX'));
+  const line = readFileSync('/proc/locks', 'utf8')
+    .split('\n')
+    .find((row) => row.includes(`:${ino} `) && row.includes('POSIX'));
   return line === undefined ? undefined : Number(line.trim().split(/\s+/)[4]);
 }
 
@@ -30,7 +32,10 @@ export function targetsOf(pid: number): string[] {
 
 /** The processes that have a file open. An ended one that nobody has reaped has none. */
 export const holdersOf = (file: string): number[] =>
-  readdirSync('/proc').filter((pid) => /^\d+$/.test(pid)).map(Number).filter((pid) => targetsOf(pid).includes(file));
+  readdirSync('/proc')
+    .filter((pid) => /^\d+$/.test(pid))
+    .map(Number)
+    .filter((pid) => targetsOf(pid).includes(file));
 
 /** Gives a command a descriptor of a file of its own, by which every process of its launch is known, whatever it executes. */
 export function marked<C extends Command>(command: C, file: string): C {

@@ -32,7 +32,10 @@ export function needsRoot(skip: (why: string) => never): void {
  * All lanes, each with what takes a command there: a command without capabilities needs the helper, and that asks for no
  * privilege; and a hook that does nothing needs the hook runner.
  */
-export const lanes: readonly (readonly [lane: Exclude<Lane, 'in-place'>, take: <C extends Command>(command: C) => C])[] = [
+export const lanes: readonly (readonly [
+  lane: Exclude<Lane, 'in-place'>,
+  take: <C extends Command>(command: C) => C,
+])[] = [
   ['shared-memory', (command) => command],
   ['helper', (command) => command.clearCaps()],
   ['hook-runner', (command) => command.preExecHook(() => 0)],
@@ -45,7 +48,9 @@ export async function outputOf(command: Command): Promise<string> {
 
 /** The fields of a `/proc/PID/status`, by name. */
 export function fieldsOf(text: string): Record<string, string> {
-  return Object.fromEntries(Array.from(text.matchAll(/^(\w+):[\t ]*(.*?)[\t ]*$/gm), ([, name = '', value = '']) => [name, value]));
+  return Object.fromEntries(
+    Array.from(text.matchAll(/^(\w+):[\t ]*(.*?)[\t ]*$/gm), ([, name = '', value = '']) => [name, value]),
+  );
 }
 
 /** What the kernel tells of a program that a command starts. */
@@ -57,7 +62,9 @@ export async function statusOf(build: (command: Command) => Command): Promise<Re
 export const bits = (hex: string | undefined): bigint => BigInt(`0x${hex ?? ''}`);
 
 /** How a command fails to start. */
-export async function launchFailure(command: Command): Promise<{ step: string; errno: string | undefined; sentence: string }> {
+export async function launchFailure(
+  command: Command,
+): Promise<{ step: string; errno: string | undefined; sentence: string }> {
   const { step, errno, message } = await rejection(LaunchError, command.run());
   return { step, errno, sentence: message.replace(/^.*?`: /, '') };
 }
@@ -79,7 +86,11 @@ export interface ParentOptions {
 const BUILT = `${root}/dist/index.js`;
 
 /** The words that start a Node process which runs the function with the library and the argument, and prints what it gives, as JSON. */
-export function parentWords<A, T>(body: (library: Library, argument: A) => Promise<T>, argument: A, { through = [], library = BUILT }: ParentOptions = {}): string[] {
+export function parentWords<A, T>(
+  body: (library: Library, argument: A) => Promise<T>,
+  argument: A,
+  { through = [], library = BUILT }: ParentOptions = {},
+): string[] {
   const script = `
     import * as library from ${JSON.stringify(library)};
     const result = await (${String(body)})(library, ${JSON.stringify(argument ?? null)});
@@ -91,7 +102,11 @@ export function parentWords<A, T>(body: (library: Library, argument: A) => Promi
  * Runs a function in a Node process of its own, which is then the parent of what the function starts. The function must
  * stand by itself: it sees the library, its argument, and what it imports.
  */
-export async function inParent<T, A = undefined>(body: (library: Library, argument: A) => Promise<T>, argument?: A, options: ParentOptions = {}): Promise<T> {
+export async function inParent<T, A = undefined>(
+  body: (library: Library, argument: A) => Promise<T>,
+  argument?: A,
+  options: ParentOptions = {},
+): Promise<T> {
   const [program = '', ...words] = parentWords(body, argument as A, options);
   const env = { ...process.env, VIRCOMMAND_ENGINE: 'native', ...options.env };
   const parent = spawn(program, words, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -103,7 +118,10 @@ export async function inParent<T, A = undefined>(body: (library: Library, argume
   parent.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   parent.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
   await once(parent, 'close');
-  return resultIn(output, `${errors}\n(exit code ${String(parent.exitCode)}, signal ${String(parent.signalCode)})`) as T;
+  return resultIn(
+    output,
+    `${errors}\n(exit code ${String(parent.exitCode)}, signal ${String(parent.signalCode)})`,
+  ) as T;
 }
 
 /** What a parent's function gave, from what the parent printed. */
@@ -119,13 +137,20 @@ export const asNobody: readonly string[] = ['setpriv', `--reuid=${NOBODY}`, `--r
 /** Skips the test where this process cannot become nobody and read the library as such. */
 export function needsNobody(skip: (why: string) => never): void {
   needsRoot(skip);
-  const [program, ...words] = [...asNobody, process.execPath, '-e', `require('node:fs').readFileSync(${JSON.stringify(BUILT)})`];
-  if (spawnSync(program, words).status !== 0) skip('there is no setpriv, or nobody may not execute node or read this checkout');
+  const [program, ...words] = [
+    ...asNobody,
+    process.execPath,
+    '-e',
+    `require('node:fs').readFileSync(${JSON.stringify(BUILT)})`,
+  ];
+  if (spawnSync(program, words).status !== 0)
+    skip('there is no setpriv, or nobody may not execute node or read this checkout');
 }
 
 /** Skips the test where the machine lacks a program. */
 export function needsProgram(skip: (why: string) => never, name: string): void {
-  if (!(process.env['PATH'] ?? '').split(':').some((directory) => existsSync(`${directory}/${name}`))) skip(`there is no ${name} on this machine`);
+  if (!(process.env['PATH'] ?? '').split(':').some((directory) => existsSync(`${directory}/${name}`)))
+    skip(`there is no ${name} on this machine`);
 }
 
 /** The text of a file of `/proc`, or nothing where the process is gone. */

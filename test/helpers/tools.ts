@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -32,7 +41,10 @@ export async function eventually<T>(what: string, look: () => T | undefined | fa
 }
 
 /** The error that a promise rejects with. Another error, or none, fails the test. */
-export async function rejection<E extends Error>(kind: abstract new (...args: never[]) => E, promise: Promise<unknown>): Promise<E> {
+export async function rejection<E extends Error>(
+  kind: abstract new (...args: never[]) => E,
+  promise: Promise<unknown>,
+): Promise<E> {
   const error = await promise.then(
     (value) => new Error(`It resolved, with ${inspect(value)}.`),
     (reason: unknown) => reason,
@@ -44,7 +56,8 @@ export async function rejection<E extends Error>(kind: abstract new (...args: ne
 /** Does the work for each item, so many at a time, and gives the results in order. */
 export async function inBatches<T, R>(size: number, items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
-  for (let at = 0; at < items.length; at += size) results.push(...(await Promise.all(items.slice(at, at + size).map(work))));
+  for (let at = 0; at < items.length; at += size)
+    results.push(...(await Promise.all(items.slice(at, at + size).map(work))));
   return results;
 }
 
@@ -52,7 +65,8 @@ export async function inBatches<T, R>(size: number, items: readonly T[], work: (
 export const fixture = (name: string): string => fileURLToPath(new URL(`../programs/${name}`, import.meta.url));
 
 /** A command that runs a Node program of `test/programs`. */
-export const nodeFixture = (name: string, ...args: string[]): Command => new Command(process.execPath, fixture(name), ...args);
+export const nodeFixture = (name: string, ...args: string[]): Command =>
+  new Command(process.execPath, fixture(name), ...args);
 
 /** A command that runs a script in `sh`. */
 export const sh = (script: string, ...args: string[]): Command => new Command('sh', '-c', script, 'sh', ...args);
@@ -94,9 +108,13 @@ export function end(pid: number): void {
 export const exists = (pid: number): boolean => existsSync(`/proc/${pid}`);
 
 /** The fields of `/proc/PID/stat` that follow the program's name: state, parent, process group, session … */
-export function processStat(pid: number): { state: string; parent: number; group: number; session: number } | undefined {
+export function processStat(
+  pid: number,
+): { state: string; parent: number; group: number; session: number } | undefined {
   try {
-    const [state = '', parent, group, session] = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ');
+    const [state = '', parent, group, session] = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ');
     return { state, parent: Number(parent), group: Number(group), session: Number(session) };
   } catch {
     // The process is gone.
@@ -112,10 +130,13 @@ export function isRunning(pid: number): boolean {
 
 /** The pids of this process's children, zombies included. */
 export const children = (): number[] =>
-  readdirSync('/proc').map(Number).filter((pid) => pid > 0 && processStat(pid)?.parent === process.pid);
+  readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => pid > 0 && processStat(pid)?.parent === process.pid);
 
 /** This process's file mode creation mask. */
-export const umask = (): number => Number.parseInt(/^Umask:\t(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '', 8);
+export const umask = (): number =>
+  Number.parseInt(/^Umask:\t(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '', 8);
 
 /** Writes an executable file. */
 export function writeProgram(path: string, content: string | Uint8Array, mode = 0o755): string {
@@ -125,7 +146,10 @@ export function writeProgram(path: string, content: string | Uint8Array, mode = 
 }
 
 /** Sets variables of this process while some work lasts; `undefined` removes one. */
-export async function withVariables<T>(variables: Record<string, string | undefined>, work: () => Promise<T>): Promise<T> {
+export async function withVariables<T>(
+  variables: Record<string, string | undefined>,
+  work: () => Promise<T>,
+): Promise<T> {
   const before = Object.fromEntries(Object.keys(variables).map((name) => [name, process.env[name]]));
   setVariables(variables);
   try {

@@ -100,12 +100,16 @@ describe('Capture', () => {
 
     for (let tail = 1; tail <= length; tail += 1) {
       const text = capture({ bytes: 2 * tail, policy: 'headAndTail' }, `${'-'.repeat(20)}${char}`).text('utf8');
-      expect(text).toBe(`${'-'.repeat(tail)}\n[… ${20 + length - 2 * tail} bytes left out …]\n${tail === length ? char : ''}`);
+      expect(text).toBe(
+        `${'-'.repeat(tail)}\n[… ${20 + length - 2 * tail} bytes left out …]\n${tail === length ? char : ''}`,
+      );
     }
   });
 
   test('a cut leaves bytes alone that are no UTF-8 anyway', () => {
-    expect(capture({ bytes: 3, policy: 'truncate' }, Buffer.from([0x61, 0x62, 0x80, 0x80])).bytes()).toEqual(Buffer.from([0x61, 0x62, 0x80]));
+    expect(capture({ bytes: 3, policy: 'truncate' }, Buffer.from([0x61, 0x62, 0x80, 0x80])).bytes()).toEqual(
+      Buffer.from([0x61, 0x62, 0x80]),
+    );
     expect(capture({ bytes: 2, policy: 'truncate' }, Buffer.from([0xff, 0x61, 0x62])).text('utf8')).toBe('\ufffda');
   });
 
@@ -159,14 +163,19 @@ describe('Capture, however the data is cut into pieces,', () => {
 
   test('keeps the bytes that the limit says, and counts all of them', () => {
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 120 }), cuts, fc.option(limits, { nil: undefined }), (data, places, limit) => {
-        const all = Buffer.from(data);
-        const taken = capture(limit, ...inPieces(all, places));
-        const kept = keptBytes(all, limit);
-        expect(taken.bytes()).toEqual(kept);
-        expect(counts(taken)).toEqual({ totalBytes: all.length, lostBytes: all.length - kept.length });
-        expect(overruns(taken)).toBe(limit?.policy === 'kill' && all.length > limit.bytes ? 1 : 0);
-      }),
+      fc.property(
+        fc.uint8Array({ maxLength: 120 }),
+        cuts,
+        fc.option(limits, { nil: undefined }),
+        (data, places, limit) => {
+          const all = Buffer.from(data);
+          const taken = capture(limit, ...inPieces(all, places));
+          const kept = keptBytes(all, limit);
+          expect(taken.bytes()).toEqual(kept);
+          expect(counts(taken)).toEqual({ totalBytes: all.length, lostBytes: all.length - kept.length });
+          expect(overruns(taken)).toBe(limit?.policy === 'kill' && all.length > limit.bytes ? 1 : 0);
+        },
+      ),
       { numRuns: 1000 },
     );
   });
@@ -184,7 +193,9 @@ describe('Capture, however the data is cut into pieces,', () => {
         const tailBytes = limit.policy === 'headAndTail' ? Math.floor(limit.bytes / 2) : 0;
         const head = longest(Array.from(whole), limit.bytes - tailBytes).join('');
         const tail = longest(Array.from(whole).reverse(), tailBytes).reverse().join('');
-        expect(taken).toBe(tailBytes === 0 ? head : `${head}\n[… ${all.length - limit.bytes} bytes left out …]\n${tail}`);
+        expect(taken).toBe(
+          tailBytes === 0 ? head : `${head}\n[… ${all.length - limit.bytes} bytes left out …]\n${tail}`,
+        );
       }),
       { numRuns: 1000 },
     );

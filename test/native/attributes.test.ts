@@ -2,7 +2,18 @@ import { chmodSync, mkdirSync, readFileSync, realpathSync, symlinkSync } from 'n
 import { Command } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { processStat, sh, umask, useDirectory } from '../helpers/tools.js';
-import { inParent, asNobody, lanes, launchFailure, needsNobody, needsRoot, NOBODY, outputOf, statusOf, useNativeEngine } from '../helpers/native.js';
+import {
+  inParent,
+  asNobody,
+  lanes,
+  launchFailure,
+  needsNobody,
+  needsRoot,
+  NOBODY,
+  outputOf,
+  statusOf,
+  useNativeEngine,
+} from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();
@@ -13,7 +24,9 @@ const GROUP = 2;
 const SESSION = 3;
 const NICE = 16;
 
-async function statOf(build: (command: Command) => Command): Promise<{ pid: number; field: (place: number) => number }> {
+async function statOf(
+  build: (command: Command) => Command,
+): Promise<{ pid: number; field: (place: number) => number }> {
   const text = await outputOf(build(new Command('cat', '/proc/self/stat')));
   const fields = text.replace(/^.*\) /s, '').split(' ');
   return { pid: Number.parseInt(text, 10), field: (place) => Number(fields[place]) };
@@ -37,7 +50,11 @@ describe.for(lanes)('in the lane %s', ([lane, take]) => {
 
   test('processGroup() makes it the leader of a group, in this session', async () => {
     const { pid, field } = await statOf((command) => take(command).processGroup());
-    expect([field(PARENT), field(GROUP), field(SESSION)]).toEqual([process.pid, pid, processStat(process.pid)?.session]);
+    expect([field(PARENT), field(GROUP), field(SESSION)]).toEqual([
+      process.pid,
+      pid,
+      processStat(process.pid)?.session,
+    ]);
   });
 
   test.for([0, 0o022, 0o077, 0o777])('umask(%i) is the mask of the program, and not of this process', async (mask) => {
@@ -47,7 +64,7 @@ describe.for(lanes)('in the lane %s', ([lane, take]) => {
     expect(umask()).toBe(before);
   });
 
-  test('without umask() it is this process\'s', async () => {
+  test("without umask() it is this process's", async () => {
     const { Umask } = await statusOf(take);
     expect(Number.parseInt(Umask ?? '', 8)).toBe(umask());
   });
@@ -55,7 +72,11 @@ describe.for(lanes)('in the lane %s', ([lane, take]) => {
   test('nice() is the nice value of the program, and not of this process', async () => {
     const { field } = await statOf((command) => take(command).nice(7));
     expect(field(NICE)).toBe(7);
-    expect(readFileSync('/proc/self/stat', 'latin1').replace(/^.*\) /s, '').split(' ')[NICE]).toBe('0');
+    expect(
+      readFileSync('/proc/self/stat', 'latin1')
+        .replace(/^.*\) /s, '')
+        .split(' ')[NICE],
+    ).toBe('0');
   });
 
   test('nice() below 0 needs a privilege', async ({ skip }) => {
@@ -78,7 +99,9 @@ describe.for(lanes)('in the lane %s', ([lane, take]) => {
   test('workingDirectory() is entered, through links', async () => {
     mkdirSync(path('real'));
     symlinkSync(path('real'), path('link'));
-    expect(await outputOf(take(new Command('pwd', '-P')).workingDirectory(path('link')))).toBe(`${realpathSync(path('real'))}\n`);
+    expect(await outputOf(take(new Command('pwd', '-P')).workingDirectory(path('link')))).toBe(
+      `${realpathSync(path('real'))}\n`,
+    );
   });
 
   test('a directory that is not there, and one that is a file, are failures of chdir', async () => {
@@ -101,11 +124,25 @@ describe.for(lanes)('in the lane %s', ([lane, take]) => {
 
   test('all of them together hold in one program', async () => {
     mkdirSync(path('here'));
-    const tell = 'pwd; cat /proc/self/status /proc/self/oom_score_adj; cat /proc/$$/stat; awk "/open files/" /proc/self/limits; readlink /proc/$$/fd/9';
-    const command = take(sh(tell)).workingDirectory(path('here')).umask(0o27).nice(3).oomScoreAdjust(500).noNewPrivileges().newSession();
-    const text = await outputOf(command.limit('nofile', 100, 200).dieWithParent().passFd(2, { as: 9 }).env('PATH', process.env['PATH'] ?? ''));
+    const tell =
+      'pwd; cat /proc/self/status /proc/self/oom_score_adj; cat /proc/$$/stat; awk "/open files/" /proc/self/limits; readlink /proc/$$/fd/9';
+    const command = take(sh(tell))
+      .workingDirectory(path('here'))
+      .umask(0o27)
+      .nice(3)
+      .oomScoreAdjust(500)
+      .noNewPrivileges()
+      .newSession();
+    const text = await outputOf(
+      command
+        .limit('nofile', 100, 200)
+        .dieWithParent()
+        .passFd(2, { as: 9 })
+        .env('PATH', process.env['PATH'] ?? ''),
+    );
     expect(text.startsWith(`${path('here')}\n`)).toBe(true);
-    for (const line of [/^Umask:\t0027$/m, /^NoNewPrivs:\t1$/m, /^500$/m, /^Max open files +100 +200 /m]) expect(text).toMatch(line);
+    for (const line of [/^Umask:\t0027$/m, /^NoNewPrivs:\t1$/m, /^500$/m, /^Max open files +100 +200 /m])
+      expect(text).toMatch(line);
     const [, pid, fields = ''] = /^(\d+) \(sh\) (.*)$/m.exec(text) ?? [];
     expect([fields.split(' ')[SESSION], fields.split(' ')[NICE]]).toEqual([pid, '3']);
   });
@@ -115,27 +152,43 @@ test('nobody may not take a nice value below 0, and hears so', async ({ skip }) 
   needsNobody(skip);
   const failure = await inParent(
     async ({ Command: Program }) =>
-      new Program('true').nice(-5).run().then(
-        () => undefined,
-        (error: unknown) => {
-          const { step, errno, message } = error as { step: string; errno: string; message: string };
-          return { step, errno, message };
-        },
-      ),
+      new Program('true')
+        .nice(-5)
+        .run()
+        .then(
+          () => undefined,
+          (error: unknown) => {
+            const { step, errno, message } = error as { step: string; errno: string; message: string };
+            return { step, errno, message };
+          },
+        ),
     undefined,
     { through: asNobody },
   );
-  expect(failure).toEqual({ step: 'setpriority', errno: 'EACCES', message: 'Cannot start `true`: it could not take the nice value -5 (setpriority: EACCES).' });
+  expect(failure).toEqual({
+    step: 'setpriority',
+    errno: 'EACCES',
+    message: 'Cannot start `true`: it could not take the nice value -5 (setpriority: EACCES).',
+  });
 });
 
 test('nobody may not lower the out-of-memory score, and hears so', async ({ skip }) => {
   needsNobody(skip);
   const failure = await inParent(
-    async ({ Command: Program }) => new Program('true').oomScoreAdjust(-1000).run().then(() => undefined, (error: unknown) => String(error)),
+    async ({ Command: Program }) =>
+      new Program('true')
+        .oomScoreAdjust(-1000)
+        .run()
+        .then(
+          () => undefined,
+          (error: unknown) => String(error),
+        ),
     undefined,
     { through: asNobody },
   );
-  expect(failure).toBe('LaunchError: Cannot start `true`: it could not take the out-of-memory score -1000 (oom_score_adj: EACCES).');
+  expect(failure).toBe(
+    'LaunchError: Cannot start `true`: it could not take the out-of-memory score -1000 (oom_score_adj: EACCES).',
+  );
 });
 
 describe('a directory and another user', () => {
@@ -144,7 +197,9 @@ describe('a directory and another user', () => {
     mkdirSync(path('closed'), { mode: 0o700 });
     const failure = await launchFailure(new Command('true').workingDirectory(path('closed')).uid(NOBODY).gid(NOBODY));
     expect(failure).toMatchObject({ step: 'chdir', errno: 'EACCES' });
-    expect(failure.sentence).toMatch(new RegExp(`^the working directory '${path('closed')}' cannot be entered \\(chdir: EACCES\\)`));
+    expect(failure.sentence).toMatch(
+      new RegExp(`^the working directory '${path('closed')}' cannot be entered \\(chdir: EACCES\\)`),
+    );
   });
 
   test('one that nobody owns is entered as nobody', async ({ skip }) => {

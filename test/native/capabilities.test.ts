@@ -3,17 +3,31 @@ import { Command } from 'vircommand';
 import type { CapabilityName } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { capabilityNames } from '../../src/text/capabilities.js';
-import { asNobody, bits, fieldsOf, inParent, launchFailure, needsNobody, needsRoot, NOBODY, statusOf, useNativeEngine, type Library } from '../helpers/native.js';
+import {
+  asNobody,
+  bits,
+  fieldsOf,
+  inParent,
+  launchFailure,
+  needsNobody,
+  needsRoot,
+  NOBODY,
+  statusOf,
+  useNativeEngine,
+  type Library,
+} from '../helpers/native.js';
 
 useNativeEngine();
 
 const SETS = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'] as const;
 type Sets = Record<(typeof SETS)[number], bigint>;
 
-const setsIn = (status: Record<string, string>): Sets => Object.fromEntries(SETS.map((set) => [set, bits(status[set])])) as Sets;
+const setsIn = (status: Record<string, string>): Sets =>
+  Object.fromEntries(SETS.map((set) => [set, bits(status[set])])) as Sets;
 const setsOf = async (build: (command: Command) => Command): Promise<Sets> => setsIn(await statusOf(build));
 
-const bitOf = (...names: CapabilityName[]): bigint => names.reduce((set, name) => set | (1n << BigInt(capabilityNames.indexOf(name))), 0n);
+const bitOf = (...names: CapabilityName[]): bigint =>
+  names.reduce((set, name) => set | (1n << BigInt(capabilityNames.indexOf(name))), 0n);
 const every = (set: bigint): Sets => ({ CapInh: set, CapPrm: set, CapEff: set, CapBnd: set, CapAmb: set });
 
 const own = (): Sets => setsIn(fieldsOf(readFileSync('/proc/self/status', 'utf8')));
@@ -36,13 +50,17 @@ describe('as root', () => {
 
   test('allowCap() leaves one, in every set', async ({ skip }) => {
     needsRoot(skip);
-    expect(await setsOf((command) => command.clearCaps().allowCap('CAP_NET_BIND_SERVICE'))).toEqual(every(bitOf('CAP_NET_BIND_SERVICE')));
+    expect(await setsOf((command) => command.clearCaps().allowCap('CAP_NET_BIND_SERVICE'))).toEqual(
+      every(bitOf('CAP_NET_BIND_SERVICE')),
+    );
   });
 
   test('allowCap() gives it to another user, in every set', async ({ skip }) => {
     needsRoot(skip);
     const caps = ['CAP_NET_ADMIN', 'CAP_CHOWN', 'CAP_SETFCAP'] as const;
-    const status = await statusOf((command) => caps.reduce((so, cap) => so.allowCap(cap), command.uid(NOBODY).gid(NOBODY).clearCaps()));
+    const status = await statusOf((command) =>
+      caps.reduce((so, cap) => so.allowCap(cap), command.uid(NOBODY).gid(NOBODY).clearCaps()),
+    );
     expect(status['Uid']).toBe([NOBODY, NOBODY, NOBODY, NOBODY].join('\t'));
     expect(setsIn(status)).toEqual(every(bitOf(...caps)));
   });
@@ -59,24 +77,35 @@ describe('as root', () => {
 
   test('all of them can be given together', async ({ skip }) => {
     needsRoot(skip);
-    expect(await setsOf((command) => ownNames.reduce((so, name) => so.allowCap(name), command.uid(NOBODY).gid(NOBODY)))).toEqual(every(bitOf(...ownNames)));
+    expect(
+      await setsOf((command) => ownNames.reduce((so, name) => so.allowCap(name), command.uid(NOBODY).gid(NOBODY))),
+    ).toEqual(every(bitOf(...ownNames)));
   });
 
   test('one that this process does not have is a failure of that step', async ({ skip }) => {
     needsRoot(skip);
-    const missing = capabilityNames.find((name) => !ownNames.includes(name)) ?? skip('this process has every capability');
-    expect(await launchFailure(new Command('true').allowCap(missing))).toMatchObject({ step: 'capset', errno: 'EPERM' });
+    const missing =
+      capabilityNames.find((name) => !ownNames.includes(name)) ?? skip('this process has every capability');
+    expect(await launchFailure(new Command('true').allowCap(missing))).toMatchObject({
+      step: 'capset',
+      errno: 'EPERM',
+    });
   });
 
   test('an allowed capability survives noNewPrivileges()', async ({ skip }) => {
     needsRoot(skip);
-    const status = await statusOf((command) => command.uid(NOBODY).gid(NOBODY).allowCap('CAP_NET_RAW').noNewPrivileges());
+    const status = await statusOf((command) =>
+      command.uid(NOBODY).gid(NOBODY).allowCap('CAP_NET_RAW').noNewPrivileges(),
+    );
     expect([setsIn(status), status['NoNewPrivs']]).toEqual([every(bitOf('CAP_NET_RAW')), '1']);
   });
 });
 
 /** What a program of another parent has, or how it failed to start. */
-async function tellCapabilities({ Command: Program }: Library, asked: { allow: readonly CapabilityName[]; groups?: boolean }) {
+async function tellCapabilities(
+  { Command: Program }: Library,
+  asked: { allow: readonly CapabilityName[]; groups?: boolean },
+) {
   const command = new Program('cat', '/proc/self/status').clearCaps().outputBuffer();
   for (const cap of asked.allow) command.allowCap(cap);
   if (asked.groups === true) command.uid(1234).gid(1234);
@@ -87,9 +116,13 @@ async function tellCapabilities({ Command: Program }: Library, asked: { allow: r
 }
 
 describe('as nobody', () => {
-  test('clearCaps() is accepted: there is nothing to lose, and the bounding set is left, as in libvirt', async ({ skip }) => {
+  test('clearCaps() is accepted: there is nothing to lose, and the bounding set is left, as in libvirt', async ({
+    skip,
+  }) => {
     needsNobody(skip);
-    const { status = '' } = (await inParent(tellCapabilities, { allow: [] }, { through: asNobody })) as { status?: string };
+    const { status = '' } = (await inParent(tellCapabilities, { allow: [] }, { through: asNobody })) as {
+      status?: string;
+    };
     const { CapBnd, ...others } = setsIn(fieldsOf(status));
     expect(others).toEqual({ CapInh: 0n, CapPrm: 0n, CapEff: 0n, CapAmb: 0n });
     expect(CapBnd).toBe(own().CapBnd);
@@ -105,7 +138,9 @@ describe('as nobody', () => {
 
   test('clearCaps() with another user is refused too', async ({ skip }) => {
     needsNobody(skip);
-    const { failure } = (await inParent(tellCapabilities, { allow: [], groups: true }, { through: asNobody })) as { failure?: string };
+    const { failure } = (await inParent(tellCapabilities, { allow: [], groups: true }, { through: asNobody })) as {
+      failure?: string;
+    };
     expect(failure).toMatch(/\((?:capbset_drop|setgroups): EPERM\)/);
   });
 

@@ -26,10 +26,13 @@ function copyPackage(name: string, addon: 'vircommand.node' | 'vircommand-helper
 /** Runs a program in each lane, and tells the engine and all that the parent printed. */
 async function tellEngine({ Command: Program, engineInfo: info }: Library) {
   const { engine, why } = info();
-  const outcome = await new Program('echo', 'hello').outputBuffer().run().then(
-    ({ stdout }) => stdout,
-    (error: unknown) => String(error),
-  );
+  const outcome = await new Program('echo', 'hello')
+    .outputBuffer()
+    .run()
+    .then(
+      ({ stdout }) => stdout,
+      (error: unknown) => String(error),
+    );
   return { engine, why, outcome };
 }
 
@@ -60,7 +63,9 @@ describe('the choice of the engine', () => {
   });
 
   test('explain() shows the engine and the lane', () => {
-    expect(new Command('true').explain()).toMatch(/^ {2}engine +native: VIRCOMMAND_ENGINE asks for it\n {2}lane +shared memory/m);
+    expect(new Command('true').explain()).toMatch(
+      /^ {2}engine +native: VIRCOMMAND_ENGINE asks for it\n {2}lane +shared memory/m,
+    );
     expect(new Command('true').clearCaps().explain()).toMatch(/^ {2}lane +helper/m);
   });
 });
@@ -72,7 +77,11 @@ describe('a package without an addon that works', () => {
   ])('%s: the portable engine takes over, and says why, and prints nothing', async ([, addon]) => {
     const library = copyPackage('copy', addon);
     const told = await inParent(tellEngine, undefined, { library, env: { VIRCOMMAND_ENGINE: '' } });
-    expect(told).toEqual({ engine: 'portable', why: `no addon was built for linux on ${process.arch}`, outcome: 'hello\n' });
+    expect(told).toEqual({
+      engine: 'portable',
+      why: `no addon was built for linux on ${process.arch}`,
+      outcome: 'hello\n',
+    });
   });
 
   test('an addon that cannot be loaded: the same, with the reason of the loader', async () => {
@@ -95,7 +104,13 @@ describe('a package without an addon that works', () => {
     const failure = await inParent(
       async ({ Command: Program }, helper) => {
         process.getBuiltinModule('node:fs').rmSync(helper);
-        return new Program('true').clearCaps().run().then(() => 'ran', (error: unknown) => String(error));
+        return new Program('true')
+          .clearCaps()
+          .run()
+          .then(
+            () => 'ran',
+            (error: unknown) => String(error),
+          );
       },
       path('copy/src/native/build/Release/vircommand-helper'),
       { library },
@@ -106,15 +121,16 @@ describe('a package without an addon that works', () => {
 
 test('two copies of the library in one process get along', async () => {
   const library = copyPackage('copy', 'both');
-  const told = await inParent(
-    async ({ Command: Program }, other) => {
-      const { Command: Other } = (await process.getBuiltinModule('node:module').createRequire('/')(other)) as { Command: typeof Program };
-      if ((Other as unknown) === Program) throw new Error('It is the same copy.');
-      const programs = Array.from({ length: 40 }, (_, index) => new (index % 2 === 0 ? Program : Other)('sh', '-c', `echo ${index}; exit ${index}`).outputBuffer());
-      const results = await Promise.all(programs.map((program) => program.run({ check: false })));
-      return results.map(({ exitCode, stdout }) => `${String(exitCode)} ${stdout}`);
-    },
-    library,
-  );
+  const told = await inParent(async ({ Command: Program }, other) => {
+    const { Command: Other } = (await process.getBuiltinModule('node:module').createRequire('/')(other)) as {
+      Command: typeof Program;
+    };
+    if ((Other as unknown) === Program) throw new Error('It is the same copy.');
+    const programs = Array.from({ length: 40 }, (_, index) =>
+      new (index % 2 === 0 ? Program : Other)('sh', '-c', `echo ${index}; exit ${index}`).outputBuffer(),
+    );
+    const results = await Promise.all(programs.map((program) => program.run({ check: false })));
+    return results.map(({ exitCode, stdout }) => `${String(exitCode)} ${stdout}`);
+  }, library);
   expect(told).toEqual(Array.from({ length: 40 }, (_, index) => `${index} ${index}\n`));
 });

@@ -5,7 +5,20 @@ import { Command, LaunchError, UnsupportedError, type UsageError } from 'vircomm
 import { dryRun } from 'vircommand/testing';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { end, eventually, hasProgram, isRunning, useDirectory, writeProgram } from '../helpers/tools.js';
-import { asNobody, bits, fieldsOf, inParent, type Library, needsNobody, needsRoot, NOBODY, parentWords, type ParentOptions, root, useNativeEngine } from '../helpers/native.js';
+import {
+  asNobody,
+  bits,
+  fieldsOf,
+  inParent,
+  type Library,
+  needsNobody,
+  needsRoot,
+  NOBODY,
+  parentWords,
+  type ParentOptions,
+  root,
+  useNativeEngine,
+} from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();
@@ -19,9 +32,18 @@ interface Replaced {
 }
 
 /** Runs a function in a process of its own, which replaces itself, and waits for the end of what it became. */
-async function replaced<A>(body: (library: Library, argument: A) => Promise<unknown>, argument: A, options?: ParentOptions & { detached?: boolean }): Promise<Replaced> {
+async function replaced<A>(
+  body: (library: Library, argument: A) => Promise<unknown>,
+  argument: A,
+  options?: ParentOptions & { detached?: boolean },
+): Promise<Replaced> {
   const [program = '', ...words] = parentWords(body, argument, options);
-  const child = spawn(program, words, { cwd: root, env: { ...process.env, VIRCOMMAND_ENGINE: 'native', ...options?.env }, stdio: ['ignore', 'pipe', 'pipe'], detached: options?.detached ?? false });
+  const child = spawn(program, words, {
+    cwd: root,
+    env: { ...process.env, VIRCOMMAND_ENGINE: 'native', ...options?.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: options?.detached ?? false,
+  });
   onTestFinished(() => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
   });
@@ -35,10 +57,23 @@ async function replaced<A>(body: (library: Library, argument: A) => Promise<unkn
 
 describe('the program in the place of this process', () => {
   test('has its pid, its parent, its standard streams, and what the command says', async () => {
-    const { pid, output, errors, exitCode } = await replaced(async ({ Command: Program }, { directory }) => {
-      await Promise.resolve();
-      return new Program('sh', '-c', 'echo $$ $PPID "$1" "$A" "${HOME-unset}" $(pwd); echo told >&2; exit 3', 'sh', 'a b').env('A', 'B').env('PATH', process.env['PATH'] ?? '').workingDirectory(directory).exec();
-    }, { directory: path() });
+    const { pid, output, errors, exitCode } = await replaced(
+      async ({ Command: Program }, { directory }) => {
+        await Promise.resolve();
+        return new Program(
+          'sh',
+          '-c',
+          'echo $$ $PPID "$1" "$A" "${HOME-unset}" $(pwd); echo told >&2; exit 3',
+          'sh',
+          'a b',
+        )
+          .env('A', 'B')
+          .env('PATH', process.env['PATH'] ?? '')
+          .workingDirectory(directory)
+          .exec();
+      },
+      { directory: path() },
+    );
     expect(output).toBe(`${pid} ${process.pid} a b B unset ${path()}\n`);
     expect([errors, exitCode]).toEqual(['told\n', 3]);
   });
@@ -50,24 +85,43 @@ describe('the program in the place of this process', () => {
       const { openSync } = process.getBuiltinModule('node:fs');
       // The event loop's own descriptors have low numbers: to place one of ours there must not disturb it before the exec.
       const [first, second] = [openSync(file, 'r'), openSync(file, 'r')];
-      return new Program('node', '-e', "for (const fd of fs.readdirSync('/proc/self/fd')) try { console.log(fd, fs.readlinkSync('/proc/self/fd/' + fd)) } catch {}").passFd(first, { as: 7 }).passFd(second, { as: second }).passFd(first, { as: 50 }).exec();
+      return new Program(
+        'node',
+        '-e',
+        "for (const fd of fs.readdirSync('/proc/self/fd')) try { console.log(fd, fs.readlinkSync('/proc/self/fd/' + fd)) } catch {}",
+      )
+        .passFd(first, { as: 7 })
+        .passFd(second, { as: second })
+        .passFd(first, { as: 50 })
+        .exec();
     }, path('file'));
-    const rows = output.trim().split('\n').map((line) => line.split(' '));
+    const rows = output
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' '));
     const own = rows.filter(([fd]) => Number(fd) <= 2).map(([fd]) => fd);
     const files = rows.filter(([, target]) => target === path('file')).map(([fd]) => Number(fd));
     expect(own.sort()).toEqual(['0', '1', '2']);
     expect(files).toEqual(expect.arrayContaining([7, 50]));
     expect(files).toHaveLength(3);
     // What else is open, that Node has opened for itself.
-    expect(rows.filter(([fd, target]) => Number(fd) > 2 && target !== path('file') && !/^(anon_inode|pipe|socket):|\/dev\/null$/.test(target ?? ''))).toEqual([]);
+    expect(
+      rows.filter(
+        ([fd, target]) =>
+          Number(fd) > 2 && target !== path('file') && !/^(anon_inode|pipe|socket):|\/dev\/null$/.test(target ?? ''),
+      ),
+    ).toEqual([]);
   });
 
   test('reads and writes files in the place of its standard streams', async () => {
     writeFileSync(path('in'), 'from a file');
-    const { output } = await replaced(async ({ Command: Program }, { input, out }) => {
-      await Promise.resolve();
-      return new Program('sh', '-c', 'cat; echo err >&2').inputFile(input).outputFile(out).errorToOutput().exec();
-    }, { input: path('in'), out: path('out') });
+    const { output } = await replaced(
+      async ({ Command: Program }, { input, out }) => {
+        await Promise.resolve();
+        return new Program('sh', '-c', 'cat; echo err >&2').inputFile(input).outputFile(out).errorToOutput().exec();
+      },
+      { input: path('in'), out: path('out') },
+    );
     expect(output).toBe('');
     expect(readFileSync(path('out'), 'utf8')).toBe('from a fileerr\n');
   });
@@ -76,7 +130,12 @@ describe('the program in the place of this process', () => {
     const { output } = await replaced(async ({ Command: Program }) => {
       await Promise.resolve();
       process.on('SIGTERM', () => undefined);
-      return new Program('sh', '-c', 'cat /proc/self/status; umask; ulimit -n; nice').umask(0o27).maxFiles(64).nice(3).noNewPrivileges().exec();
+      return new Program('sh', '-c', 'cat /proc/self/status; umask; ulimit -n; nice')
+        .umask(0o27)
+        .maxFiles(64)
+        .nice(3)
+        .noNewPrivileges()
+        .exec();
     }, null);
     const status = fieldsOf(output);
     // cat itself and the shell handle nothing before they begin.
@@ -91,8 +150,12 @@ describe('the program in the place of this process', () => {
       return new Program('cat', '/proc/self/status').uid(id).gid(id).groups([id, 7]).allowCap('CAP_NET_RAW').exec();
     }, NOBODY);
     const status = fieldsOf(output);
-    expect([status['Uid'], status['Gid'], status['Groups'], status['Threads']]).toEqual(Array.from({ length: 2 }, () => Array.from({ length: 4 }, () => NOBODY).join('\t')).concat(`7 ${NOBODY}`, '1'));
-    expect(['CapEff', 'CapPrm', 'CapInh', 'CapBnd', 'CapAmb'].map((name) => bits(status[name]))).toEqual(Array.from({ length: 5 }, () => 1n << 13n));
+    expect([status['Uid'], status['Gid'], status['Groups'], status['Threads']]).toEqual(
+      Array.from({ length: 2 }, () => Array.from({ length: 4 }, () => NOBODY).join('\t')).concat(`7 ${NOBODY}`, '1'),
+    );
+    expect(['CapEff', 'CapPrm', 'CapInh', 'CapBnd', 'CapAmb'].map((name) => bits(status[name]))).toEqual(
+      Array.from({ length: 5 }, () => 1n << 13n),
+    );
   });
 
   test('comes in spite of timers, threads, open connections and work in the pool', async () => {
@@ -113,7 +176,8 @@ describe('the program in the place of this process', () => {
   test('dies with the parent of this process, if it shall', async () => {
     const { output } = await replaced(async ({ Command: Program }) => {
       await Promise.resolve();
-      const script = 'import ctypes; value = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(value)); print(value.value)';
+      const script =
+        'import ctypes; value = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(value)); print(value.value)';
       return new Program('python3', '-c', script).dieWithParent('SIGINT').exec();
     }, null);
     expect(output).toBe('2\n');
@@ -129,7 +193,10 @@ describe('what becomes of children', () => {
       const script = 'for pid; do read -r _ _ state _ </proc/$pid/stat; echo $pid $state; done';
       return new Program('sh', '-c', script, 'sh', owned.pid, released, daemon).exec();
     }, null);
-    const states = output.trim().split('\n').map((line) => line.split(' '));
+    const states = output
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' '));
     for (const [pid] of states.slice(1)) end(Number(pid));
     expect(states.map(([, state]) => state)).toEqual(['Z', 'S', 'S']);
   });
@@ -137,7 +204,10 @@ describe('what becomes of children', () => {
 
 describe('exec() that fails', () => {
   /** Everything that the steps change of a process, seen before and after. Runs in the other process, and must stand by itself. */
-  async function attempt(library: Library, asked: { how: 'missing' | 'directory' | 'interpreter' | 'ids' | 'session' | 'late'; directory: string }) {
+  async function attempt(
+    library: Library,
+    asked: { how: 'missing' | 'directory' | 'interpreter' | 'ids' | 'session' | 'late'; directory: string },
+  ) {
     const { readFileSync: read, readdirSync, readlinkSync, openSync, statSync } = process.getBuiltinModule('node:fs');
     const { spawn: start } = process.getBuiltinModule('node:child_process');
     const { Command: Program } = library;
@@ -149,28 +219,47 @@ describe('exec() that fails', () => {
 
     const FIELDS = /^(Umask|Uid|Gid|Groups|SigBlk|SigIgn|SigCgt|Cap\w+|NoNewPrivs|PPid|NSsid|NSpgid|Threads):/;
     const look = () => ({
-      status: read('/proc/thread-self/status', 'utf8').split('\n').filter((line) => FIELDS.test(line)),
+      status: read('/proc/thread-self/status', 'utf8')
+        .split('\n')
+        .filter((line) => FIELDS.test(line)),
       limits: read('/proc/self/limits', 'utf8'),
       oomScore: read('/proc/self/oom_score_adj', 'utf8'),
-      nice: read('/proc/self/stat', 'latin1').replace(/^.*\) /s, '').split(' ')[16],
+      nice: read('/proc/self/stat', 'latin1')
+        .replace(/^.*\) /s, '')
+        .split(' ')[16],
       cwd: process.cwd(),
       mode: statSync('/proc/self/environ').uid,
       fds: readdirSync('/proc/self/fd').flatMap((number) => {
         try {
-          return [`${number} ${readlinkSync(`/proc/self/fd/${number}`)} ${/^flags:.*$/m.exec(read(`/proc/self/fdinfo/${number}`, 'utf8'))?.[0] ?? ''}`];
+          return [
+            `${number} ${readlinkSync(`/proc/self/fd/${number}`)} ${/^flags:.*$/m.exec(read(`/proc/self/fdinfo/${number}`, 'utf8'))?.[0] ?? ''}`,
+          ];
         } catch {
           return []; // The directory's own.
         }
       }),
-      children: readdirSync('/proc/self/task').flatMap((task) => read(`/proc/self/task/${task}/children`, 'utf8').split(' ').filter((pid) => pid !== '')).length,
+      children: readdirSync('/proc/self/task').flatMap((task) =>
+        read(`/proc/self/task/${task}/children`, 'utf8')
+          .split(' ')
+          .filter((pid) => pid !== ''),
+      ).length,
     });
 
     // All that a plan can change, and our own numbers among those that are replaced for it.
-    const numbers = readdirSync('/proc/self/fd').map(Number).filter((number) => number > 2 && number < 40 && number !== fd);
+    const numbers = readdirSync('/proc/self/fd')
+      .map(Number)
+      .filter((number) => number > 2 && number < 40 && number !== fd);
     // To raise a hard limit again takes a privilege that even root may lack; it stays.
     const hard = Number(/^Max open files +\d+ +(\d+)/m.exec(read('/proc/self/limits', 'utf8'))?.[1]);
     const full = (program: string) => {
-      const command = new Program(program).umask(0).nice(3).oomScoreAdjust(900).limit('nofile', 64, hard).listenFds(fd).workingDirectory('/').errorFd(1);
+      const command = new Program(program)
+        .umask(0)
+        .nice(3)
+        .oomScoreAdjust(900)
+        .limit('nofile', 64, hard)
+        .listenFds(fd)
+        .workingDirectory('/')
+        .errorFd(1);
       for (const number of numbers) if (number > 3) command.passFd(fd, { as: number });
       return command;
     };
@@ -185,7 +274,9 @@ describe('exec() that fails', () => {
     let tracer: ReturnType<typeof start> | undefined;
     if (asked.how === 'late') {
       // The rehearsal is another process: only the exec of this very thread is made to fail.
-      tracer = start('strace', ['-o', '/dev/null', '-p', String(process.pid), '-e', 'inject=execve:error=EIO'], { stdio: ['ignore', 'ignore', 'pipe'] });
+      tracer = start('strace', ['-o', '/dev/null', '-p', String(process.pid), '-e', 'inject=execve:error=EIO'], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
       // It says on its standard error that it is there, and must be able to say more.
       await new Promise((resolve) => tracer?.stderr?.once('data', resolve));
       tracer.stderr?.resume();
@@ -225,44 +316,59 @@ describe('exec() that fails', () => {
     ['ids that this process may not take', 'ids', 'setgroups', 'EPERM', asNobody],
     ['an exec that the kernel refuses here and granted to the rehearsal', 'late', 'execve', 'EIO', []],
   ] as const;
-  test.for(cases)('%s is a LaunchError with its step, and leaves this process as it was', async ([, how, step, errno, through], { skip }) => {
-    if (through.length > 0) needsNobody(skip);
-    if (how === 'late' && !hasProgram('strace')) skip('there is no strace');
-    writeProgram(path('script'), '#!/nowhere/sh\n');
-    const directory = path('writable');
-    mkdirSync(directory);
-    for (const place of [path('file'), `${directory}/file`]) writeProgram(place, '', 0o666);
-    const { before, after, lives, exitCode, error } = await inParent(attempt, { how, directory: how === 'interpreter' ? path() : directory }, { through });
-    expect([error.name, error.step, error.errno], error.message).toEqual(['LaunchError', step, errno]);
-    expect(after).toEqual(before);
-    expect([lives, exitCode]).toEqual(['a signal came', 0]);
-  });
+  test.for(cases)(
+    '%s is a LaunchError with its step, and leaves this process as it was',
+    async ([, how, step, errno, through], { skip }) => {
+      if (through.length > 0) needsNobody(skip);
+      if (how === 'late' && !hasProgram('strace')) skip('there is no strace');
+      writeProgram(path('script'), '#!/nowhere/sh\n');
+      const directory = path('writable');
+      mkdirSync(directory);
+      for (const place of [path('file'), `${directory}/file`]) writeProgram(place, '', 0o666);
+      const { before, after, lives, exitCode, error } = await inParent(
+        attempt,
+        { how, directory: how === 'interpreter' ? path() : directory },
+        { through },
+      );
+      expect([error.name, error.step, error.errno], error.message).toEqual(['LaunchError', step, errno]);
+      expect(after).toEqual(before);
+      expect([lives, exitCode]).toEqual(['a signal came', 0]);
+    },
+  );
 
   test('a step that only a child could take is a LaunchError too: a process that leads a group can open no session', async () => {
-    const { output } = await replaced(async ({ Command: Program }) => {
-      await Promise.resolve();
-      try {
-        return new Program('true').newSession().exec();
-      } catch (error) {
-        const { step, errno } = error as { step: string; errno: string };
-        process.stdout.write(`${step} ${errno}`);
-        return undefined;
-      }
-    }, null, { detached: true });
+    const { output } = await replaced(
+      async ({ Command: Program }) => {
+        await Promise.resolve();
+        try {
+          return new Program('true').newSession().exec();
+        } catch (error) {
+          const { step, errno } = error as { step: string; errno: string };
+          process.stdout.write(`${step} ${errno}`);
+          return undefined;
+        }
+      },
+      null,
+      { detached: true },
+    );
     expect(output).toMatch(/^setsid EPERM/);
   });
 
   test('the program has not begun: a rehearsal is ended before the first instruction', async () => {
-    const { output } = await replaced(async ({ Command: Program }, file) => {
-      await Promise.resolve();
-      for (let i = 0; i < 20; i += 1) {
-        try {
-          new Program('/bin/sh', '-c', 'echo ran >>"$0"', file).newSession().exec();
-        } catch (error) {
-          process.stdout.write(`${(error as { step: string }).step}\n`);
+    const { output } = await replaced(
+      async ({ Command: Program }, file) => {
+        await Promise.resolve();
+        for (let i = 0; i < 20; i += 1) {
+          try {
+            new Program('/bin/sh', '-c', 'echo ran >>"$0"', file).newSession().exec();
+          } catch (error) {
+            process.stdout.write(`${(error as { step: string }).step}\n`);
+          }
         }
-      }
-    }, path('ran'), { detached: true });
+      },
+      path('ran'),
+      { detached: true },
+    );
     expect(output.split('\n').filter((line) => line === 'setsid')).toHaveLength(20);
     expect(existsSync(path('ran'))).toBe(false);
   });
@@ -288,7 +394,11 @@ test('where no process may be traced, the exec itself is not rehearsed, and done
   const { output } = await replaced(async ({ Command: Program }) => {
     const { spawn: start } = process.getBuiltinModule('node:child_process');
     await new Program('true').run();
-    const tracer = start('strace', ['-f', '-o', '/dev/null', '-p', String(process.pid), '-e', 'inject=ptrace:error=EPERM'], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const tracer = start(
+      'strace',
+      ['-f', '-o', '/dev/null', '-p', String(process.pid), '-e', 'inject=ptrace:error=EPERM'],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
     await new Promise((resolve) => tracer.stderr.once('data', resolve));
     tracer.stderr.resume();
     return new Program('echo', 'here').exec();
@@ -309,7 +419,15 @@ test('in a worker thread it is a mistake', async () => {
 });
 
 test('what needs somebody who is still there is a mistake, all of it told at once', () => {
-  const command = new Command('true').inputBuffer('x').outputPipe().errorBuffer().timeout(5).stopSequence([['SIGTERM', 1]]).outputLimit(5, 'truncate').waitForOutputEnd().requireHandshake();
+  const command = new Command('true')
+    .inputBuffer('x')
+    .outputPipe()
+    .errorBuffer()
+    .timeout(5)
+    .stopSequence([['SIGTERM', 1]])
+    .outputLimit(5, 'truncate')
+    .waitForOutputEnd()
+    .requireHandshake();
   const problem = 'exec() leaves nobody here to do that; leave the call out, or use run()';
   let error: unknown;
   try {
@@ -318,14 +436,27 @@ test('what needs somebody who is still there is a mistake, all of it told at onc
     error = thrown;
   }
   expect((error as UsageError).mistakes).toEqual(
-    ['inputBuffer(…)', 'outputPipe()', 'errorBuffer()', 'timeout(…)', 'stopSequence(…)', 'outputLimit(…)', 'waitForOutputEnd()', 'requireHandshake()'].map((call) => ({ call, problem })),
+    [
+      'inputBuffer(…)',
+      'outputPipe()',
+      'errorBuffer()',
+      'timeout(…)',
+      'stopSequence(…)',
+      'outputLimit(…)',
+      'waitForOutputEnd()',
+      'requireHandshake()',
+    ].map((call) => ({ call, problem })),
   );
-  expect(() => new Command('true').daemonize().exec()).toThrow('daemonize(): exec() makes this process the program; leave one of the two out.');
+  expect(() => new Command('true').daemonize().exec()).toThrow(
+    'daemonize(): exec() makes this process the program; leave one of the two out.',
+  );
 });
 
 test('a missing program is told before anything happens, bare or not', () => {
   expect(() => new Command('vircommand-no-such-program').exec()).toThrow(LaunchError);
-  expect(() => new Command('/nowhere').exec()).toThrow("Cannot start `/nowhere`: '/nowhere' does not exist (execve: ENOENT).");
+  expect(() => new Command('/nowhere').exec()).toThrow(
+    "Cannot start `/nowhere`: '/nowhere' does not exist (execve: ENOENT).",
+  );
 });
 
 test('a dry run records it, and says that nothing was replaced', () => {

@@ -21,7 +21,14 @@ describe('a launch that fails in its child', () => {
     await new Command('true').run();
     new Command('true').runSync();
     const descriptors = readdirSync('/proc/self/fd').length;
-    const told = ({ message, step, errno, code, path: file, tried }: LaunchError) => ({ message, step, errno, code, file, tried });
+    const told = ({ message, step, errno, code, path: file, tried }: LaunchError) => ({
+      message,
+      step,
+      errno,
+      code,
+      file,
+      tried,
+    });
     const first = told(await rejection(LaunchError, build().run()));
     expect(first.step).toBe(step);
     expect(told(await rejection(LaunchError, build().runAsync()))).toEqual(first);

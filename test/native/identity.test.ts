@@ -3,7 +3,17 @@ import { mkdirSync } from 'node:fs';
 import { Command } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { useDirectory, writeProgram } from '../helpers/tools.js';
-import { asNobody, inParent, lanes, launchFailure, needsNobody, needsRoot, NOBODY, statusOf, useNativeEngine } from '../helpers/native.js';
+import {
+  asNobody,
+  inParent,
+  lanes,
+  launchFailure,
+  needsNobody,
+  needsRoot,
+  NOBODY,
+  statusOf,
+  useNativeEngine,
+} from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();
@@ -12,12 +22,18 @@ const path = useDirectory();
 const four = (id: number): string => [id, id, id, id].join('\t');
 
 /** The supplementary groups, as the kernel prints them. */
-const groupsOf = (field: string | undefined): number[] => (field === undefined || field === '' ? [] : field.split(' ').map(Number).sort((a, b) => a - b));
+const groupsOf = (field: string | undefined): number[] =>
+  field === undefined || field === ''
+    ? []
+    : field
+        .split(' ')
+        .map(Number)
+        .sort((a, b) => a - b);
 
 const CAPABILITIES = ['CapPrm', 'CapEff', 'CapAmb'] as const;
 
 describe('another user, as root', () => {
-  test('uid() and gid() change the real, the effective, the saved and the file system\'s id', async ({ skip }) => {
+  test("uid() and gid() change the real, the effective, the saved and the file system's id", async ({ skip }) => {
     needsRoot(skip);
     const { Uid, Gid, Groups } = await statusOf((command) => command.uid(54_321).gid(54_322));
     expect([Uid, Gid, groupsOf(Groups)]).toEqual([four(54_321), four(54_322), [54_322]]);
@@ -40,8 +56,14 @@ describe('another user, as root', () => {
   test('user() by number is the same as by name', async ({ skip }) => {
     needsRoot(skip);
     const byName = await statusOf((command) => command.user('daemon'));
-    const byNumber = await statusOf((command) => command.user(Number(execFileSync('id', ['-u', 'daemon'], { encoding: 'utf8' }))));
-    expect([byNumber['Uid'], byNumber['Gid'], byNumber['Groups']]).toEqual([byName['Uid'], byName['Gid'], byName['Groups']]);
+    const byNumber = await statusOf((command) =>
+      command.user(Number(execFileSync('id', ['-u', 'daemon'], { encoding: 'utf8' }))),
+    );
+    expect([byNumber['Uid'], byNumber['Gid'], byNumber['Groups']]).toEqual([
+      byName['Uid'],
+      byName['Gid'],
+      byName['Groups'],
+    ]);
   });
 
   test('groups() are exactly those, also none, also very many', async ({ skip }) => {
@@ -72,20 +94,38 @@ describe('another user, as root', () => {
 
   test('all that needs privileges is done before they go', async ({ skip }) => {
     needsRoot(skip);
-    const command = (program: Command) => program.user('nobody').nice(-3).noNewPrivileges().umask(0o77).limit('nofile', 99, 99).newSession().dieWithParent();
+    const command = (program: Command) =>
+      program
+        .user('nobody')
+        .nice(-3)
+        .noNewPrivileges()
+        .umask(0o77)
+        .limit('nofile', 99, 99)
+        .newSession()
+        .dieWithParent();
     const { Uid, Umask, NoNewPrivs } = await statusOf(command);
     expect([Uid, Umask, NoNewPrivs]).toEqual([four(NOBODY), '0077', '1']);
   });
 
   test('the plan changes the groups first, then the gid, then the uid', () => {
-    const steps = new Command('true').uid(NOBODY).gid(NOBODY).plan().steps.map(({ step }) => step);
-    expect(steps.filter((step) => step.startsWith('set') && step !== 'setsid')).toEqual(['setgroups', 'setgid', 'setuid']);
+    const steps = new Command('true')
+      .uid(NOBODY)
+      .gid(NOBODY)
+      .plan()
+      .steps.map(({ step }) => step);
+    expect(steps.filter((step) => step.startsWith('set') && step !== 'setsid')).toEqual([
+      'setgroups',
+      'setgid',
+      'setuid',
+    ]);
   });
 
   test('a program that only root may execute is a failure of execve for nobody', async ({ skip }) => {
     needsRoot(skip);
     mkdirSync(path('closed'), { mode: 0o700 });
-    const failure = await launchFailure(new Command(writeProgram(path('closed/program'), '#!/bin/sh\n')).uid(NOBODY).gid(NOBODY));
+    const failure = await launchFailure(
+      new Command(writeProgram(path('closed/program'), '#!/bin/sh\n')).uid(NOBODY).gid(NOBODY),
+    );
     expect(failure).toMatchObject({ step: 'execve', errno: 'EACCES' });
   });
 });
@@ -124,34 +164,47 @@ describe('another user, as nobody', () => {
   test('a parent that may change groups and not the uid fails at the uid', async ({ skip }) => {
     needsNobody(skip);
     const failure = await inParent(
-      async ({ Command: Program }) => new Program('true').uid(1234).gid(4321).run().then(() => undefined, (error: unknown) => String(error)),
+      async ({ Command: Program }) =>
+        new Program('true')
+          .uid(1234)
+          .gid(4321)
+          .run()
+          .then(
+            () => undefined,
+            (error: unknown) => String(error),
+          ),
       undefined,
       { through: [...asNobody, '--inh-caps', '-all,+setgid', '--ambient-caps', '-all,+setgid'] },
     );
-    expect(failure).toBe('LaunchError: Cannot start `true`: this process may not take the uid 1234 (setuid: EPERM). Run as root, or with the capability that the step needs.');
+    expect(failure).toBe(
+      'LaunchError: Cannot start `true`: this process may not take the uid 1234 (setuid: EPERM). Run as root, or with the capability that the step needs.',
+    );
   });
 });
 
 // The errno is looked behind in this process, which may not look where the program may not go either.
-test.for(lanes)('a program in a directory that this process may not enter is a failure of execve, in the lane %s', async ([lane], { skip }) => {
-  needsNobody(skip);
-  mkdirSync(path('closed'), { mode: 0o700 });
-  const program = writeProgram(path('closed/program'), '#!/bin/sh\n');
-  const failure = await inParent(
-    async ({ Command: Program }, asked) => {
-      const command = new Program(asked.program);
-      if (asked.lane === 'helper') command.clearCaps();
-      if (asked.lane === 'hook-runner') command.preExecHook(() => 0);
-      return command.run().then(
-        () => undefined,
-        (error: unknown) => {
-          const { name, step, errno } = error as { name: string; step?: string; errno?: string };
-          return { name, step, errno };
-        },
-      );
-    },
-    { program, lane },
-    { through: asNobody },
-  );
-  expect(failure).toEqual({ name: 'LaunchError', step: 'execve', errno: 'EACCES' });
-});
+test.for(lanes)(
+  'a program in a directory that this process may not enter is a failure of execve, in the lane %s',
+  async ([lane], { skip }) => {
+    needsNobody(skip);
+    mkdirSync(path('closed'), { mode: 0o700 });
+    const program = writeProgram(path('closed/program'), '#!/bin/sh\n');
+    const failure = await inParent(
+      async ({ Command: Program }, asked) => {
+        const command = new Program(asked.program);
+        if (asked.lane === 'helper') command.clearCaps();
+        if (asked.lane === 'hook-runner') command.preExecHook(() => 0);
+        return command.run().then(
+          () => undefined,
+          (error: unknown) => {
+            const { name, step, errno } = error as { name: string; step?: string; errno?: string };
+            return { name, step, errno };
+          },
+        );
+      },
+      { program, lane },
+      { through: asNobody },
+    );
+    expect(failure).toEqual({ name: 'LaunchError', step: 'execve', errno: 'EACCES' });
+  },
+);

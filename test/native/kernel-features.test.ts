@@ -55,7 +55,12 @@ describe.for(lanes)('core scheduling, in the lane %s', ([, take]) => {
     ['runAlone', (command) => command.runAlone()],
     ['runAmong', (command) => command.runAmong(process.pid)],
   ])('%s() takes effect, or is refused with a reason where the kernel cannot', async ([method, ask]) => {
-    const error: unknown = await ask(take(new Command('true'))).run().then(() => undefined, (reason: unknown) => reason);
+    const error: unknown = await ask(take(new Command('true')))
+      .run()
+      .then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
     if (error === undefined) return;
     // A kernel without core scheduling answers EINVAL, and one on a processor that runs one thread for each core, ENODEV.
     expect(error).toBeInstanceOf(UnsupportedError);
@@ -63,31 +68,56 @@ describe.for(lanes)('core scheduling, in the lane %s', ([, take]) => {
   });
 
   test('runAmong() a process that is not there is a failure of that step', async ({ skip }) => {
-    const works = await new Command('true').runAlone().run().then(() => true, () => false);
+    const works = await new Command('true')
+      .runAlone()
+      .run()
+      .then(
+        () => true,
+        () => false,
+      );
     if (!works) skip('this kernel has no core scheduling');
-    expect(await launchFailure(take(new Command('true')).runAmong(0x3fff_ffff))).toMatchObject({ step: 'sched_core', errno: 'ESRCH' });
+    expect(await launchFailure(take(new Command('true')).runAmong(0x3fff_ffff))).toMatchObject({
+      step: 'sched_core',
+      errno: 'ESRCH',
+    });
   });
 });
 
 describe('labels', () => {
   test('a SELinux label is refused with a reason where there is no SELinux', async ({ skip }) => {
     if (existsSync('/sys/fs/selinux/enforce')) skip('this machine has SELinux');
-    const error = await rejection(UnsupportedError, new Command('true').selinuxLabel('system_u:object_r:bin_t:s0').run());
-    expect([error.feature, error.engine, error.why]).toEqual(['selinuxLabel', 'native', 'SELinux is not enabled on this machine']);
+    const error = await rejection(
+      UnsupportedError,
+      new Command('true').selinuxLabel('system_u:object_r:bin_t:s0').run(),
+    );
+    expect([error.feature, error.engine, error.why]).toEqual([
+      'selinuxLabel',
+      'native',
+      'SELinux is not enabled on this machine',
+    ]);
     expect(engineInfo().refuses).toMatchObject({ selinux: error.why });
   });
 
   test('an AppArmor profile is refused with a reason where there is no AppArmor', async ({ skip }) => {
     if (existsSync('/proc/self/attr/apparmor')) skip('this machine has AppArmor');
     const error = await rejection(UnsupportedError, new Command('true').appArmorProfile('unconfined').run());
-    expect([error.feature, error.engine, error.why]).toEqual(['appArmorProfile', 'native', 'AppArmor is not enabled on this machine']);
+    expect([error.feature, error.engine, error.why]).toEqual([
+      'appArmorProfile',
+      'native',
+      'AppArmor is not enabled on this machine',
+    ]);
     expect(engineInfo().refuses).toMatchObject({ apparmor: error.why });
   });
 
   test.for(lanes)('an AppArmor profile is that of the program, in the lane %s', async ([, take], { skip }) => {
     if (!existsSync('/proc/self/attr/apparmor')) skip('this machine has no AppArmor');
-    expect(await outputOf(take(new Command('cat', '/proc/self/attr/apparmor/current')).appArmorProfile('unconfined'))).toBe('unconfined\n');
-    expect(await launchFailure(take(new Command('true')).appArmorProfile('no-such-profile'))).toMatchObject({ step: 'apparmor', errno: 'ENOENT' });
+    expect(
+      await outputOf(take(new Command('cat', '/proc/self/attr/apparmor/current')).appArmorProfile('unconfined')),
+    ).toBe('unconfined\n');
+    expect(await launchFailure(take(new Command('true')).appArmorProfile('no-such-profile'))).toMatchObject({
+      step: 'apparmor',
+      errno: 'ENOENT',
+    });
   });
 
   test('a refused command starts nothing', async ({ skip }) => {

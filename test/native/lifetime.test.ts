@@ -5,15 +5,31 @@ import { createInterface } from 'node:readline';
 import { Command, type Lane } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { end, eventually, exists, isRunning, nodeFixture, useDirectory } from '../helpers/tools.js';
-import { lanes, needsRoot, NOBODY, outputOf, parentWords, root, useNativeEngine, type Library } from '../helpers/native.js';
+import {
+  lanes,
+  needsRoot,
+  NOBODY,
+  outputOf,
+  parentWords,
+  root,
+  useNativeEngine,
+  type Library,
+} from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();
 
 /** Starts a parent that runs the function and stays. Gives the parent's pid, and what the function gives. */
-async function parentThatStays<A, T>(body: (library: Library, argument: A) => Promise<T>, argument: A): Promise<{ pid: number; told: T }> {
+async function parentThatStays<A, T>(
+  body: (library: Library, argument: A) => Promise<T>,
+  argument: A,
+): Promise<{ pid: number; told: T }> {
   const [program = '', ...words] = parentWords(body, argument);
-  const parent = spawn(program, words, { cwd: root, env: { ...process.env, VIRCOMMAND_ENGINE: 'native' }, stdio: ['ignore', 'pipe', 'inherit'] });
+  const parent = spawn(program, words, {
+    cwd: root,
+    env: { ...process.env, VIRCOMMAND_ENGINE: 'native' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const pid = parent.pid ?? -1;
   const closed = once(parent, 'close');
   onTestFinished(async () => {
@@ -31,7 +47,10 @@ interface Asked {
   readonly uid?: number;
 }
 
-async function startSleepers({ Command: Program }: Library, { lane, uid }: Asked): Promise<{ dies: number; lives: number }> {
+async function startSleepers(
+  { Command: Program }: Library,
+  { lane, uid }: Asked,
+): Promise<{ dies: number; lives: number }> {
   const sleeper = () => {
     const command = new Program('sleep', '600');
     if (lane === 'helper') command.clearCaps();
@@ -69,7 +88,12 @@ describe('dieWithParent()', () => {
   test.for(lanes)('another signal can be asked for, in the lane %s', async ([lane]) => {
     const told = await parentThatStays(
       async ({ Command: Program }, asked) => {
-        const command = new Program('sh', '-c', 'trap "echo told >$0; exit" USR2; echo ready; while :; do sleep 0.01; done', asked.file);
+        const command = new Program(
+          'sh',
+          '-c',
+          'trap "echo told >$0; exit" USR2; echo ready; while :; do sleep 0.01; done',
+          asked.file,
+        );
         if (asked.lane === 'helper') command.clearCaps();
         if (asked.lane === 'hook-runner') command.preExecHook(() => 0);
         const child = await command.outputPipe().dieWithParent('SIGUSR2').runAsync();
@@ -100,7 +124,10 @@ describe('free()', () => {
 describe('a child of a worker thread', () => {
   const leave = async (how: string): Promise<readonly number[]> => {
     const parent = await nodeFixture('leave-workers-child.js', how).outputPipe().runAsync();
-    const pids = String(((await once(parent.stdout!, 'data')) as [Buffer])[0]).trim().split(' ').map(Number);
+    const pids = String(((await once(parent.stdout!, 'data')) as [Buffer])[0])
+      .trim()
+      .split(' ')
+      .map(Number);
     onTestFinished(() => {
       for (const pid of pids) end(pid);
     });
@@ -125,30 +152,47 @@ describe('a child of a worker thread', () => {
 describe('listenFds()', () => {
   const TELL = 'echo "$$ $LISTEN_PID $LISTEN_FDS"; readlink /proc/$$/fd/3 /proc/$$/fd/4';
 
-  test.for(lanes)('LISTEN_PID is the pid of the program, and the descriptors begin at 3, in the lane %s', async ([, take]) => {
-    const fds = [openSync('/dev/zero', 'r'), openSync('/dev/full', 'r')] as const;
-    try {
-      const child = await take(new Command('sh', '-c', TELL)).listenFds(...fds).outputBuffer().runAsync();
-      const { stdout } = await child.wait();
-      expect(stdout).toBe(`${child.pid} ${child.pid} 2\n/dev/zero\n/dev/full\n`);
-    } finally {
-      for (const fd of fds) closeSync(fd);
-    }
-  });
+  test.for(lanes)(
+    'LISTEN_PID is the pid of the program, and the descriptors begin at 3, in the lane %s',
+    async ([, take]) => {
+      const fds = [openSync('/dev/zero', 'r'), openSync('/dev/full', 'r')] as const;
+      try {
+        const child = await take(new Command('sh', '-c', TELL))
+          .listenFds(...fds)
+          .outputBuffer()
+          .runAsync();
+        const { stdout } = await child.wait();
+        expect(stdout).toBe(`${child.pid} ${child.pid} 2\n/dev/zero\n/dev/full\n`);
+      } finally {
+        for (const fd of fds) closeSync(fd);
+      }
+    },
+  );
 
-  test.for(lanes)('variables of that name that this process has itself do not reach the program, in the lane %s', async ([, take]) => {
-    const own = { LISTEN_PID: '1', LISTEN_FDS: '7', LISTEN_FDNAMES: 'a:b' };
-    Object.assign(process.env, own);
-    onTestFinished(() => {
-      for (const name of Object.keys(own)) Reflect.deleteProperty(process.env, name);
-    });
-    const [pid, ...entries] = (await outputOf(take(new Command('sh', '-c', 'echo $$; tr "\\0" "\\n" </proc/$$/environ')).listenFds(2))).split('\n');
-    // getenv() gives the first of several.
-    expect(entries.filter((entry) => entry.startsWith('LISTEN_')).sort()).toEqual(['LISTEN_FDS=1', `LISTEN_PID=${pid ?? ''}`]);
-  });
+  test.for(lanes)(
+    'variables of that name that this process has itself do not reach the program, in the lane %s',
+    async ([, take]) => {
+      const own = { LISTEN_PID: '1', LISTEN_FDS: '7', LISTEN_FDNAMES: 'a:b' };
+      Object.assign(process.env, own);
+      onTestFinished(() => {
+        for (const name of Object.keys(own)) Reflect.deleteProperty(process.env, name);
+      });
+      const [pid, ...entries] = (
+        await outputOf(take(new Command('sh', '-c', 'echo $$; tr "\\0" "\\n" </proc/$$/environ')).listenFds(2))
+      ).split('\n');
+      // getenv() gives the first of several.
+      expect(entries.filter((entry) => entry.startsWith('LISTEN_')).sort()).toEqual([
+        'LISTEN_FDS=1',
+        `LISTEN_PID=${pid ?? ''}`,
+      ]);
+    },
+  );
 
   test('a daemon has its own pid in LISTEN_PID', async () => {
-    const { pid } = await new Command('sh', '-c', 'echo "$$ $LISTEN_PID" >"$0"; exec sleep 600', path('told')).listenFds(2).daemonize().run();
+    const { pid } = await new Command('sh', '-c', 'echo "$$ $LISTEN_PID" >"$0"; exec sleep 600', path('told'))
+      .listenFds(2)
+      .daemonize()
+      .run();
     onTestFinished(() => {
       end(pid);
     });
@@ -165,6 +209,13 @@ describe('listenFds()', () => {
 
   test('the program reads exactly the variables that were said, and the two', async () => {
     const text = await outputOf(new Command('env').env('A', 'b').listenFds(2));
-    expect(text.replace(/\d+$/m, 'N').trim().split('\n').map((line) => line.replace(/=.*/, '')).sort()).toEqual(['A', 'LISTEN_FDS', 'LISTEN_PID']);
+    expect(
+      text
+        .replace(/\d+$/m, 'N')
+        .trim()
+        .split('\n')
+        .map((line) => line.replace(/=.*/, ''))
+        .sort(),
+    ).toEqual(['A', 'LISTEN_FDS', 'LISTEN_PID']);
   });
 });

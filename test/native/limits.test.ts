@@ -2,7 +2,16 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Command } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { asNobody, inParent, lanes, launchFailure, needsNobody, needsProgram, outputOf, useNativeEngine } from '../helpers/native.js';
+import {
+  asNobody,
+  inParent,
+  lanes,
+  launchFailure,
+  needsNobody,
+  needsProgram,
+  outputOf,
+  useNativeEngine,
+} from '../helpers/native.js';
 
 useNativeEngine();
 
@@ -29,18 +38,24 @@ const resources = [
 /** The soft and hard limits in a `/proc/PID/limits`, as bigints or 'unlimited', by the name that the kernel prints. */
 function limitsIn(text: string): Record<string, (bigint | string)[]> {
   const value = (word = ''): bigint | string => (word === 'unlimited' ? word : BigInt(word));
-  const rows = Array.from(text.matchAll(/^(Max .*?) {2,}(\w+) +(\w+)/gm), ([, name = '', soft, hard]) => [name, [value(soft), value(hard)]] as [string, (bigint | string)[]]);
+  const rows = Array.from(
+    text.matchAll(/^(Max .*?) {2,}(\w+) +(\w+)/gm),
+    ([, name = '', soft, hard]) => [name, [value(soft), value(hard)]] as [string, (bigint | string)[]],
+  );
   return Object.fromEntries(rows);
 }
 
 const own = () => limitsIn(readFileSync('/proc/self/limits', 'utf8'));
-const limitsOf = async (build: (command: Command) => Command) => limitsIn(await outputOf(build(new Command('cat', '/proc/self/limits'))));
+const limitsOf = async (build: (command: Command) => Command) =>
+  limitsIn(await outputOf(build(new Command('cat', '/proc/self/limits'))));
 
 /** Limits that a program can live with, below any hard limit that a machine has, and not what they were. */
 function liveable(resource: string, hard: bigint | string | undefined): { soft: bigint; hard: bigint } {
   const large = 1n << 33n;
   const most = typeof hard === 'bigint' && hard < large ? hard : large;
-  return ['nice', 'rtprio'].includes(resource) ? { soft: 0n, hard: most > 9n ? 9n : most } : { soft: most / 2n + 1n, hard: most };
+  return ['nice', 'rtprio'].includes(resource)
+    ? { soft: 0n, hard: most > 9n ? 9n : most }
+    : { soft: most / 2n + 1n, hard: most };
 }
 
 test('there are sixteen limits, and this process has all of them', () => {
@@ -48,35 +63,53 @@ test('there are sixteen limits, and this process has all of them', () => {
 });
 
 describe.for(lanes)('in the lane %s', ([, take]) => {
-  test.for(resources)('limit(%o) sets the soft and the hard limit of the program, and no other', async ([resource, name]) => {
-    const before = own();
-    const { soft, hard } = liveable(resource, before[name]?.[1]);
-    expect(await limitsOf((command) => take(command).limit(resource, soft, hard))).toEqual({ ...(await limitsOf(take)), [name]: [soft, hard] });
-    expect(own()).toEqual(before);
-  });
+  test.for(resources)(
+    'limit(%o) sets the soft and the hard limit of the program, and no other',
+    async ([resource, name]) => {
+      const before = own();
+      const { soft, hard } = liveable(resource, before[name]?.[1]);
+      expect(await limitsOf((command) => take(command).limit(resource, soft, hard))).toEqual({
+        ...(await limitsOf(take)),
+        [name]: [soft, hard],
+      });
+      expect(own()).toEqual(before);
+    },
+  );
 
   test('one value is both limits, and a number is as good as a bigint', async () => {
-    expect(await limitsOf((command) => take(command).limit('cpu', 1000))).toMatchObject({ 'Max cpu time': [1000n, 1000n] });
+    expect(await limitsOf((command) => take(command).limit('cpu', 1000))).toMatchObject({
+      'Max cpu time': [1000n, 1000n],
+    });
   });
 
   test('limits are exact above what a number can hold', async () => {
     const large = 2n ** 60n + 1n;
-    expect(await limitsOf((command) => take(command).limit('fsize', large, 'unlimited'))).toMatchObject({ 'Max file size': [large, 'unlimited'] });
+    expect(await limitsOf((command) => take(command).limit('fsize', large, 'unlimited'))).toMatchObject({
+      'Max file size': [large, 'unlimited'],
+    });
   });
 
   test("'unlimited' is the kernel's own word", async ({ skip }) => {
     if (own()['Max cpu time']?.[1] !== 'unlimited') skip('the hard limit of processor time is not unlimited here');
-    expect(await limitsOf((command) => take(command).limit('cpu', 'unlimited'))).toMatchObject({ 'Max cpu time': ['unlimited', 'unlimited'] });
+    expect(await limitsOf((command) => take(command).limit('cpu', 'unlimited'))).toMatchObject({
+      'Max cpu time': ['unlimited', 'unlimited'],
+    });
   });
 
   test('several limits hold together', async () => {
     const limits = await limitsOf((command) => take(command).maxCoreSize(0).maxFiles(64).limit('cpu', 100, 200));
-    expect(limits).toMatchObject({ 'Max core file size': [0n, 0n], 'Max open files': [64n, 64n], 'Max cpu time': [100n, 200n] });
+    expect(limits).toMatchObject({
+      'Max core file size': [0n, 0n],
+      'Max open files': [64n, 64n],
+      'Max cpu time': [100n, 200n],
+    });
   });
 
   test('a limit of no open files comes after the descriptors, which the program has', async () => {
     // The program itself can open nothing, not even its libraries: that it answers at all is the proof.
-    const { exitCode } = await take(new Command('sh', '-c', ':')).limit('nofile', 0).run({ check: false });
+    const { exitCode } = await take(new Command('sh', '-c', ':'))
+      .limit('nofile', 0)
+      .run({ check: false });
     expect(exitCode).not.toBe(0);
   });
 
@@ -84,7 +117,8 @@ describe.for(lanes)('in the lane %s', ([, take]) => {
     expect(await launchFailure(take(new Command('true')).limit('nofile', 2 ** 40))).toEqual({
       step: 'prlimit',
       errno: 'EPERM',
-      sentence: 'this process may not set the limit of nofile to 1099511627776 (hard 1099511627776) (prlimit: EPERM). Run as root, or with the capability that the step needs.',
+      sentence:
+        'this process may not set the limit of nofile to 1099511627776 (hard 1099511627776) (prlimit: EPERM). Run as root, or with the capability that the step needs.',
     });
   });
 });
@@ -93,7 +127,14 @@ test('nobody may not raise a hard limit, and hears so', async ({ skip }) => {
   needsNobody(skip);
   needsProgram(skip, 'prlimit');
   const failure = await inParent(
-    async ({ Command: Program }) => new Program('true').limit('cpu', 100, 'unlimited').run().then(() => undefined, (error: unknown) => String(error)),
+    async ({ Command: Program }) =>
+      new Program('true')
+        .limit('cpu', 100, 'unlimited')
+        .run()
+        .then(
+          () => undefined,
+          (error: unknown) => String(error),
+        ),
     undefined,
     { through: ['prlimit', '--cpu=5000:5000', ...asNobody] },
   );
@@ -103,24 +144,32 @@ test('nobody may not raise a hard limit, and hears so', async ({ skip }) => {
 });
 
 // Node raises its own soft limit of open files to the hard one as it starts. A program must not see that: select() breaks above 1024.
-test.for(lanes)('in the lane %s, the limit of open files is the one that Node found, not the one that Node set', async ([lane]) => {
-  const { parent, child } = await inParent(
-    async ({ Command: Program }, asked) => {
-      const command = new Program('cat', '/proc/self/limits').outputBuffer();
-      if (asked === 'helper') command.clearCaps();
-      if (asked === 'hook-runner') command.preExecHook(() => 0);
-      const soft = (text: string) => /^Max open files +(\d+)/m.exec(text)?.[1];
-      return { parent: soft(process.getBuiltinModule('node:fs').readFileSync('/proc/self/limits', 'utf8')), child: soft((await command.run()).stdout) };
-    },
-    lane,
-    // Only a parent that still has the limits with which it started Node can tell them.
-    { through: ['sh', '-c', 'ulimit -Sn 300; ulimit -Hn 900; "$@"; exit $?', 'sh'] },
-  );
-  expect(parent).toBe('900');
-  expect(child).toBe('300');
-});
+test.for(lanes)(
+  'in the lane %s, the limit of open files is the one that Node found, not the one that Node set',
+  async ([lane]) => {
+    const { parent, child } = await inParent(
+      async ({ Command: Program }, asked) => {
+        const command = new Program('cat', '/proc/self/limits').outputBuffer();
+        if (asked === 'helper') command.clearCaps();
+        if (asked === 'hook-runner') command.preExecHook(() => 0);
+        const soft = (text: string) => /^Max open files +(\d+)/m.exec(text)?.[1];
+        return {
+          parent: soft(process.getBuiltinModule('node:fs').readFileSync('/proc/self/limits', 'utf8')),
+          child: soft((await command.run()).stdout),
+        };
+      },
+      lane,
+      // Only a parent that still has the limits with which it started Node can tell them.
+      { through: ['sh', '-c', 'ulimit -Sn 300; ulimit -Hn 900; "$@"; exit $?', 'sh'] },
+    );
+    expect(parent).toBe('900');
+    expect(child).toBe('300');
+  },
+);
 
 test('the instrument reads what prlimit sets', ({ skip }) => {
   needsProgram(skip, 'prlimit');
-  expect(limitsIn(execFileSync('prlimit', ['--cpu=77:88', 'cat', '/proc/self/limits'], { encoding: 'utf8' }))).toMatchObject({ 'Max cpu time': [77n, 88n] });
+  expect(
+    limitsIn(execFileSync('prlimit', ['--cpu=77:88', 'cat', '/proc/self/limits'], { encoding: 'utf8' })),
+  ).toMatchObject({ 'Max cpu time': [77n, 88n] });
 });

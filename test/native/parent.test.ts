@@ -33,12 +33,18 @@ async function launchEverything(_: Library, asked: Asked) {
       return 'gone';
     }
   };
-  const FIELDS = /^(Umask|Uid|Gid|Groups|SigBlk|SigIgn|SigCgt|Cap\w+|NoNewPrivs|Seccomp|Seccomp_filters|THP_enabled|TracerPid|PPid|NSsid|NSpgid):/;
-  const statusOf = (directory: string) => read(`${directory}/status`, 'utf8').split('\n').filter((line) => FIELDS.test(line));
+  const FIELDS =
+    /^(Umask|Uid|Gid|Groups|SigBlk|SigIgn|SigCgt|Cap\w+|NoNewPrivs|Seccomp|Seccomp_filters|THP_enabled|TracerPid|PPid|NSsid|NSpgid):/;
+  const statusOf = (directory: string) =>
+    read(`${directory}/status`, 'utf8')
+      .split('\n')
+      .filter((line) => FIELDS.test(line));
   const fds = () =>
     readdirSync('/proc/self/fd').flatMap((fd) => {
       const target = attempt(() => readlinkSync(`/proc/self/fd/${fd}`));
-      return target === 'gone' ? [] : [`${fd} ${target} ${attempt(() => /^flags:.*$/m.exec(read(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[0] ?? '')}`];
+      return target === 'gone'
+        ? []
+        : [`${fd} ${target} ${attempt(() => /^flags:.*$/m.exec(read(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[0] ?? '')}`];
     });
   const look = () => ({
     // Files of a process that is not dumpable belong to root.
@@ -51,7 +57,12 @@ async function launchEverything(_: Library, asked: Asked) {
     limits: read('/proc/self/limits', 'utf8'),
     cwd: process.cwd(),
     threads: readdirSync('/proc/self/task').map((task) => statusOf(`/proc/self/task/${task}`)),
-    nice: readdirSync('/proc/self/task').map((task) => read(`/proc/self/task/${task}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ').slice(15, 17)),
+    nice: readdirSync('/proc/self/task').map((task) =>
+      read(`/proc/self/task/${task}/stat`, 'latin1')
+        .replace(/^.*\) /s, '')
+        .split(' ')
+        .slice(15, 17),
+    ),
     environment: JSON.stringify(process.env),
     fds: fds(),
   });
@@ -110,7 +121,11 @@ async function launchEverything(_: Library, asked: Asked) {
   await launch(1);
   await quiet();
   const before = look();
-  const answers = await Promise.all([...Array.from({ length: asked.threads }, () => launch(asked.rounds)), mine(), mine()]);
+  const answers = await Promise.all([
+    ...Array.from({ length: asked.threads }, () => launch(asked.rounds)),
+    mine(),
+    mine(),
+  ]);
   await quiet();
   return { untouched, before, after: look(), answers: answers.slice(0, asked.threads) };
 }
@@ -127,7 +142,11 @@ describe('this process is untouched by every kind of launch, many at once, from 
 
   test('as nobody, whose files in /proc belong to root as soon as it is not dumpable', async ({ skip }) => {
     needsNobody(skip);
-    const { before, after, answers } = await inParent(launchEverything, { ...asked(), directory: '/nowhere' }, { through: asNobody });
+    const { before, after, answers } = await inParent(
+      launchEverything,
+      { ...asked(), directory: '/nowhere' },
+      { through: asNobody },
+    );
     expect(answers).toEqual(Array.from({ length: THREADS }, () => 'done'));
     expect(before.ownerOfFiles).toBe(NOBODY);
     expect(after).toEqual(before);
@@ -137,7 +156,11 @@ describe('this process is untouched by every kind of launch, many at once, from 
     needsNobody(skip);
     const rights = '-all,+setuid,+setgid';
     const through = [...asNobody, '--inh-caps', rights, '--ambient-caps', rights];
-    const { before, after } = await inParent(launchEverything, { ...asked(), directory: '/nowhere', uid: 1234 }, { through });
+    const { before, after } = await inParent(
+      launchEverything,
+      { ...asked(), directory: '/nowhere', uid: 1234 },
+      { through },
+    );
     expect(before.ownerOfFiles).toBe(NOBODY);
     expect(after).toEqual(before);
   });
@@ -163,6 +186,7 @@ describe('this process is untouched by every kind of launch, many at once, from 
 // Node ignores SIGXFSZ, so that a write beyond the limit of a file's size is an error, and not the end of the process.
 test('the signals that Node ignores are still ignored after the first launch', async () => {
   const { untouched, before } = await inParent(launchEverything, { ...asked(), threads: 0, rounds: 0 });
-  const ignored = (state: typeof before) => Array.from(new Set(state.threads.flat().filter((line) => line.startsWith('SigIgn'))));
+  const ignored = (state: typeof before) =>
+    Array.from(new Set(state.threads.flat().filter((line) => line.startsWith('SigIgn'))));
   expect(ignored(before)).toEqual(ignored(untouched));
 });

@@ -24,7 +24,9 @@ describe('handshakes', () => {
 });
 
 describe('signals', () => {
-  test('a program that has ended is signaled no more, and nor is the process that has its pid then', async ({ skip }) => {
+  test('a program that has ended is signaled no more, and nor is the process that has its pid then', async ({
+    skip,
+  }) => {
     needsRoot(skip);
     needsProgram(skip, 'unshare');
     const told = await inParent(
@@ -72,9 +74,12 @@ describe('signals', () => {
 
   test('a core file is told', async ({ skip }) => {
     const pattern = readProc('/proc/sys/kernel/core_pattern').trim();
-    if (pattern === '' || pattern.startsWith('|') || pattern.startsWith('/')) skip(`core files do not go to the program's directory here, but to '${pattern}'`);
-    if (/^Max core file size +\d+ +0 /m.test(readProc('/proc/self/limits'))) skip('core files are forbidden here by a hard limit');
-    const crash = (bytes: number | 'unlimited') => sh('kill -SEGV $$').workingDirectory(path()).limit('core', bytes, 'unlimited').run({ check: false });
+    if (pattern === '' || pattern.startsWith('|') || pattern.startsWith('/'))
+      skip(`core files do not go to the program's directory here, but to '${pattern}'`);
+    if (/^Max core file size +\d+ +0 /m.test(readProc('/proc/self/limits')))
+      skip('core files are forbidden here by a hard limit');
+    const crash = (bytes: number | 'unlimited') =>
+      sh('kill -SEGV $$').workingDirectory(path()).limit('core', bytes, 'unlimited').run({ check: false });
     expect(await crash('unlimited')).toMatchObject({ signal: 'SIGSEGV', coreDumped: true, rawStatus: 11 | 0x80 });
     expect(await crash(0)).toMatchObject({ signal: 'SIGSEGV', coreDumped: false, rawStatus: 11 });
   });
@@ -83,7 +88,13 @@ describe('signals', () => {
 describe('what a program used', () => {
   test.for(lanes)('processor time and memory are told, in the lane %s', async ([, take]) => {
     const idle = await take(new Command('true')).run();
-    const busy = await take(new Command(process.execPath, '-e', `Buffer.alloc(${200 * MIB}, 1); let x = 0; for (let i = 0; i < 3e7; i += 1) x += i % 7`)).run();
+    const busy = await take(
+      new Command(
+        process.execPath,
+        '-e',
+        `Buffer.alloc(${200 * MIB}, 1); let x = 0; for (let i = 0; i < 3e7; i += 1) x += i % 7`,
+      ),
+    ).run();
     for (const { resourceUsage } of [idle, busy]) {
       for (const value of Object.values(resourceUsage ?? {})) expect(value).toBeGreaterThanOrEqual(0);
     }
@@ -93,7 +104,12 @@ describe('what a program used', () => {
   });
 
   test('children that the program waited for are counted with it', async () => {
-    const { resourceUsage } = await sh('"$@"; :', process.execPath, '-e', 'let x = 0; for (let i = 0; i < 3e7; i += 1) x += i % 7').run();
+    const { resourceUsage } = await sh(
+      '"$@"; :',
+      process.execPath,
+      '-e',
+      'let x = 0; for (let i = 0; i < 3e7; i += 1) x += i % 7',
+    ).run();
     expect(resourceUsage?.userMs).toBeGreaterThan(5);
   });
 });
@@ -101,11 +117,18 @@ describe('what a program used', () => {
 describe('the standard streams', () => {
   test.for(lanes)('can be opened by their names, in the lane %s', async ([, take]) => {
     const script = 'cat /dev/stdin; echo one >/dev/stdout; echo two >/dev/stderr; cat </proc/self/fd/0';
-    expect(await take(sh(script)).inputBuffer('in\n').outputBuffer().errorBuffer().run()).toMatchObject({ stdout: 'in\none\n', stderr: 'two\n' });
+    expect(await take(sh(script)).inputBuffer('in\n').outputBuffer().errorBuffer().run()).toMatchObject({
+      stdout: 'in\none\n',
+      stderr: 'two\n',
+    });
   });
 
   test('are pipes, each with an end of its own', async () => {
-    const { stdout } = await sh('readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2').inputBuffer('x').outputBuffer().errorBuffer().run();
+    const { stdout } = await sh('readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2')
+      .inputBuffer('x')
+      .outputBuffer()
+      .errorBuffer()
+      .run();
     const names = stdout.trim().split('\n');
     for (const name of names) expect(name).toMatch(/^pipe:\[\d+\]$/);
     expect(new Set(names).size).toBe(3);
@@ -113,10 +136,15 @@ describe('the standard streams', () => {
 
   test('output that nobody reads stops the program, and comes whole when it is read', async () => {
     const bytes = 48 * MIB;
-    const child = await new Command('dd', 'if=/dev/zero', 'bs=64k', `count=${bytes / 65_536}`, 'status=none').outputPipe().runAsync();
+    const child = await new Command('dd', 'if=/dev/zero', 'bs=64k', `count=${bytes / 65_536}`, 'status=none')
+      .outputPipe()
+      .runAsync();
     const stdout = child.stdout ?? expect.fail();
     stdout.pause();
-    await eventually('the program sleeps in its write', () => processStat(child.pid)?.state === 'S' && readProc(`/proc/${child.pid}/syscall`).startsWith('1 '));
+    await eventually(
+      'the program sleeps in its write',
+      () => processStat(child.pid)?.state === 'S' && readProc(`/proc/${child.pid}/syscall`).startsWith('1 '),
+    );
     const written = Number(/^wchar: (\d+)$/m.exec(readProc(`/proc/${child.pid}/io`))?.[1]);
     expect(written).toBeLessThan(4 * MIB);
     let read = 0;
@@ -150,17 +178,23 @@ describe('the standard streams', () => {
     expect((await child.wait({ check: false })).signal).toBe('SIGPIPE');
   });
 
-  test.for(lanes)('a process that the program left behind with an output pipe is told, and not waited for, in the lane %s', async ([, take]) => {
-    const { stdout, outputHeldOpen } = await take(sh('sleep 600 & echo $!')).outputBuffer().run();
-    onTestFinished(() => {
-      end(Number(stdout));
-    });
-    expect(outputHeldOpen).toBe(true);
-    expect((await take(sh('echo')).outputBuffer().run()).outputHeldOpen).toBe(false);
-  });
+  test.for(lanes)(
+    'a process that the program left behind with an output pipe is told, and not waited for, in the lane %s',
+    async ([, take]) => {
+      const { stdout, outputHeldOpen } = await take(sh('sleep 600 & echo $!')).outputBuffer().run();
+      onTestFinished(() => {
+        end(Number(stdout));
+      });
+      expect(outputHeldOpen).toBe(true);
+      expect((await take(sh('echo')).outputBuffer().run()).outputHeldOpen).toBe(false);
+    },
+  );
 
   test('one that keeps writing does not stop the result from coming', async () => {
-    const { stdout, outputHeldOpen } = await sh('echo $$; yes & echo $! >"$1"', path('pid')).outputBuffer().outputLimit(MIB).run();
+    const { stdout, outputHeldOpen } = await sh('echo $$; yes & echo $! >"$1"', path('pid'))
+      .outputBuffer()
+      .outputLimit(MIB)
+      .run();
     end(Number(readFileSync(path('pid'), 'utf8')));
     expect([outputHeldOpen, stdout.length > 0]).toEqual([true, true]);
   });

@@ -81,19 +81,39 @@ describe.for<[string, Pick<Asked, 'slow' | 'kind' | 'threads'>]>([
   ['captures, in shared memory', { slow: false, kind: 'buffers', threads: inOneThread(10) }],
   ['captures, by the helper', { slow: true, kind: 'buffers', threads: inOneThread(13) }],
   // The first launch of a thread also opens what the thread watches its children with.
-  ['has no pipes and is the first of its thread, in shared memory', { slow: false, kind: 'no pipes', threads: eachInItsOwn(5) }],
-  ['has no pipes and is the first of its thread, by the helper', { slow: true, kind: 'no pipes', threads: eachInItsOwn(8) }],
+  [
+    'has no pipes and is the first of its thread, in shared memory',
+    { slow: false, kind: 'no pipes', threads: eachInItsOwn(5) },
+  ],
+  [
+    'has no pipes and is the first of its thread, by the helper',
+    { slow: true, kind: 'no pipes', threads: eachInItsOwn(8) },
+  ],
   ['makes a daemon, in shared memory', { slow: false, kind: 'daemon', threads: inOneThread(4) }],
-  ['makes a daemon and is the first of its thread, by the helper', { slow: true, kind: 'daemon', threads: eachInItsOwn(7) }],
+  [
+    'makes a daemon and is the first of its thread, by the helper',
+    { slow: true, kind: 'daemon', threads: eachInItsOwn(7) },
+  ],
 ])('with few descriptors left, a launch that %s', ([, { slow, kind, threads }]) => {
-  test('either runs, or is a LaunchError that names the cause and has run nothing; the next one runs', async ({ skip }) => {
+  test('either runs, or is a LaunchError that names the cause and has run nothing; the next one runs', async ({
+    skip,
+  }) => {
     needsProgram(skip, 'prlimit');
-    const outcomes = await inParent(launchWithFew, { slow, kind, threads, file: path('ran'), library }, { through: ['prlimit', '--nofile=150:150'] });
+    const outcomes = await inParent(
+      launchWithFew,
+      { slow, kind, threads, file: path('ran'), library },
+      { through: ['prlimit', '--nofile=150:150'] },
+    );
     expect(outcomes.map(({ left }) => left)).toEqual(threads.flat());
     // The instrument: with none it fails, with many it runs.
     expect([outcomes[0]?.name === 'ran', outcomes.at(-1)?.name]).toEqual([false, 'ran']);
     const wrong = outcomes.filter(({ name, errno, message = '', ran, children, leaked, next }) => {
-      const isWell = name === 'ran' || (name === 'LaunchError' && errno === 'EMFILE' && message.includes('this process has no descriptor left') && !ran);
+      const isWell =
+        name === 'ran' ||
+        (name === 'LaunchError' &&
+          errno === 'EMFILE' &&
+          message.includes('this process has no descriptor left') &&
+          !ran);
       return !isWell || children > 0 || leaked > 0 || next !== 'ran';
     });
     expect(wrong).toEqual([]);

@@ -5,7 +5,16 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { useDirectory } from '../helpers/tools.js';
-import { bits, fieldsOf, inParent, lanes, needsProgram, statusOf, useNativeEngine, type Library } from '../helpers/native.js';
+import {
+  bits,
+  fieldsOf,
+  inParent,
+  lanes,
+  needsProgram,
+  statusOf,
+  useNativeEngine,
+  type Library,
+} from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();
@@ -44,25 +53,53 @@ async function tellSignals({ Command: Program }: Library, hindrance: string) {
   } catch {
     // It is no addon; but it was loaded, and has done its work.
   }
-  const lines = (text: string) => Array.from(text.matchAll(/^(Sig(?:Blk|Ign)):\s*(\w+)/gm), ([, name = '', set = '']) => [name, set]);
-  const parent = Object.fromEntries(lines(process.getBuiltinModule('node:fs').readFileSync('/proc/self/status', 'utf8'))) as Record<string, string>;
+  const lines = (text: string) =>
+    Array.from(text.matchAll(/^(Sig(?:Blk|Ign)):\s*(\w+)/gm), ([, name = '', set = '']) => [name, set]);
+  const parent = Object.fromEntries(
+    lines(process.getBuiltinModule('node:fs').readFileSync('/proc/self/status', 'utf8')),
+  ) as Record<string, string>;
   const fast = await new Program('cat', '/proc/self/status').outputBuffer().run();
   const slow = await new Program('cat', '/proc/self/status').clearCaps().outputBuffer().run();
-  const hooked = await new Program('cat', '/proc/self/status').preExecHook(() => 0).outputBuffer().run();
-  const failed = await new Program('/nowhere').run().then(() => 'ran', (error: unknown) => (error as { step: string }).step);
-  const after = Object.fromEntries(lines(process.getBuiltinModule('node:fs').readFileSync('/proc/self/status', 'utf8'))) as Record<string, string>;
-  return { parent, after, failed, children: [fast, slow, hooked].map(({ stdout }) => Object.fromEntries(lines(stdout)) as Record<string, string>) };
+  const hooked = await new Program('cat', '/proc/self/status')
+    .preExecHook(() => 0)
+    .outputBuffer()
+    .run();
+  const failed = await new Program('/nowhere').run().then(
+    () => 'ran',
+    (error: unknown) => (error as { step: string }).step,
+  );
+  const after = Object.fromEntries(
+    lines(process.getBuiltinModule('node:fs').readFileSync('/proc/self/status', 'utf8')),
+  ) as Record<string, string>;
+  return {
+    parent,
+    after,
+    failed,
+    children: [fast, slow, hooked].map(({ stdout }) => Object.fromEntries(lines(stdout)) as Record<string, string>),
+  };
 }
 
-test('signals that this process ignores and blocks are at their defaults and free in the program, and as before in this process', async ({ skip }) => {
+test('signals that this process ignores and blocks are at their defaults and free in the program, and as before in this process', async ({
+  skip,
+}) => {
   needsProgram(skip, 'cc');
-  execFileSync('cc', ['-shared', '-fPIC', '-o', path('hinder.so'), fileURLToPath(new URL('../programs/hinder-signals.c', import.meta.url))]);
+  execFileSync('cc', [
+    '-shared',
+    '-fPIC',
+    '-o',
+    path('hinder.so'),
+    fileURLToPath(new URL('../programs/hinder-signals.c', import.meta.url)),
+  ]);
   const { parent, after, failed, children } = await inParent(tellSignals, path('hinder.so'));
   // The instrument: the parent does ignore and block them.
   const ignored = bitsOf(SIGURG, SIGUSR1, SIGPIPE, 40);
   expect(bits(parent['SigIgn']) & ignored).toBe(ignored);
   expect(bits(parent['SigBlk'])).toBe(bitsOf(SIGUSR2, SIGTERM, 41));
-  expect(children.map(({ SigIgn, SigBlk }) => [bits(SigIgn), bits(SigBlk)])).toEqual([[0n, 0n], [0n, 0n], [0n, 0n]]);
+  expect(children.map(({ SigIgn, SigBlk }) => [bits(SigIgn), bits(SigBlk)])).toEqual([
+    [0n, 0n],
+    [0n, 0n],
+    [0n, 0n],
+  ]);
   expect([bits(after['SigIgn']) & ignored, after['SigBlk'], failed]).toEqual([ignored, parent['SigBlk'], 'execve']);
 });
 

@@ -11,11 +11,16 @@ type Traces = ReadonlyMap<number, readonly string[]>;
 
 function readTraces(): Traces {
   const files = readdirSync(path()).filter((name) => name.startsWith('trace.'));
-  return new Map(files.map((name) => [Number(name.slice('trace.'.length)), readFileSync(path(name), 'utf8').trim().split('\n')]));
+  return new Map(
+    files.map((name) => [Number(name.slice('trace.'.length)), readFileSync(path(name), 'utf8').trim().split('\n')]),
+  );
 }
 
 /** Runs a function in a parent under strace, and gives what each process of it did, and what the function gave. */
-async function traced<T>(skip: (why: string) => never, body: (library: Library, argument: number) => Promise<T>): Promise<{ traces: Traces; told: T }> {
+async function traced<T>(
+  skip: (why: string) => never,
+  body: (library: Library, argument: number) => Promise<T>,
+): Promise<{ traces: Traces; told: T }> {
   needsProgram(skip, 'strace');
   const strace = ['strace', '-ff', '-qq', '-v', '-e', 'signal=none', '-o', path('trace')];
   const told = await inParent(body, NOBODY, { through: strace }).catch((error: unknown) => {
@@ -26,7 +31,8 @@ async function traced<T>(skip: (why: string) => never, body: (library: Library, 
 }
 
 /** The calls that make a process or a thread. */
-const births = (lines: readonly string[]): string[] => lines.filter((line) => /^(clone|clone3|fork|vfork)\(/.test(line));
+const births = (lines: readonly string[]): string[] =>
+  lines.filter((line) => /^(clone|clone3|fork|vfork)\(/.test(line));
 
 /** The names of a child's system calls, up to the exec that makes it another program; repeated ones once. */
 function names(lines: readonly string[]): string[] {
@@ -36,16 +42,25 @@ function names(lines: readonly string[]): string[] {
 }
 
 /** The child's process: the trace that begins with the reset of its signals. */
-const childrenIn = (traces: Traces): (readonly string[])[] => Array.from(traces.values()).filter(([first]) => first?.startsWith('rt_sigaction(SIGHUP, {sa_handler=SIG_DFL') === true);
+const childrenIn = (traces: Traces): (readonly string[])[] =>
+  Array.from(traces.values()).filter(
+    ([first]) => first?.startsWith('rt_sigaction(SIGHUP, {sa_handler=SIG_DFL') === true,
+  );
 
-test('no launch is a plain fork: every process that is made shares the memory of its maker, which sleeps', async ({ skip }) => {
+test('no launch is a plain fork: every process that is made shares the memory of its maker, which sleeps', async ({
+  skip,
+}) => {
   const { traces } = await traced(skip, async ({ Command }, nobody) => {
     const root = process.geteuid?.() === 0;
     await new Command('true').run();
     await new Command('true').clearCaps().run();
     if (root) await new Command('true').uid(nobody).gid(nobody).run();
     await new Command('/nowhere').run().catch(() => undefined);
-    await new Command('true').clearCaps().workingDirectory('/nowhere').run().catch(() => undefined);
+    await new Command('true')
+      .clearCaps()
+      .workingDirectory('/nowhere')
+      .run()
+      .catch(() => undefined);
     const child = await new Command('cat').inputPipe().outputPipe().newSession().runAsync();
     child.stdin?.end();
     child.stdout?.resume();
@@ -75,25 +90,50 @@ describe('the child in shared memory', () => {
 
   test('makes the calls of a full plan in its order, and none that changes ids', async ({ skip }) => {
     const { traces } = await traced(skip, async ({ Command }) => {
-      const command = new Command('/bin/true').newSession().umask(0).nice(1).oomScoreAdjust(1).limit('core', 0).workingDirectory('/');
+      const command = new Command('/bin/true')
+        .newSession()
+        .umask(0)
+        .nice(1)
+        .oomScoreAdjust(1)
+        .limit('core', 0)
+        .workingDirectory('/');
       await command.noNewPrivileges().dieWithParent().listenFds(2).run();
       return null;
     });
     const [child = []] = childrenIn(traces);
     expect(names(child)).toEqual([
-      'rt_sigaction', 'setsid', 'dup3', 'close_range', 'umask', 'setpriority', 'openat', 'write', 'close', 'getpid', 'prlimit64',
-      'chdir', 'prctl', 'getppid', 'rt_sigprocmask', 'execve',
+      'rt_sigaction',
+      'setsid',
+      'dup3',
+      'close_range',
+      'umask',
+      'setpriority',
+      'openat',
+      'write',
+      'close',
+      'getpid',
+      'prlimit64',
+      'chdir',
+      'prctl',
+      'getppid',
+      'rt_sigprocmask',
+      'execve',
     ]);
   });
 
   test('ends by itself where a step fails, and is reaped', async ({ skip }) => {
     const { traces } = await traced(skip, async ({ Command }) => {
-      await new Command('/bin/true').workingDirectory('/nowhere').run().catch(() => undefined);
+      await new Command('/bin/true')
+        .workingDirectory('/nowhere')
+        .run()
+        .catch(() => undefined);
       return null;
     });
     const [child = []] = childrenIn(traces);
     expect(child.slice(-2).map((line) => line.replace(/ +=.*/, ''))).toEqual(['chdir("/nowhere")', 'exit_group(127)']);
-    const reaped = Array.from(traces.values()).flat().filter((line) => /^waitid\(P_PIDFD, .*si_status=127/.test(line));
+    const reaped = Array.from(traces.values())
+      .flat()
+      .filter((line) => /^waitid\(P_PIDFD, .*si_status=127/.test(line));
     expect(reaped).toHaveLength(1);
   });
 
@@ -102,12 +142,15 @@ describe('the child in shared memory', () => {
       await new Command('/bin/true').run();
       return null;
     });
-    const parent = Array.from(traces.values()).find((lines) => lines.some((line) => /^clone\(.*CLONE_PIDFD/.test(line))) ?? [];
+    const parent =
+      Array.from(traces.values()).find((lines) => lines.some((line) => /^clone\(.*CLONE_PIDFD/.test(line))) ?? [];
     const at = parent.findLastIndex((line) => /^clone\(.*CLONE_PIDFD/.test(line));
     expect(parent[at - 1]).toMatch(/^rt_sigprocmask\(SIG_SETMASK, ~\[\], .*, 8\)/);
     expect(parent[at + 1]).toMatch(/^rt_sigprocmask\(SIG_SETMASK, \[\], NULL, 8\)/);
     const [child = []] = childrenIn(traces);
-    expect(child.find((line) => line.startsWith('rt_sigprocmask('))).toMatch(/^rt_sigprocmask\(SIG_SETMASK, \[\], NULL, 8\)/);
+    expect(child.find((line) => line.startsWith('rt_sigprocmask('))).toMatch(
+      /^rt_sigprocmask\(SIG_SETMASK, \[\], NULL, 8\)/,
+    );
   });
 });
 
@@ -121,9 +164,13 @@ describe('the child in the lane of the helper', () => {
     const [child = []] = childrenIn(traces);
     const calls = child.map((line) => /^(\w+)\(/.exec(line)?.[1] ?? '');
     const [helper = -1, program = -1] = calls.flatMap((name, index) => (name === 'execve' ? [index] : []));
-    expect(child[helper]).toMatch(/^execve\(".*\/vircommand-helper", \["vircommand-helper", "\d+", "\d+"\], \[\]\) += 0$/);
+    expect(child[helper]).toMatch(
+      /^execve\(".*\/vircommand-helper", \["vircommand-helper", "\d+", "\d+"\], \[\]\) += 0$/,
+    );
     expect(child[program]).toMatch(/^execve\("\/bin\/true"/);
-    const credentials = calls.flatMap((name, index) => (/^(set(res|re|fs)?[ug]id|setgroups|capset)$/.test(name) ? [index] : []));
+    const credentials = calls.flatMap((name, index) =>
+      /^(set(res|re|fs)?[ug]id|setgroups|capset)$/.test(name) ? [index] : [],
+    );
     expect(credentials.map((index) => calls[index])).toEqual(['setgroups', 'setresgid', 'setresuid', 'capset']);
     expect(credentials.filter((index) => index < helper || index > program)).toEqual([]);
     // A change of the bounding set is one of the credentials too.

@@ -10,7 +10,10 @@ useNativeEngine();
 const library = new URL('../../dist/index.js', import.meta.url).href;
 
 /** Runs scripts in threads at once; each has `Command`, `post` and `data`. Gives what each posted, in order, when all have ended. */
-async function inThreads(_: Library, { scripts, from }: { scripts: readonly string[]; from: string }): Promise<unknown[][]> {
+async function inThreads(
+  _: Library,
+  { scripts, from }: { scripts: readonly string[]; from: string },
+): Promise<unknown[][]> {
   const { Worker } = process.getBuiltinModule('node:worker_threads');
   return Promise.all(
     scripts.map(
@@ -32,7 +35,7 @@ async function inThreads(_: Library, { scripts, from }: { scripts: readonly stri
 }
 
 describe('worker threads', () => {
-  test('several launch at once, and none gets what is another\'s', async () => {
+  test("several launch at once, and none gets what is another's", async () => {
     const scripts = Array.from(
       { length: 4 },
       (_, thread) => `
@@ -60,7 +63,8 @@ describe('worker threads', () => {
       });`;
     // Root without CAP_KILL may end nobody but root's own.
     const command = new Command(process.execPath, '-e', script).outputBuffer().clearCaps();
-    for (const name of ['CAP_SETUID', 'CAP_SETGID', 'CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH'] as const) command.allowCap(name);
+    for (const name of ['CAP_SETUID', 'CAP_SETGID', 'CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH'] as const)
+      command.allowCap(name);
     const { stdout } = await command.run();
     const [pid, lives] = stdout.trim().split(' ');
     onTestFinished(() => end(Number(pid)));
@@ -77,7 +81,11 @@ describe('worker threads', () => {
         const fast = Array.from({ length: 4 }, () => new Command('true').run());
         settled += (await Promise.all([...slow, ...fast])).length;
       }`;
-    expect(await inParent(inThreads, { scripts: [script, script, script], from: library })).toEqual([[320], [320], [320]]);
+    expect(await inParent(inThreads, { scripts: [script, script, script], from: library })).toEqual([
+      [320],
+      [320],
+      [320],
+    ]);
   });
 
   test('hundreds of launches by the helper at once all settle', async () => {
@@ -92,21 +100,18 @@ describe('worker threads', () => {
   });
 
   test('the main thread launches before, during and after', async () => {
-    const told = await inParent(
-      async ({ Command: Program }, from) => {
-        const { Worker } = process.getBuiltinModule('node:worker_threads');
-        const echo = async (word: string) => (await new Program('echo', word).outputBuffer().run()).stdout;
-        const first = await echo('before');
-        const code = `import(${JSON.stringify(from)}).then(async ({ Command }) => require('node:worker_threads').parentPort.postMessage((await new Command('echo', 'thread').outputBuffer().run()).stdout))`;
-        const worker = new Worker(code, { eval: true, execArgv: [] });
-        const { once: first1 } = process.getBuiltinModule('node:events');
-        const ended = first1(worker, 'exit');
-        const [[message], during] = await Promise.all([first1(worker, 'message') as Promise<[string]>, echo('during')]);
-        await ended;
-        return [first, message, during, await echo('after')];
-      },
-      library,
-    );
+    const told = await inParent(async ({ Command: Program }, from) => {
+      const { Worker } = process.getBuiltinModule('node:worker_threads');
+      const echo = async (word: string) => (await new Program('echo', word).outputBuffer().run()).stdout;
+      const first = await echo('before');
+      const code = `import(${JSON.stringify(from)}).then(async ({ Command }) => require('node:worker_threads').parentPort.postMessage((await new Command('echo', 'thread').outputBuffer().run()).stdout))`;
+      const worker = new Worker(code, { eval: true, execArgv: [] });
+      const { once: first1 } = process.getBuiltinModule('node:events');
+      const ended = first1(worker, 'exit');
+      const [[message], during] = await Promise.all([first1(worker, 'message') as Promise<[string]>, echo('during')]);
+      await ended;
+      return [first, message, during, await echo('after')];
+    }, library);
     expect(told).toEqual(['before\n', 'thread\n', 'during\n', 'after\n']);
   });
 
@@ -115,14 +120,16 @@ describe('worker threads', () => {
     ['throws', "setImmediate(() => { throw new Error('on purpose'); })"],
     // Then none of its JavaScript runs any more.
     ['is terminated', "post('terminate')"],
-  ])('a thread that %s with children alive ends them, reaps them, and leaves the process in order', async ([, ending]) => {
-    const told = await inParent(
-      async ({ Command: Program }, { from, how }) => {
-        const { Worker } = process.getBuiltinModule('node:worker_threads');
-        const { existsSync, readdirSync } = process.getBuiltinModule('node:fs');
-        await new Program('true').run();
-        const before = readdirSync('/proc/self/fd').length;
-        const code = `
+  ])(
+    'a thread that %s with children alive ends them, reaps them, and leaves the process in order',
+    async ([, ending]) => {
+      const told = await inParent(
+        async ({ Command: Program }, { from, how }) => {
+          const { Worker } = process.getBuiltinModule('node:worker_threads');
+          const { existsSync, readdirSync } = process.getBuiltinModule('node:fs');
+          await new Program('true').run();
+          const before = readdirSync('/proc/self/fd').length;
+          const code = `
           import(${JSON.stringify(from)}).then(async ({ Command }) => {
             const quiet = new Command('sleep', '600'), busy = new Command('yes'), slow = new Command('sleep', '600').clearCaps();
             const children = [await quiet.runAsync(), await busy.outputBuffer().outputLimit(1000).runAsync(), await slow.inputPipe().runAsync()];
@@ -130,54 +137,56 @@ describe('worker threads', () => {
             const post = (word) => require('node:worker_threads').parentPort.postMessage(word);
             setTimeout(() => { ${how} }, 0);
           });`;
-        const worker = new Worker(code, { eval: true, execArgv: [] });
-        let pids: number[] = [];
-        worker.on('error', () => undefined).on('message', (message: number[] | string) => {
-          if (typeof message === 'string') void worker.terminate();
-          else pids = message;
-        });
-        await new Promise((resolve) => worker.on('exit', resolve));
-        const left = pids.filter((pid) => existsSync(`/proc/${pid}`));
-        for (const pid of left) process.kill(pid, 'SIGKILL');
-        const { stdout } = await new Program('echo', 'goes on').outputBuffer().run();
-        return { started: pids.length, left, leaked: readdirSync('/proc/self/fd').length - before, stdout };
-      },
-      { from: library, how: ending },
-    );
-    expect(told).toEqual({ started: 3, left: [], leaked: 0, stdout: 'goes on\n' });
-  });
+          const worker = new Worker(code, { eval: true, execArgv: [] });
+          let pids: number[] = [];
+          worker
+            .on('error', () => undefined)
+            .on('message', (message: number[] | string) => {
+              if (typeof message === 'string') void worker.terminate();
+              else pids = message;
+            });
+          await new Promise((resolve) => worker.on('exit', resolve));
+          const left = pids.filter((pid) => existsSync(`/proc/${pid}`));
+          for (const pid of left) process.kill(pid, 'SIGKILL');
+          const { stdout } = await new Program('echo', 'goes on').outputBuffer().run();
+          return { started: pids.length, left, leaked: readdirSync('/proc/self/fd').length - before, stdout };
+        },
+        { from: library, how: ending },
+      );
+      expect(told).toEqual({ started: 3, left: [], leaked: 0, stdout: 'goes on\n' });
+    },
+  );
 
   test('a released child outlives its thread, and is a zombie no longer than until the next launch', async () => {
-    const told = await inParent(
-      async ({ Command: Program }, from) => {
-        const { Worker } = process.getBuiltinModule('node:worker_threads');
-        const { readFileSync } = process.getBuiltinModule('node:fs');
-        const code = `
+    const told = await inParent(async ({ Command: Program }, from) => {
+      const { Worker } = process.getBuiltinModule('node:worker_threads');
+      const { readFileSync } = process.getBuiltinModule('node:fs');
+      const code = `
           import(${JSON.stringify(from)}).then(async ({ Command }) => {
             const child = await new Command('sleep', '600').runAsync();
             require('node:worker_threads').parentPort.postMessage(child.release());
           });`;
-        const worker = new Worker(code, { eval: true, execArgv: [] });
-        const { once: one } = process.getBuiltinModule('node:events');
-        const posted = one(worker, 'message') as Promise<[number]>;
-        const ended = one(worker, 'exit');
-        const [pid] = await posted;
-        await ended;
-        const state = () => {
-          try {
-            return readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').charAt(0);
-          } catch {
-            // It has been reaped.
-            return 'gone';
-          }
-        };
-        const after = state();
-        process.kill(pid, 'SIGKILL');
-        for (let look = 0; look < 50 && state() !== 'gone'; look += 1) await new Program('true').run();
-        return { after, end: state() };
-      },
-      library,
-    );
+      const worker = new Worker(code, { eval: true, execArgv: [] });
+      const { once: one } = process.getBuiltinModule('node:events');
+      const posted = one(worker, 'message') as Promise<[number]>;
+      const ended = one(worker, 'exit');
+      const [pid] = await posted;
+      await ended;
+      const state = () => {
+        try {
+          return readFileSync(`/proc/${pid}/stat`, 'latin1')
+            .replace(/^.*\) /s, '')
+            .charAt(0);
+        } catch {
+          // It has been reaped.
+          return 'gone';
+        }
+      };
+      const after = state();
+      process.kill(pid, 'SIGKILL');
+      for (let look = 0; look < 50 && state() !== 'gone'; look += 1) await new Program('true').run();
+      return { after, end: state() };
+    }, library);
     expect(told.after).toMatch(/[SR]/);
     expect(told.end).toBe('gone');
   });
@@ -186,7 +195,11 @@ describe('worker threads', () => {
 describe('the end of this process', () => {
   test('it comes by itself when all commands have ended', async () => {
     const told = await inParent(async ({ Command: Program }) => {
-      await Promise.all([new Program('true').run(), new Program('cat').inputBuffer('x').outputBuffer().run(), new Program('true').clearCaps().run()]);
+      await Promise.all([
+        new Program('true').run(),
+        new Program('cat').inputBuffer('x').outputBuffer().run(),
+        new Program('true').clearCaps().run(),
+      ]);
       return 'ended';
     });
     expect(told).toBe('ended');
@@ -197,17 +210,18 @@ describe('the end of this process', () => {
     ['an exception', "throw new Error('on purpose')", false],
     ['the end of its work, with a released child', 'child.release()', true],
   ])('by %s, it takes its children with it, but not the released ones', async ([, ending, survives]) => {
-    const [program = '', ...words] = parentWords(
-      async ({ Command: Program }, how) => {
-        const child = await new Program('sleep', '600').runAsync();
-        process.stdout.write(`PID ${child.pid}\n`);
-        // eslint-disable-next-line @typescript-eslint/no-implied-eval -- the ways to end are words of this file
-        setImmediate(new Function('child', how).bind(undefined, child) as () => void);
-        return child.pid;
-      },
-      ending,
-    );
-    const parent = spawn(program, words, { cwd: root, env: { ...process.env, VIRCOMMAND_ENGINE: 'native' }, stdio: ['ignore', 'pipe', 'ignore'] });
+    const [program = '', ...words] = parentWords(async ({ Command: Program }, how) => {
+      const child = await new Program('sleep', '600').runAsync();
+      process.stdout.write(`PID ${child.pid}\n`);
+      // eslint-disable-next-line @typescript-eslint/no-implied-eval -- the ways to end are words of this file
+      setImmediate(new Function('child', how).bind(undefined, child) as () => void);
+      return child.pid;
+    }, ending);
+    const parent = spawn(program, words, {
+      cwd: root,
+      env: { ...process.env, VIRCOMMAND_ENGINE: 'native' },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     let output = '';
     parent.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
     await once(parent, 'exit');

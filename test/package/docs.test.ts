@@ -14,7 +14,9 @@ const filesIn = (directory: string, ending: string) =>
     .map((file) => join(directory, file));
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 
-const documents = ['README.md', 'CHANGELOG.md', ...filesIn('docs', '.md')].filter((file) => existsSync(join(root, file)));
+const documents = ['README.md', 'CHANGELOG.md', ...filesIn('docs', '.md')].filter((file) =>
+  existsSync(join(root, file)),
+);
 const entries = new Map([
   ['vircommand', join(root, 'src/index.ts')],
   ['vircommand/testing', join(root, 'src/testing.ts')],
@@ -37,8 +39,8 @@ function docCommentExamples(): Example[] {
     tsdocExamples(read(origin)).map((example) =>
       /^import /m.test(example.code)
         ? { ...example, origin }
-        // In a block of its own, an example may use a public name for a variable.
-        : { ...example, origin, prelude: `${everything} {`, postlude: '}' },
+        : // In a block of its own, an example may use a public name for a variable.
+          { ...example, origin, prelude: `${everything} {`, postlude: '}' },
     ),
   );
 }
@@ -48,7 +50,9 @@ test('every ts block and every @example compiles', () => {
 });
 
 test('every block of code in JavaScript or TypeScript is marked `ts` or `ts run`, so that it is checked', () => {
-  const others = blocks.filter((block) => /^(js|javascript|mjs|typescript|ts)\b/.test(block.info) && !isTypeScript(block));
+  const others = blocks.filter(
+    (block) => /^(js|javascript|mjs|typescript|ts)\b/.test(block.info) && !isTypeScript(block),
+  );
   expect(others.map((block) => `${block.origin}:${block.line - 1} is marked '${block.info}'.`)).toEqual([]);
 });
 
@@ -57,7 +61,9 @@ for (const example of examples.filter(({ info }) => info === 'ts run')) {
     const cwd = mkdtempSync(join(tmpdir(), 'vircommand-docs-'));
     const script = scripts.get(example)!;
     const { status, signal, stderr } = spawnSync(process.execPath, ['--enable-source-maps', script], {
-      cwd, encoding: 'utf8', timeout: 25_000,
+      cwd,
+      encoding: 'utf8',
+      timeout: 25_000,
     });
     rmSync(cwd, { recursive: true });
     expect({ status, signal }, stderr).toEqual({ status: 0, signal: null });
@@ -89,8 +95,24 @@ describe('the checks can fail', () => {
 
   test('an example in a doc comment is found with its line, fenced or not', () => {
     const source = [
-      '/**', ' * Adds.', ' *', ' * @example', ' * add(1, 2);', ' *', ' * add(3, 4);', ' * @returns the sum', ' */',
-      'class A {', '  /**', '   * @example', '   * Words.', '   * ```ts run', '   * add();', '   * ```', '   */', '}',
+      '/**',
+      ' * Adds.',
+      ' *',
+      ' * @example',
+      ' * add(1, 2);',
+      ' *',
+      ' * add(3, 4);',
+      ' * @returns the sum',
+      ' */',
+      'class A {',
+      '  /**',
+      '   * @example',
+      '   * Words.',
+      '   * ```ts run',
+      '   * add();',
+      '   * ```',
+      '   */',
+      '}',
     ].join('\n');
     expect(tsdocExamples(source)).toEqual([
       { line: 5, info: 'ts', code: 'add(1, 2);\n\nadd(3, 4);' },
@@ -99,10 +121,22 @@ describe('the checks can fail', () => {
   });
 
   test('a link to a missing file or heading is reported; code and web addresses are not links', () => {
-    const file = scratch('links.md', [
-      '# A `b()` – [c](d): e_f!', '## Same', '## Same', '', '[ok](#a-b--c-e_f) [ok](#same-1) [ok](https://example.org/x#y) `[code](gone.md)`',
-      '```', '[code](gone.md)', '```', '[bad](gone.md)', '[bad](#nothing)', '[bad]: links.md#nothing',
-    ].join('\n'));
+    const file = scratch(
+      'links.md',
+      [
+        '# A `b()` – [c](d): e_f!',
+        '## Same',
+        '## Same',
+        '',
+        '[ok](#a-b--c-e_f) [ok](#same-1) [ok](https://example.org/x#y) `[code](gone.md)`',
+        '```',
+        '[code](gone.md)',
+        '```',
+        '[bad](gone.md)',
+        '[bad](#nothing)',
+        '[bad]: links.md#nothing',
+      ].join('\n'),
+    );
     expect(brokenLinks(file, cache)).toEqual([
       "links.md:1 the link 'd' leads to no file.",
       "links.md:9 the link 'gone.md' leads to no file.",
@@ -113,10 +147,21 @@ describe('the checks can fail', () => {
   });
 
   test('an export or a public member without a doc comment is reported', () => {
-    const file = scratch('entry.ts', [
-      '/** Documented. */', 'export class A {', '  bare(): void {}', '  /** Said. */', '  said(): void {}', '  private hidden = 1;',
-      '  #hidden = this.hidden;', '  [Symbol.iterator](): unknown { return this.#hidden; }', '}', 'export type B = A;',
-    ].join('\n'));
+    const file = scratch(
+      'entry.ts',
+      [
+        '/** Documented. */',
+        'export class A {',
+        '  bare(): void {}',
+        '  /** Said. */',
+        '  said(): void {}',
+        '  private hidden = 1;',
+        '  #hidden = this.hidden;',
+        '  [Symbol.iterator](): unknown { return this.#hidden; }',
+        '}',
+        'export type B = A;',
+      ].join('\n'),
+    );
     expect(compiler.undocumented([file]).map((line) => line.replace(/^.*\//, ''))).toEqual([
       "entry.ts:3 'A.bare' has no doc comment.",
       "entry.ts:8 'A.[Symbol.iterator]' has no doc comment.",

@@ -36,7 +36,9 @@ function section(file: string, title: string): string {
 }
 
 const rows = (text: string) =>
-  Array.from(text.matchAll(/^\|(.+)\|$/gm), ([, row = '']) => row.split('|').map((cell) => cell.trim())).filter(([first]) => !/^-+$/.test(first ?? ''));
+  Array.from(text.matchAll(/^\|(.+)\|$/gm), ([, row = '']) => row.split('|').map((cell) => cell.trim())).filter(
+    ([first]) => !/^-+$/.test(first ?? ''),
+  );
 
 /** The methods that a cell of a table names. */
 const methodsIn = (cell: string) => Array.from(cell.matchAll(/`\.(\w+)\(/g), ([, method = '']) => method);
@@ -93,7 +95,9 @@ describe('docs/engines.md, of the portable engine,', () => {
   const [, ...table] = rows(section('docs/engines.md', 'What the portable engine refuses'));
 
   test('has the table of what it refuses', () => {
-    expect(Object.fromEntries(table.map(([step = '', , why]) => [step.replaceAll('`', ''), why]))).toEqual(portableRefusals);
+    expect(Object.fromEntries(table.map(([step = '', , why]) => [step.replaceAll('`', ''), why]))).toEqual(
+      portableRefusals,
+    );
     expect(engineInfo().refuses).toEqual(portableRefusals);
   });
 
@@ -109,14 +113,20 @@ describe('docs/engines.md, of the portable engine,', () => {
   test('names what it refuses of PidFile, which is refused with the reason', async () => {
     const text = section('docs/engines.md', 'What the portable engine refuses');
     const functions = Object.entries({
-      acquire: () => PidFile.acquire('/nowhere/pid'), readIfLocked: () => PidFile.readIfLocked('/nowhere/pid'), forceCleanup: () => PidFile.forceCleanup('/nowhere/pid'),
+      acquire: () => PidFile.acquire('/nowhere/pid'),
+      readIfLocked: () => PidFile.readIfLocked('/nowhere/pid'),
+      forceCleanup: () => PidFile.forceCleanup('/nowhere/pid'),
     });
-    expect(Array.from(text.matchAll(/`PidFile\.(\w+)\(\)`/g), ([, name]) => name)).toEqual(functions.map(([name]) => name));
+    expect(Array.from(text.matchAll(/`PidFile\.(\w+)\(\)`/g), ([, name]) => name)).toEqual(
+      functions.map(([name]) => name),
+    );
     for (const [name, call] of functions) {
       const error: unknown = await call().catch((reason: unknown) => reason);
       expect(error).toMatchObject({ name: 'UnsupportedError', feature: `PidFile.${name}`, engine: 'portable' });
       expect((error as Error).message).toMatch(
-        new RegExp(`^The portable engine cannot do PidFile\\.${name}\\(\\), because the locks of pidfiles take the addon of the native engine, and .+\\. Leave the call out, or use an engine that can: see docs/engines\\.md\\.$`),
+        new RegExp(
+          `^The portable engine cannot do PidFile\\.${name}\\(\\), because the locks of pidfiles take the addon of the native engine, and .+\\. Leave the call out, or use an engine that can: see docs/engines\\.md\\.$`,
+        ),
       );
     }
   });
@@ -130,12 +140,18 @@ describe('docs/engines.md, of the portable engine,', () => {
 
 describe('docs/engines.md, of the native engine,', () => {
   const [, ...table] = rows(section('docs/engines.md', 'What the native engine refuses'));
-  const documented = new Map(table.map(([step = '', methods = '', where, why]) => [step.replaceAll('`', ''), { methods: methodsIn(methods), where, why }]));
+  const documented = new Map(
+    table.map(([step = '', methods = '', where, why]) => [
+      step.replaceAll('`', ''),
+      { methods: methodsIn(methods), where, why },
+    ]),
+  );
 
   test('has every step that it refuses here, with the reason', ({ skip }) => {
     useNative(skip);
     for (const [step, why] of Object.entries(engineInfo().refuses)) expect(documented.get(step)?.why, step).toBe(why);
-    for (const [step, { where }] of documented) if (where === 'everywhere') expect(engineInfo().refuses).toHaveProperty(step);
+    for (const [step, { where }] of documented)
+      if (where === 'everywhere') expect(engineInfo().refuses).toHaveProperty(step);
     expect(engineInfo().limits).toEqual([]);
   });
 
@@ -159,7 +175,9 @@ describe('docs/internals.md', () => {
     const text = read('docs/internals.md');
     const files = Array.from(text.matchAll(/`((?:src|test)\/[\w./-]+)`/g), ([, file = '']) => file);
     expect(files.filter((file) => !existsSync(new URL(`../../${file}`, import.meta.url)))).toEqual([]);
-    const sources = readdirSync(new URL('../../src', import.meta.url), { recursive: true, encoding: 'utf8' }).filter((file) => /\.[tch]s?$/.test(file));
+    const sources = readdirSync(new URL('../../src', import.meta.url), { recursive: true, encoding: 'utf8' }).filter(
+      (file) => /\.[tch]s?$/.test(file),
+    );
     const known = sources.map((file) => read(`src/${file}`)).join('\n');
     const functions = Array.from(text.matchAll(/`#?(\w+)\(\)`/g), ([, name = '']) => name);
     // System calls and functions of the C library are called somewhere, or told of as what is not called.
@@ -170,7 +188,19 @@ describe('docs/internals.md', () => {
 describe('docs/errors.md', () => {
   test('names every step, but those that do not fail', () => {
     const listed = rows(section('docs/errors.md', 'LaunchError')).flatMap(([step]) => stepsIn(step));
-    const quiet = ['sigaction', 'setsid', 'setpgid', 'daemon-fork', 'dup2', 'close_range', 'umask', 'listen_pid', 'no_new_privs', 'sigprocmask', 'ptrace'];
+    const quiet = [
+      'sigaction',
+      'setsid',
+      'setpgid',
+      'daemon-fork',
+      'dup2',
+      'close_range',
+      'umask',
+      'listen_pid',
+      'no_new_privs',
+      'sigprocmask',
+      'ptrace',
+    ];
     expect(new Set([...listed, ...quiet, 'pidfile'])).toEqual(new Set([...stepNames, 'step']));
   });
 });
@@ -182,19 +212,82 @@ describe('the table in README.md', () => {
   test('names every function of the page and of the design', () => {
     const text = functions.map(([names]) => names).join(' ');
     const missing = [
-      'New', 'NewArgs', 'NewArgList', 'NewVAList', 'AddArg', 'AddArgSet', 'AddArgList', 'AddArgBuffer', 'AddArgPair', 'AddArgFormat',
-      'AddEnvPair', 'AddEnvString', 'AddEnvFormat', 'AddEnvPass', 'AddEnvPassCommon', 'AddEnvXDG', 'PreserveFD', 'TransferFD', 'PassFD',
-      'PassListenFDs', 'SetInputFD', 'SetOutputFD', 'SetErrorFD', 'NonblockingFDs', 'SetInputBuffer', 'SetOutputBuffer', 'SetErrorBuffer',
-      'SetSendBuffer', 'DoAsyncIO', 'SetWorkingDirectory', 'SetUmask', 'SetPidFile', 'Daemonize', 'ClearCaps', 'AllowCap', 'SetUID', 'SetGID',
-      'SetMaxMemLock', 'SetMaxProcesses', 'SetMaxFiles', 'SetMaxCoreSize', 'SetSELinuxLabel', 'SetAppArmorProfile', 'SetRunAlone', 'SetRunAmong',
-      'SetPreExecHook', 'RawStatus', 'RequireHandshake', 'HandshakeWait', 'HandshakeNotify', 'ToString', 'ToStringFull', 'WriteArgLog',
-      'GetBinaryPath', 'GetArgList', 'GetUID', 'GetGID', 'Run', 'RunAsync', 'Wait', 'Abort', 'Free', 'virPidWait', 'virPidAbort', 'KillPainfully',
-      'RunRegex', 'RunNul', 'Exec', 'SetDryRun', 'PeekSendBuffers',
+      'New',
+      'NewArgs',
+      'NewArgList',
+      'NewVAList',
+      'AddArg',
+      'AddArgSet',
+      'AddArgList',
+      'AddArgBuffer',
+      'AddArgPair',
+      'AddArgFormat',
+      'AddEnvPair',
+      'AddEnvString',
+      'AddEnvFormat',
+      'AddEnvPass',
+      'AddEnvPassCommon',
+      'AddEnvXDG',
+      'PreserveFD',
+      'TransferFD',
+      'PassFD',
+      'PassListenFDs',
+      'SetInputFD',
+      'SetOutputFD',
+      'SetErrorFD',
+      'NonblockingFDs',
+      'SetInputBuffer',
+      'SetOutputBuffer',
+      'SetErrorBuffer',
+      'SetSendBuffer',
+      'DoAsyncIO',
+      'SetWorkingDirectory',
+      'SetUmask',
+      'SetPidFile',
+      'Daemonize',
+      'ClearCaps',
+      'AllowCap',
+      'SetUID',
+      'SetGID',
+      'SetMaxMemLock',
+      'SetMaxProcesses',
+      'SetMaxFiles',
+      'SetMaxCoreSize',
+      'SetSELinuxLabel',
+      'SetAppArmorProfile',
+      'SetRunAlone',
+      'SetRunAmong',
+      'SetPreExecHook',
+      'RawStatus',
+      'RequireHandshake',
+      'HandshakeWait',
+      'HandshakeNotify',
+      'ToString',
+      'ToStringFull',
+      'WriteArgLog',
+      'GetBinaryPath',
+      'GetArgList',
+      'GetUID',
+      'GetGID',
+      'Run',
+      'RunAsync',
+      'Wait',
+      'Abort',
+      'Free',
+      'virPidWait',
+      'virPidAbort',
+      'KillPainfully',
+      'RunRegex',
+      'RunNul',
+      'Exec',
+      'SetDryRun',
+      'PeekSendBuffers',
     ].filter((name) => !new RegExp(`(?:^|[ ,(]|virCommand|virProcess)${name}(?:[ ,()]|$)`).test(text));
     expect(missing).toEqual([]);
   });
 
-  const marked = (mark: string) => new Set(functions.filter(([, , here]) => here?.startsWith(mark)).flatMap(([, methods = '']) => methodsIn(methods)));
+  const marked = (mark: string) =>
+    new Set(functions.filter(([, , here]) => here?.startsWith(mark)).flatMap(([, methods = '']) => methodsIn(methods)));
   const exists = (method: string) => method in Command.prototype;
 
   test('marks as native or refused exactly what the portable engine refuses', async () => {
@@ -206,7 +299,8 @@ describe('the table in README.md', () => {
     useNative(skip);
     for (const method of marked('refused')) await refusal(method);
     const elsewhere = new Set(['selinuxLabel', 'appArmorProfile', 'runAlone', 'runAmong']);
-    for (const method of marked('native')) if (!elsewhere.has(method)) expect(await outcome(method), method).not.toBeInstanceOf(UnsupportedError);
+    for (const method of marked('native'))
+      if (!elsewhere.has(method)) expect(await outcome(method), method).not.toBeInstanceOf(UnsupportedError);
   });
 
   test('marks as there what is there, and as later what is not', () => {
@@ -216,13 +310,20 @@ describe('the table in README.md', () => {
 
   test('names every method of Command', () => {
     const named = functions.map(([, methods]) => methods).join(' ');
-    const methods = Object.getOwnPropertyNames(Command.prototype).filter((method) => !['constructor', 'clone', 'plan'].includes(method));
+    const methods = Object.getOwnPropertyNames(Command.prototype).filter(
+      (method) => !['constructor', 'clone', 'plan'].includes(method),
+    );
     expect(methods.filter((method) => !named.includes(`.${method}`))).toEqual([]);
   });
 });
 
 test('supplementary groups that were asked for are refused as groups()', async () => {
-  const error = await new Command('true').uid(1).gid(1).groups([7]).run().catch((thrown: unknown) => thrown);
+  const error = await new Command('true')
+    .uid(1)
+    .gid(1)
+    .groups([7])
+    .run()
+    .catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(UnsupportedError);
   expect(error).toMatchObject({ feature: 'groups' });
 });

@@ -5,9 +5,19 @@ import { Firewall, FirewallError, type Rule } from '../../examples/firewall/driv
 
 // How a firewall driver is tested: every test reads as what the driver would have said to iptables, and no process is started.
 
-const dns: Rule = { layer: 'ipv4', table: 'filter', chain: 'INPUT', words: ['--in-interface', 'virbr0', '--protocol', 'udp', '--dport', '53', '--jump', 'ACCEPT'] };
+const dns: Rule = {
+  layer: 'ipv4',
+  table: 'filter',
+  chain: 'INPUT',
+  words: ['--in-interface', 'virbr0', '--protocol', 'udp', '--dport', '53', '--jump', 'ACCEPT'],
+};
 const dns6: Rule = { ...dns, layer: 'ipv6' };
-const forward: Rule = { layer: 'ipv4', table: 'filter', chain: 'FORWARD', words: ['--out-interface', 'virbr0', '--match', 'comment', '--comment', 'to the guests', '--jump', 'ACCEPT'] };
+const forward: Rule = {
+  layer: 'ipv4',
+  table: 'filter',
+  chain: 'FORWARD',
+  words: ['--out-interface', 'virbr0', '--match', 'comment', '--comment', 'to the guests', '--jump', 'ACCEPT'],
+};
 
 const started: unknown[] = [];
 const onStart = (message: unknown) => void started.push(message);
@@ -30,7 +40,10 @@ test('rules are inserted in their order, and each waits for the lock of the tabl
 test('a rule that is refused takes back those before it, the latest first, and the error says why', async () => {
   using dry = dryRun({
     strict: true,
-    respond: ({ argv }) => (argv.includes('FORWARD') && argv.includes('--insert') ? { exitCode: 4, stderr: 'iptables: Resource temporarily unavailable.\n' } : {}),
+    respond: ({ argv }) =>
+      argv.includes('FORWARD') && argv.includes('--insert')
+        ? { exitCode: 4, stderr: 'iptables: Resource temporarily unavailable.\n' }
+        : {},
   });
   const problem = await new Firewall().apply([dns, dns6, forward]).catch((error: unknown) => error);
 
@@ -46,7 +59,10 @@ test('a rule that is refused takes back those before it, the latest first, and t
 });
 
 test('a rule that is not there can be removed', async () => {
-  using dry = dryRun({ strict: true, respond: () => ({ exitCode: 1, stderr: 'iptables: Bad rule (does a matching rule exist in that chain?).\n' }) });
+  using dry = dryRun({
+    strict: true,
+    respond: () => ({ exitCode: 1, stderr: 'iptables: Bad rule (does a matching rule exist in that chain?).\n' }),
+  });
   await new Firewall().remove([forward]);
   expect(dry.commands).toHaveLength(1);
 });

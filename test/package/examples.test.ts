@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,7 +24,14 @@ let compiled: string;
 beforeAll(async () => {
   mkdirSync(join(root, '.cache'), { recursive: true });
   compiled = mkdtempSync(join(root, '.cache/examples-'));
-  const { exitCode, stdout } = await new Command(process.execPath, tsc, '-p', 'tsconfig.examples.json', '--outDir', compiled)
+  const { exitCode, stdout } = await new Command(
+    process.execPath,
+    tsc,
+    '-p',
+    'tsconfig.examples.json',
+    '--outDir',
+    compiled,
+  )
     .workingDirectory(root)
     .outputBuffer()
     .run({ check: false });
@@ -72,7 +88,11 @@ describe('an example', () => {
   const files = readdirSync(join(root, 'examples')).filter((file) => file.endsWith('.ts') && !file.startsWith('dns'));
 
   test.for(files)('%s has fewer than 40 lines', (file) => {
-    expect(readFileSync(join(root, 'examples', file), 'utf8').trimEnd().split('\n').length).toBeLessThan(40);
+    expect(
+      readFileSync(join(root, 'examples', file), 'utf8')
+        .trimEnd()
+        .split('\n').length,
+    ).toBeLessThan(40);
   });
 
   test.for(files)('%s is tested here', (file) => {
@@ -85,7 +105,7 @@ describe('an example', () => {
     );
   });
 
-  test('a hook prepares the program in the program\'s own process, and its refusal is told', () => {
+  test("a hook prepares the program in the program's own process, and its refusal is told", () => {
     const stdout = expectSuccess(run('hook'));
     if (engineInfo().engine === 'portable') {
       expect(stdout).toContain('the portable engine cannot do preExecHook()');
@@ -93,7 +113,9 @@ describe('an example', () => {
     }
     const [, pid] = /^web-1 runs in process (\d+), with the umask 0027$/m.exec(stdout) ?? [];
     expect(stdout).toContain(`web-1 is prepared in process ${String(pid)}, as user ${String(process.geteuid?.())}\n`);
-    expect(stdout).toMatch(/^Cannot start `sh -c .* web-2`: its pre-exec hook failed: the domain web-2 has no license\.$/m);
+    expect(stdout).toMatch(
+      /^Cannot start `sh -c .* web-2`: its pre-exec hook failed: the domain web-2 has no license\.$/m,
+    );
   });
 
   test('capture reads text, bytes, the two ends of a long output, and an exit code', () => {
@@ -112,8 +134,12 @@ describe('an example', () => {
 
   test('timeout and abort end programs, and say why', () => {
     const stdout = expectSuccess(run('timeout-and-abort'));
-    expect(stdout).toMatch(/^Timeout \(timeout\): .* did not finish within 500 ms\. It ignored SIGTERM for [\d.]+ m?s and was ended by SIGKILL\.$/m);
-    expect(stdout).toMatch(/^Abort signal \(aborted\): `sleep 60` was aborted after [\d.]+ m?s: the user closed the window\. It was ended by SIGTERM\.$/m);
+    expect(stdout).toMatch(
+      /^Timeout \(timeout\): .* did not finish within 500 ms\. It ignored SIGTERM for [\d.]+ m?s and was ended by SIGKILL\.$/m,
+    );
+    expect(stdout).toMatch(
+      /^Abort signal \(aborted\): `sleep 60` was aborted after [\d.]+ m?s: the user closed the window\. It was ended by SIGTERM\.$/m,
+    );
     expect(stdout).toMatch(/^Process \d+ ended with its block\.$/m);
   });
 
@@ -130,11 +156,17 @@ describe('an example', () => {
     } else if (engineInfo().engine === 'portable') {
       expect(stdout).toContain('the portable engine cannot do umask()');
     } else {
-      const { uid, gid } = new Command('true').user('nobody').plan().steps.reduce(
-        (ids, step) => (step.step === 'setuid' ? { ...ids, uid: step.id } : step.step === 'setgid' ? { ...ids, gid: step.id } : ids),
-        { uid: -1, gid: -1 },
+      const { uid, gid } = new Command('true')
+        .user('nobody')
+        .plan()
+        .steps.reduce(
+          (ids, step) =>
+            step.step === 'setuid' ? { ...ids, uid: step.id } : step.step === 'setgid' ? { ...ids, gid: step.id } : ids,
+          { uid: -1, gid: -1 },
+        );
+      const fields = Object.fromEntries(
+        Array.from(stdout.matchAll(/^(\w+):\s+(.*?)\s*$/gm), ([, name, value]) => [name, value]),
       );
-      const fields = Object.fromEntries(Array.from(stdout.matchAll(/^(\w+):\s+(.*?)\s*$/gm), ([, name, value]) => [name, value]));
       expect(fields).toMatchObject({
         Umask: '0027',
         Uid: Array<number>(4).fill(uid).join('\t'),
@@ -165,7 +197,9 @@ describe('an example', () => {
       expect(stdout).toContain('the portable engine cannot do umask()');
       return;
     }
-    expect(stdout).toMatch(/^The hook wrote \{"name":"web-1","pid":(\d+)\}\.\nProcess \1 stands before its program: the log holds 0 bytes\.\nIt runs, with the nice value 5\.\nIts log:\n/);
+    expect(stdout).toMatch(
+      /^The hook wrote \{"name":"web-1","pid":(\d+)\}\.\nProcess \1 stands before its program: the log holds 0 bytes\.\nIt runs, with the nice value 5\.\nIts log:\n/,
+    );
     expectEnded(Number(/^Process (\d+)/m.exec(stdout)?.[1]));
   }
 

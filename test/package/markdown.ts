@@ -38,12 +38,18 @@ export function tsdocExamples(source: string): CodeBlock[] {
   const examples: CodeBlock[] = [];
   for (const comment of source.matchAll(/^[ \t]*\/\*\*(?!\/)[\s\S]*?\*\//gm)) {
     const firstLine = source.slice(0, comment.index).split('\n').length;
-    const lines = comment[0].replace(/\*\/$/, '').split('\n').map((line) => line.replace(/^\s*(\/\*\*|\*)? ?/, ''));
+    const lines = comment[0]
+      .replace(/\*\/$/, '')
+      .split('\n')
+      .map((line) => line.replace(/^\s*(\/\*\*|\*)? ?/, ''));
     for (const [index, line] of lines.entries()) {
       if (!line.startsWith('@example')) continue;
       const rest = lines.slice(index + 1);
       const end = rest.findIndex((next) => /^@[a-z]/.test(next));
-      const text = rest.slice(0, end === -1 ? undefined : end).join('\n').trimEnd();
+      const text = rest
+        .slice(0, end === -1 ? undefined : end)
+        .join('\n')
+        .trimEnd();
       const start = firstLine + index + 1;
       const fenced = parseMarkdown(text).blocks.filter((block) => isTypeScript(block));
       if (fenced.length > 0) examples.push(...fenced.map((block) => ({ ...block, line: start + block.line - 1 })));
@@ -90,11 +96,13 @@ export function brokenLinks(file: string, root: string): string[] {
       if (/^[a-z][a-z0-9+.-]*:/i.test(target)) continue;
       const [path, fragment] = target.split('#', 2) as [string, string?];
       const aim = path === '' ? file : resolve(dirname(file), decodeURIComponent(path));
-      const reason =
-        relative(root, aim).startsWith('..') ? 'leads out of the repository'
-        : !existsSync(aim) ? 'leads to no file'
-        : fragment === undefined || !aim.endsWith('.md') || fragments(readFileSync(aim, 'utf8')).has(fragment) ? undefined
-        : 'names a heading that does not exist';
+      const reason = relative(root, aim).startsWith('..')
+        ? 'leads out of the repository'
+        : !existsSync(aim)
+          ? 'leads to no file'
+          : fragment === undefined || !aim.endsWith('.md') || fragments(readFileSync(aim, 'utf8')).has(fragment)
+            ? undefined
+            : 'names a heading that does not exist';
       if (reason !== undefined) broken.push(`${relative(root, file)}:${index + 1} the link '${target}' ${reason}.`);
     }
   }

@@ -9,13 +9,19 @@ const node = (...args: string[]) => execFileSync(process.execPath, args, { cwd: 
 test.for(['vircommand', 'vircommand/testing'])('%s is the same by import and by require', (name) => {
   const imported = node('--input-type=module', '-e', `console.log(Object.keys(await import('${name}')).sort().join())`);
   const required = node('--input-type=commonjs', '-e', `console.log(Object.keys(require('${name}')).sort().join())`);
-  const names = (list: string) => list.trim().split(',').filter((key) => key !== '__esModule' && key !== 'module.exports');
+  const names = (list: string) =>
+    list
+      .trim()
+      .split(',')
+      .filter((key) => key !== '__esModule' && key !== 'module.exports');
   expect(names(imported)).not.toEqual([]);
   expect(names(required)).toEqual(names(imported));
 });
 
 test('the lock file names no registry but the public one', () => {
-  const lock = JSON.parse(readFileSync(`${root}/package-lock.json`, 'utf8')) as { packages: Record<string, { resolved?: string }> };
+  const lock = JSON.parse(readFileSync(`${root}/package-lock.json`, 'utf8')) as {
+    packages: Record<string, { resolved?: string }>;
+  };
   const addresses = Object.values(lock.packages).flatMap(({ resolved }) => resolved ?? []);
   expect(addresses.filter((address) => !address.startsWith('https://registry.npmjs.org/'))).toEqual([]);
 });

@@ -22,8 +22,20 @@ export class Compiler {
     this.#root = root;
     const file = join(root, 'tsconfig.json');
     const { config } = ts.readConfigFile(file, (path) => readFileSync(path, 'utf8')) as { config: unknown };
-    const { options } = ts.parseJsonConfigFileContent(config, { ...ts.sys, readDirectory: () => [] }, root, undefined, file);
-    this.#options = { ...options, noEmit: false, noUnusedLocals: false, noUnusedParameters: false, inlineSourceMap: true };
+    const { options } = ts.parseJsonConfigFileContent(
+      config,
+      { ...ts.sys, readDirectory: () => [] },
+      root,
+      undefined,
+      file,
+    );
+    this.#options = {
+      ...options,
+      noEmit: false,
+      noUnusedLocals: false,
+      noUnusedParameters: false,
+      inlineSourceMap: true,
+    };
   }
 
   program(files: string[]): ts.Program {
@@ -121,7 +133,10 @@ function undocumentedMembers(declaration: ts.ClassDeclaration): ts.ClassElement[
     member.name !== undefined &&
     !ts.isPrivateIdentifier(member.name) &&
     // An override keeps the comment of what it overrides.
-    !(ts.getCombinedModifierFlags(member) & (ts.ModifierFlags.NonPublicAccessibilityModifier | ts.ModifierFlags.Override)) &&
+    !(
+      ts.getCombinedModifierFlags(member) &
+      (ts.ModifierFlags.NonPublicAccessibilityModifier | ts.ModifierFlags.Override)
+    ) &&
     !ts.getJSDocTags(member).some((tag) => tag.tagName.text === 'internal');
   const documented = new Set<string>();
   const missing = new Map<string, ts.ClassElement>();

@@ -52,21 +52,42 @@ describe('PidFile.read', () => {
     expect(await PidFile.read(fileWith(content))).toBe(pid);
   });
 
-  test.each(['1234\n/var/lib/data\n5432\n', '1234 x'])('reads digits up to white space, whatever follows, as libvirt does: %j', async (content) => {
-    expect(await PidFile.read(fileWith(content))).toBe(1234);
-  });
-
-  test.each(['', '\n', 'junk', 'pid 5', '5x', '-5', '+5', '5.0', '0x10', '1e3', '2147483648', '4294967297', '99999999999', '9'.repeat(400), '12\0'])(
-    'refuses %j, which is no pid',
+  test.each(['1234\n/var/lib/data\n5432\n', '1234 x'])(
+    'reads digits up to white space, whatever follows, as libvirt does: %j',
     async (content) => {
-      const path = fileWith(content);
-      const error: unknown = await PidFile.read(path).catch((reason: unknown) => reason);
-      expect(error).toBeInstanceOf(PidFileError);
-      expect(error).toMatchObject({ path, message: expect.stringMatching(/^Pidfile '.*' holds '[^]*', which is no pid\. Remove the file, or choose another one\.$/) });
-      expect((error as PidFileError).errno).toBeUndefined();
-      expect((error as PidFileError).message.length).toBeLessThan(path.length + 150);
+      expect(await PidFile.read(fileWith(content))).toBe(1234);
     },
   );
+
+  test.each([
+    '',
+    '\n',
+    'junk',
+    'pid 5',
+    '5x',
+    '-5',
+    '+5',
+    '5.0',
+    '0x10',
+    '1e3',
+    '2147483648',
+    '4294967297',
+    '99999999999',
+    '9'.repeat(400),
+    '12\0',
+  ])('refuses %j, which is no pid', async (content) => {
+    const path = fileWith(content);
+    const error: unknown = await PidFile.read(path).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(PidFileError);
+    expect(error).toMatchObject({
+      path,
+      message: expect.stringMatching(
+        /^Pidfile '.*' holds '[^]*', which is no pid\. Remove the file, or choose another one\.$/,
+      ),
+    });
+    expect((error as PidFileError).errno).toBeUndefined();
+    expect((error as PidFileError).message.length).toBeLessThan(path.length + 150);
+  });
 
   test('refuses bytes that are no text', async () => {
     await expect(PidFile.read(fileWith(Uint8Array.of(0xff, 0x31)))).rejects.toBeInstanceOf(PidFileError);
@@ -75,8 +96,16 @@ describe('PidFile.read', () => {
   test('tells why a file cannot be read', async () => {
     const directory = temporaryDirectory();
     const path = join(directory, 'p');
-    await expect(PidFile.read(path)).rejects.toMatchObject({ name: 'PidFileError', errno: 'ENOENT', path, message: `Pidfile '${path}' cannot be read (open: ENOENT).` });
-    await expect(PidFile.read(directory)).rejects.toMatchObject({ errno: 'EISDIR', message: `Pidfile '${directory}' cannot be read (read: EISDIR).` });
+    await expect(PidFile.read(path)).rejects.toMatchObject({
+      name: 'PidFileError',
+      errno: 'ENOENT',
+      path,
+      message: `Pidfile '${path}' cannot be read (open: ENOENT).`,
+    });
+    await expect(PidFile.read(directory)).rejects.toMatchObject({
+      errno: 'EISDIR',
+      message: `Pidfile '${directory}' cannot be read (read: EISDIR).`,
+    });
   });
 });
 
@@ -105,7 +134,8 @@ describe('PidFile.readIfAlive', () => {
     symlinkSync('napper', join(directory, 'link'));
     const { pid } = await running(join(directory, 'link'));
     const file = fileWith(String(pid));
-    for (const name of [program, join(directory, 'link'), join(directory, '.', 'napper')]) expect(await PidFile.readIfAlive(file, name)).toBe(pid);
+    for (const name of [program, join(directory, 'link'), join(directory, '.', 'napper')])
+      expect(await PidFile.readIfAlive(file, name)).toBe(pid);
   });
 
   test('gives nothing where the pid has gone to another program', async () => {

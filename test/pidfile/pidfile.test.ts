@@ -1,7 +1,19 @@
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
-  chmodSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, statSync, symlinkSync, truncateSync, unlinkSync,
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -12,8 +24,29 @@ import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { Command, PidFile, PidFileError } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { eventually, FOREVER, isRunning, processStat, rejection, umask, useDirectory, useProcesses } from '../helpers/tools.js';
-import { asNobody, inParent, type Library, lanes, needsNobody, needsProgram, needsRoot, parentWords, resultIn, root, useNativeEngine } from '../helpers/native.js';
+import {
+  eventually,
+  FOREVER,
+  isRunning,
+  processStat,
+  rejection,
+  umask,
+  useDirectory,
+  useProcesses,
+} from '../helpers/tools.js';
+import {
+  asNobody,
+  inParent,
+  type Library,
+  lanes,
+  needsNobody,
+  needsProgram,
+  needsRoot,
+  parentWords,
+  resultIn,
+  root,
+  useNativeEngine,
+} from '../helpers/native.js';
 
 useNativeEngine();
 const path = useDirectory();
@@ -28,7 +61,9 @@ const own = String(process.pid);
 /** The pid that holds a lock on a file, as the kernel lists it. */
 function lockHolder(name: string): number | undefined {
   const { ino } = statSync(name);
-  const line = readFileSync('/proc/locks', 'utf8').split('\n').find((row) => row.includes(`:${ino} `) && row.includes('POSIX'));
+  const line = readFileSync('/proc/locks', 'utf8')
+    .split('\n')
+    .find((row) => row.includes(`:${ino} `) && row.includes('POSIX'));
   return line === undefined ? undefined : Number(line.trim().split(/\s+/)[4]);
 }
 
@@ -40,7 +75,10 @@ async function stranger(): Promise<number> {
 }
 
 /** Another process that holds the file until its standard input ends; then it releases it. */
-async function holder(name: string, options: { pid?: number; detached?: boolean } = {}): Promise<ChildProcess & { pid: number }> {
+async function holder(
+  name: string,
+  options: { pid?: number; detached?: boolean } = {},
+): Promise<ChildProcess & { pid: number }> {
   const [program = '', ...words] = parentWords(
     async ({ PidFile: Files }, { name: held, pid }) => {
       const lock = await Files.acquire(held, pid === undefined ? {} : { pid });
@@ -50,15 +88,23 @@ async function holder(name: string, options: { pid?: number; detached?: boolean 
     },
     { name, pid: options.pid },
   );
-  const child = spawn(program, words, { cwd: root, stdio: ['pipe', 'pipe', 'inherit'], detached: options.detached === true, env: { ...process.env, VIRCOMMAND_ENGINE: 'native' } });
+  const child = spawn(program, words, {
+    cwd: root,
+    stdio: ['pipe', 'pipe', 'inherit'],
+    detached: options.detached === true,
+    env: { ...process.env, VIRCOMMAND_ENGINE: 'native' },
+  });
   keep(child.pid ?? expect.fail());
   await once(child.stdout, 'data');
   return child as ChildProcess & { pid: number };
 }
 
 /** Does the same in several processes at once, each with its own library. */
-const inParents = <T, A>(count: number, body: (library: Library, argument: A) => Promise<T>, argument: A): Promise<T[]> =>
-  Promise.all(Array.from({ length: count }, () => inParent(body, argument)));
+const inParents = <T, A>(
+  count: number,
+  body: (library: Library, argument: A) => Promise<T>,
+  argument: A,
+): Promise<T[]> => Promise.all(Array.from({ length: count }, () => inParent(body, argument)));
 
 describe('PidFile.acquire', () => {
   test('writes the pid, no newline, into a file that others can read, and locks it until it is released', async () => {
@@ -69,7 +115,11 @@ describe('PidFile.acquire', () => {
     expect(lockHolder(file())).toBe(process.pid);
     expect(inspect(lock)).toBe(`PidFileLock { '${file()}', pid ${own} }`);
     lock.release();
-    expect([existsSync(file()), lock.isHeld, inspect(lock)]).toEqual([false, false, `PidFileLock { '${file()}', pid ${own}, released }`]);
+    expect([existsSync(file()), lock.isHeld, inspect(lock)]).toEqual([
+      false,
+      false,
+      `PidFileLock { '${file()}', pid ${own}, released }`,
+    ]);
   });
 
   test('shortens a file in which more stood', async () => {
@@ -95,19 +145,41 @@ describe('PidFile.acquire', () => {
   });
 
   test.for<[string, string, (name: string) => void]>([
-    ['a symbolic link', "Pidfile 'PATH' is a symbolic link, which is not followed (open: ELOOP). Give the path of the file itself.", (name) => symlinkSync(`${name}.target`, name)],
-    ['a symbolic link to a file', "Pidfile 'PATH' is a symbolic link, which is not followed (open: ELOOP). Give the path of the file itself.", (name) => {
-      writeFileSync(`${name}.target`, 'precious');
-      symlinkSync(`${name}.target`, name);
-    }],
-    ['a FIFO', "Pidfile 'PATH' is no regular file, and was left as it is. Choose another path.", (name) => { execFileSync('mkfifo', [name]); }],
+    [
+      'a symbolic link',
+      "Pidfile 'PATH' is a symbolic link, which is not followed (open: ELOOP). Give the path of the file itself.",
+      (name) => symlinkSync(`${name}.target`, name),
+    ],
+    [
+      'a symbolic link to a file',
+      "Pidfile 'PATH' is a symbolic link, which is not followed (open: ELOOP). Give the path of the file itself.",
+      (name) => {
+        writeFileSync(`${name}.target`, 'precious');
+        symlinkSync(`${name}.target`, name);
+      },
+    ],
+    [
+      'a FIFO',
+      "Pidfile 'PATH' is no regular file, and was left as it is. Choose another path.",
+      (name) => {
+        execFileSync('mkfifo', [name]);
+      },
+    ],
     ['a directory', "Pidfile 'PATH' cannot be written (open: EISDIR).", (name) => mkdirSync(name)],
-    ['below a file', "Pidfile 'PATH' cannot be written (open: ENOTDIR).", (name) => {
-      writeFileSync(join(name, '..'), '');
-    }],
-    ['in a directory that is not there', "Pidfile 'PATH' cannot be written (open: ENOENT).", (name) => {
-      execFileSync('rmdir', [join(name, '..')]);
-    }],
+    [
+      'below a file',
+      "Pidfile 'PATH' cannot be written (open: ENOTDIR).",
+      (name) => {
+        writeFileSync(join(name, '..'), '');
+      },
+    ],
+    [
+      'in a directory that is not there',
+      "Pidfile 'PATH' cannot be written (open: ENOENT).",
+      (name) => {
+        execFileSync('rmdir', [join(name, '..')]);
+      },
+    ],
   ])('refuses %s, and leaves it as it is', async ([kind, sentence, make]) => {
     const name = path('d/x.pid');
     if (kind !== 'below a file') mkdirSync(path('d'));
@@ -124,22 +196,37 @@ describe('PidFile.acquire', () => {
   test('refuses a device, and leaves it there', async ({ skip }) => {
     needsRoot(skip);
     execFileSync('mknod', [file(), 'c', '1', '3']);
-    const calls: readonly ((name: string) => Promise<unknown>)[] = [PidFile.acquire, PidFile.readIfLocked, PidFile.forceCleanup, PidFile.read];
+    const calls: readonly ((name: string) => Promise<unknown>)[] = [
+      PidFile.acquire,
+      PidFile.readIfLocked,
+      PidFile.forceCleanup,
+      PidFile.read,
+    ];
     for (const call of calls) {
-      expect((await rejection(PidFileError, call(file()))).message).toBe(`Pidfile '${file()}' is no regular file, and was left as it is. Choose another path.`);
+      expect((await rejection(PidFileError, call(file()))).message).toBe(
+        `Pidfile '${file()}' is no regular file, and was left as it is. Choose another path.`,
+      );
     }
     expect(statSync(file()).isCharacterDevice()).toBe(true);
   });
 
   test.each(['', 'a\0b'])('refuses the path %j', async (name) => {
-    const calls: readonly ((path: string) => Promise<unknown>)[] = [PidFile.acquire, PidFile.forceCleanup, PidFile.release];
+    const calls: readonly ((path: string) => Promise<unknown>)[] = [
+      PidFile.acquire,
+      PidFile.forceCleanup,
+      PidFile.release,
+    ];
     for (const call of calls) {
-      await expect(call(name)).rejects.toThrow(/: give the path of a pidfile, a text that is not empty and holds no NUL; PidFile\.path\(\) makes one\.$/);
+      await expect(call(name)).rejects.toThrow(
+        /: give the path of a pidfile, a text that is not empty and holds no NUL; PidFile\.path\(\) makes one\.$/,
+      );
     }
   });
 
   test.each([0, -1, 1.5, 2 ** 31, NaN])('refuses the pid %d', async (pid) => {
-    await expect(PidFile.acquire(file(), { pid })).rejects.toThrow(`PidFile.acquire('${file()}', { pid: ${pid} }): a pid is a whole number from 1 to 2147483647.`);
+    await expect(PidFile.acquire(file(), { pid })).rejects.toThrow(
+      `PidFile.acquire('${file()}', { pid: ${pid} }): a pid is a whole number from 1 to 2147483647.`,
+    );
     expect(existsSync(file())).toBe(false);
   });
 
@@ -181,13 +268,19 @@ describe('PidFile.acquire', () => {
 });
 
 describe('a pidfile that this process holds', () => {
-  const refusal = () => `Pidfile '${file()}' is held by this process itself. Release it there first, with PidFile.release().`;
+  const refusal = () =>
+    `Pidfile '${file()}' is held by this process itself. Release it there first, with PidFile.release().`;
 
   test('stays locked when this process reads it, by PidFile or by fs', async () => {
     using _ = await PidFile.acquire(file());
     const looks: readonly (() => unknown)[] = [
-      () => PidFile.read(file()), () => PidFile.readIfAlive(file()), () => PidFile.readIfLocked(file()), () => readFileSync(file()),
-      () => closeSync(openSync(file(), 'r+')), () => rejection(PidFileError, PidFile.acquire(file())), () => rejection(PidFileError, PidFile.forceCleanup(file())),
+      () => PidFile.read(file()),
+      () => PidFile.readIfAlive(file()),
+      () => PidFile.readIfLocked(file()),
+      () => readFileSync(file()),
+      () => closeSync(openSync(file(), 'r+')),
+      () => rejection(PidFileError, PidFile.acquire(file())),
+      () => rejection(PidFileError, PidFile.forceCleanup(file())),
     ];
     for (const look of looks) {
       await look();
@@ -199,7 +292,9 @@ describe('a pidfile that this process holds', () => {
 
   test('is read by this process as by any other', async () => {
     using _ = await PidFile.acquire(file());
-    expect([await PidFile.read(file()), await PidFile.readIfAlive(file()), await PidFile.readIfLocked(file())]).toEqual(Array(3).fill(process.pid));
+    expect([await PidFile.read(file()), await PidFile.readIfAlive(file()), await PidFile.readIfLocked(file())]).toEqual(
+      Array(3).fill(process.pid),
+    );
   });
 
   test('is refused to this process, which is named', async () => {
@@ -212,7 +307,8 @@ describe('a pidfile that this process holds', () => {
     const outcomes = await Promise.allSettled(Array.from({ length: 50 }, () => PidFile.acquire(file())));
     const winners = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
     expect(winners).toHaveLength(1);
-    for (const outcome of outcomes) if (outcome.status === 'rejected') expect((outcome.reason as PidFileError).heldBy).toBe(process.pid);
+    for (const outcome of outcomes)
+      if (outcome.status === 'rejected') expect((outcome.reason as PidFileError).heldBy).toBe(process.pid);
     winners[0]?.release();
   });
 
@@ -230,7 +326,10 @@ describe('a pidfile that this process holds', () => {
     const workerData = { library, held: file(), free: path('free.pid') };
     const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), { workerData });
     const [told] = (await once(worker, 'message')) as [unknown];
-    expect(told).toEqual({ refused: refusal(), released: `Pidfile '${file()}' is not held by this thread, so there is nothing to release. A file that nobody holds is removed by PidFile.remove().` });
+    expect(told).toEqual({
+      refused: refusal(),
+      released: `Pidfile '${file()}' is not held by this thread, so there is nothing to release. A file that nobody holds is removed by PidFile.remove().`,
+    });
     expect(lockHolder(path('free.pid'))).toBe(process.pid);
     expect((await rejection(PidFileError, PidFile.acquire(path('free.pid')))).heldBy).toBe(process.pid);
     await worker.terminate();
@@ -245,9 +344,14 @@ describe('a pidfile that this process holds', () => {
       const { PidFile } = await import(workerData.library);
       parentPort.postMessage('begun');
       for (;;) (await PidFile.acquire(workerData.file)).release();`;
-    const threads = () => readdirSync('/proc/self/task').filter((thread) => readFileSync(`/proc/self/task/${thread}/comm`, 'utf8') === 'pidfile\n');
+    const threads = () =>
+      readdirSync('/proc/self/task').filter(
+        (thread) => readFileSync(`/proc/self/task/${thread}/comm`, 'utf8') === 'pidfile\n',
+      );
     for (let round = 0; round < 20; round += 1) {
-      const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), { workerData: { library, file: file() } });
+      const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), {
+        workerData: { library, file: file() },
+      });
       await once(worker, 'message');
       await delay(round % 5);
       await worker.terminate();
@@ -263,7 +367,11 @@ describe('a pidfile that another process holds', () => {
     const other = await holder(file());
     const error = await rejection(PidFileError, PidFile.acquire(file()));
     expect(error.heldBy).toBe(other.pid);
-    expect(error.message).toMatch(new RegExp(`^Pidfile '${file()}' is held by process ${other.pid} \\(\`.*node .*…\`\\)\\. Stop that process, or choose another file\\.$`));
+    expect(error.message).toMatch(
+      new RegExp(
+        `^Pidfile '${file()}' is held by process ${other.pid} \\(\`.*node .*…\`\\)\\. Stop that process, or choose another file\\.$`,
+      ),
+    );
     expect(readFileSync(file(), 'utf8')).toBe(String(other.pid));
   });
 
@@ -312,12 +420,19 @@ describe('a pidfile that another process holds', () => {
     abort.abort(reason);
     const error = await waiting;
     expect([error.heldBy, error.cause]).toEqual([other.pid, reason]);
-    expect(error.message).toMatch(new RegExp(`^Pidfile '${file()}' was still held by process ${other.pid} \\(.*\\) when the wait for it was aborted: no more time\\.$`));
+    expect(error.message).toMatch(
+      new RegExp(
+        `^Pidfile '${file()}' was still held by process ${other.pid} \\(.*\\) when the wait for it was aborted: no more time\\.$`,
+      ),
+    );
     expect(lockHolder(file())).toBe(other.pid);
   });
 
   test('is not even tried where the signal is aborted before', async () => {
-    const error = await rejection(PidFileError, PidFile.acquire(file(), { wait: true, signal: AbortSignal.abort(new Error('too late')) }));
+    const error = await rejection(
+      PidFileError,
+      PidFile.acquire(file(), { wait: true, signal: AbortSignal.abort(new Error('too late')) }),
+    );
     expect(error.message).toBe(`Pidfile '${file()}' was not taken, since the wait for it was aborted: too late.`);
     expect(existsSync(file())).toBe(false);
   });
@@ -328,12 +443,23 @@ test('a holder that has no pid here is told as such, and nobody is signaled', as
   const inOwnNamespace = ['unshare', '--pid', '--fork'];
   if (spawnSync('unshare', ['--pid', '--fork', 'true']).status !== 0) skip('no pid namespace can be made here');
   const other = await holder(file());
-  const told = await inParent(async ({ PidFile: Files }, name) => {
-    const reason = (error: unknown) => [(error as Error).message, (error as PidFileError).heldBy ?? null, (error as PidFileError).errno];
-    return [await Files.acquire(name).catch(reason), await Files.forceCleanup(name).catch(reason)];
-  }, file(), { through: inOwnNamespace });
+  const told = await inParent(
+    async ({ PidFile: Files }, name) => {
+      const reason = (error: unknown) => [
+        (error as Error).message,
+        (error as PidFileError).heldBy ?? null,
+        (error as PidFileError).errno,
+      ];
+      return [await Files.acquire(name).catch(reason), await Files.forceCleanup(name).catch(reason)];
+    },
+    file(),
+    { through: inOwnNamespace },
+  );
   const sentence = `Pidfile '${file()}' is held by a process that cannot be seen from here, such as one of another container or machine. Stop that process, or choose another file.`;
-  expect(told).toEqual([[sentence, null, 'EAGAIN'], [sentence, null, 'EAGAIN']]);
+  expect(told).toEqual([
+    [sentence, null, 'EAGAIN'],
+    [sentence, null, 'EAGAIN'],
+  ]);
   expect([isRunning(other.pid), readFileSync(file(), 'utf8')]).toEqual([true, String(other.pid)]);
 });
 
@@ -353,7 +479,9 @@ describe('PidFile.release', () => {
   test('refuses a path that is not held, and leaves the file', async () => {
     writeFileSync(file(), '1');
     const error = await rejection(PidFileError, PidFile.release(file()));
-    expect(error.message).toBe(`Pidfile '${file()}' is not held by this thread, so there is nothing to release. A file that nobody holds is removed by PidFile.remove().`);
+    expect(error.message).toBe(
+      `Pidfile '${file()}' is not held by this thread, so there is nothing to release. A file that nobody holds is removed by PidFile.remove().`,
+    );
     expect(existsSync(file())).toBe(true);
   });
 
@@ -362,7 +490,11 @@ describe('PidFile.release', () => {
     renameSync(file(), path('moved'));
     const other = await holder(file());
     lock.release();
-    expect([readFileSync(file(), 'utf8'), lockHolder(file()), lockHolder(path('moved'))]).toEqual([String(other.pid), other.pid, undefined]);
+    expect([readFileSync(file(), 'utf8'), lockHolder(file()), lockHolder(path('moved'))]).toEqual([
+      String(other.pid),
+      other.pid,
+      undefined,
+    ]);
   });
 
   test('removes the file before the lock goes', async () => {
@@ -384,15 +516,22 @@ describe('PidFile.release', () => {
   test('gives up the lock also where the file cannot be removed, and tells why', async ({ skip }) => {
     needsNobody(skip);
     chmodSync(path(), 0o777);
-    const told = await inParent(async ({ PidFile: Files }, directory) => {
-      const { chmodSync: chmod } = process.getBuiltinModule('node:fs');
-      const name = `${directory}/own/x.pid`;
-      process.getBuiltinModule('node:fs').mkdirSync(`${directory}/own`);
-      const lock = await Files.acquire(name);
-      chmod(`${directory}/own`, 0o555);
-      const message = await Files.release(lock).then(() => 'removed', (error: unknown) => (error as Error).message);
-      return [message, lock.isHeld, await Files.readIfLocked(name) ?? null];
-    }, path(), { through: asNobody });
+    const told = await inParent(
+      async ({ PidFile: Files }, directory) => {
+        const { chmodSync: chmod } = process.getBuiltinModule('node:fs');
+        const name = `${directory}/own/x.pid`;
+        process.getBuiltinModule('node:fs').mkdirSync(`${directory}/own`);
+        const lock = await Files.acquire(name);
+        chmod(`${directory}/own`, 0o555);
+        const message = await Files.release(lock).then(
+          () => 'removed',
+          (error: unknown) => (error as Error).message,
+        );
+        return [message, lock.isHeld, (await Files.readIfLocked(name)) ?? null];
+      },
+      path(),
+      { through: asNobody },
+    );
     expect(told).toEqual([`Pidfile '${path('own/x.pid')}' cannot be removed (unlink: EACCES).`, false, null]);
   });
 });
@@ -411,19 +550,31 @@ describe('PidFile.readIfLocked', () => {
   test('gives nothing for a living process that has only got the pid', async () => {
     const pid = await stranger();
     writeFileSync(file(), String(pid));
-    expect([await PidFile.readIfLocked(file()), await PidFile.readIfAlive(file()), await PidFile.readIfAlive(file(), process.execPath)]).toEqual([undefined, pid, undefined]);
+    expect([
+      await PidFile.readIfLocked(file()),
+      await PidFile.readIfAlive(file()),
+      await PidFile.readIfAlive(file(), process.execPath),
+    ]).toEqual([undefined, pid, undefined]);
   });
 
-  test.each(['', 'junk', '0'])('gives nothing for a file that nobody holds, whatever stands in it: %j', async (content) => {
-    writeFileSync(file(), content);
-    expect(await PidFile.readIfLocked(file())).toBeUndefined();
-  });
+  test.each(['', 'junk', '0'])(
+    'gives nothing for a file that nobody holds, whatever stands in it: %j',
+    async (content) => {
+      writeFileSync(file(), content);
+      expect(await PidFile.readIfLocked(file())).toBeUndefined();
+    },
+  );
 
   test('refuses a file that is held and holds no pid, and one that is missing', async () => {
-    expect(await rejection(PidFileError, PidFile.readIfLocked(file()))).toMatchObject({ errno: 'ENOENT', message: `Pidfile '${file()}' cannot be read (open: ENOENT).` });
+    expect(await rejection(PidFileError, PidFile.readIfLocked(file()))).toMatchObject({
+      errno: 'ENOENT',
+      message: `Pidfile '${file()}' cannot be read (open: ENOENT).`,
+    });
     using _ = await PidFile.acquire(file());
     truncateSync(file());
-    expect((await rejection(PidFileError, PidFile.readIfLocked(file()))).message).toBe(`Pidfile '${file()}' holds '', which is no pid. Remove the file, or choose another one.`);
+    expect((await rejection(PidFileError, PidFile.readIfLocked(file()))).message).toBe(
+      `Pidfile '${file()}' holds '', which is no pid. Remove the file, or choose another one.`,
+    );
   });
 
   test('gives nothing for the 0 of a cleaner, and for a pid that has ended', async () => {
@@ -450,15 +601,22 @@ describe('PidFile.readIfLocked', () => {
   test('needs no right to write, and turns no starter away', async ({ skip }) => {
     needsNobody(skip);
     let done = false;
-    const reading = inParent(async ({ PidFile: Files }, name) => {
-      const seen = new Set<number | undefined>();
-      for (let looks = 0; looks < 2000; looks += 1) {
-        await Files.readIfLocked(name).then((pid) => seen.add(pid), (error: unknown) => {
-          if ((error as PidFileError).errno !== 'ENOENT') throw error;
-        });
-      }
-      return Array.from(seen, (pid) => pid ?? null);
-    }, file(), { through: asNobody }).finally(() => (done = true));
+    const reading = inParent(
+      async ({ PidFile: Files }, name) => {
+        const seen = new Set<number | undefined>();
+        for (let looks = 0; looks < 2000; looks += 1) {
+          await Files.readIfLocked(name).then(
+            (pid) => seen.add(pid),
+            (error: unknown) => {
+              if ((error as PidFileError).errno !== 'ENOENT') throw error;
+            },
+          );
+        }
+        return Array.from(seen, (pid) => pid ?? null);
+      },
+      file(),
+      { through: asNobody },
+    ).finally(() => (done = true));
     while (!done) (await PidFile.acquire(file())).release();
     expect(await reading).toContain(process.pid);
   });
@@ -482,7 +640,9 @@ describe('PidFile.forceCleanup', () => {
 
   test.each(['', 'junk', '-5'])('refuses a file that holds %j, and leaves it', async (content) => {
     writeFileSync(file(), content);
-    expect((await rejection(PidFileError, PidFile.forceCleanup(file()))).message).toBe(`Pidfile '${file()}' holds '${content}', which is no pid. Remove the file, or choose another one.`);
+    expect((await rejection(PidFileError, PidFile.forceCleanup(file()))).message).toBe(
+      `Pidfile '${file()}' holds '${content}', which is no pid. Remove the file, or choose another one.`,
+    );
     expect(readFileSync(file(), 'utf8')).toBe(content);
   });
 
@@ -510,7 +670,12 @@ describe('PidFile.forceCleanup', () => {
       const script = `sleep ${FOREVER} & echo $! >"$0.new"; mv "$0.new" "$0"; wait`;
       const { pid } = await new Command('sh', '-c', script, path('member')).daemonize().pidFile(file()).run();
       keep(pid);
-      const member = keep(await eventually('it has started another one', () => existsSync(path('member')) && Number(readFileSync(path('member'), 'utf8'))));
+      const member = keep(
+        await eventually(
+          'it has started another one',
+          () => existsSync(path('member')) && Number(readFileSync(path('member'), 'utf8')),
+        ),
+      );
       expect(processStat(member)?.group).toBe(processStat(pid)?.group);
       await PidFile.forceCleanup(file(), { group });
       expect([group, isRunning(pid), existsSync(file()), isRunning(member)]).toEqual([group, false, false, !group]);
@@ -534,16 +699,24 @@ describe('PidFile.forceCleanup', () => {
     }
     const other = await holder(path('other.pid'));
     expect((await rejection(PidFileError, PidFile.forceCleanup(path('other.pid'), { group: true }))).message).toMatch(
-      new RegExp(`^Pidfile '.*' is held by process ${other.pid} \\(.*\\), and that is in the process group of this process\\. Leave \\{ group: true \\} out\\.$`),
+      new RegExp(
+        `^Pidfile '.*' is held by process ${other.pid} \\(.*\\), and that is in the process group of this process\\. Leave \\{ group: true \\} out\\.$`,
+      ),
     );
-    expect([isRunning(other.pid), readFileSync(file(), 'utf8'), lockHolder(path('other.pid'))]).toEqual([true, own, other.pid]);
+    expect([isRunning(other.pid), readFileSync(file(), 'utf8'), lockHolder(path('other.pid'))]).toEqual([
+      true,
+      own,
+      other.pid,
+    ]);
   });
 
   test('signals nobody where one stands in the file and another holds it', async () => {
     const named = await stranger();
     const other = await holder(file(), { pid: named });
     expect((await rejection(PidFileError, PidFile.forceCleanup(file()))).message).toMatch(
-      new RegExp(`^Pidfile '.*' is held by process ${other.pid} \\(.*\\), but names process ${named}\\. Nothing was signaled; stop the right one yourself\\.$`),
+      new RegExp(
+        `^Pidfile '.*' is held by process ${other.pid} \\(.*\\), but names process ${named}\\. Nothing was signaled; stop the right one yourself\\.$`,
+      ),
     );
     expect([isRunning(named), isRunning(other.pid), lockHolder(file())]).toEqual([true, true, other.pid]);
   });
@@ -566,13 +739,26 @@ describe('PidFile.forceCleanup', () => {
     const other = await holder(file());
     chmodSync(file(), 0o666);
     chmodSync(path(), 0o777);
-    const told = await inParent(async ({ PidFile: Files }, name) => {
-      return await Files.forceCleanup(name).then(() => 'cleaned', (error: unknown) => {
-        const { message, heldBy, errno } = error as PidFileError;
-        return { message, heldBy, errno };
-      });
-    }, file(), { through: asNobody });
-    expect(told).toEqual({ message: expect.stringMatching(/ is held by process \d+ \(.*\), which could not be ended \(kill: EPERM\)\. Stop that process yourself\.$/), heldBy: other.pid, errno: 'EPERM' });
+    const told = await inParent(
+      async ({ PidFile: Files }, name) => {
+        return await Files.forceCleanup(name).then(
+          () => 'cleaned',
+          (error: unknown) => {
+            const { message, heldBy, errno } = error as PidFileError;
+            return { message, heldBy, errno };
+          },
+        );
+      },
+      file(),
+      { through: asNobody },
+    );
+    expect(told).toEqual({
+      message: expect.stringMatching(
+        / is held by process \d+ \(.*\), which could not be ended \(kill: EPERM\)\. Stop that process yourself\.$/,
+      ),
+      heldBy: other.pid,
+      errno: 'EPERM',
+    });
     expect([isRunning(other.pid), readFileSync(file(), 'utf8')]).toEqual([true, String(other.pid)]);
   });
 
@@ -581,7 +767,12 @@ describe('PidFile.forceCleanup', () => {
     const script = `(trap '' TERM; exec sleep ${FOREVER}) & echo $! >"$0.new"; mv "$0.new" "$0"; wait`;
     const { pid } = await new Command('sh', '-c', script, path('member')).daemonize().pidFile(file()).run();
     keep(pid);
-    const member = keep(await eventually('it has started another one', () => existsSync(path('member')) && Number(readFileSync(path('member'), 'utf8'))));
+    const member = keep(
+      await eventually(
+        'it has started another one',
+        () => existsSync(path('member')) && Number(readFileSync(path('member'), 'utf8')),
+      ),
+    );
     await eventually('that ignores SIGTERM', () => readFileSync(`/proc/${member}/cmdline`, 'utf8').startsWith('sleep'));
     const cleaning = rejection(PidFileError, PidFile.forceCleanup(file(), { group: true }));
     await eventually('the owner has gone', () => lockHolder(file()) === undefined);
@@ -589,7 +780,9 @@ describe('PidFile.forceCleanup', () => {
     process.kill(member, 'SIGKILL');
     const error = await cleaning;
     expect(error.heldBy).toBe(successor.pid);
-    expect(error.message).toMatch(/^Pidfile '.*' is held by process \d+ \(.*\)\. Stop that process, or choose another file\.$/);
+    expect(error.message).toMatch(
+      /^Pidfile '.*' is held by process \d+ \(.*\)\. Stop that process, or choose another file\.$/,
+    );
     expect([isRunning(successor.pid), readFileSync(file(), 'utf8')]).toEqual([true, String(successor.pid)]);
   });
 });
@@ -604,15 +797,28 @@ test('of fifty that want a file at once, from several processes, one gets it, an
   for (const content of [undefined, '2147483647']) {
     const name = path(`race-${content ?? 'new'}`);
     if (content !== undefined) writeFileSync(name, content);
-    const told = await inParents(5, async ({ PidFile: Files }, { race, at, done }) => {
-      await process.getBuiltinModule('node:timers/promises').setTimeout(at - Date.now());
-      const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => Files.acquire(race)));
-      // Who has it keeps it until all have tried.
-      const fs = process.getBuiltinModule('node:fs');
-      fs.writeFileSync(`${done}/${process.pid}`, '');
-      while (fs.readdirSync(done).length < 5) await process.getBuiltinModule('node:timers/promises').setTimeout(5);
-      return { pid: process.pid, holders: outcomes.map((outcome) => (outcome.status === 'fulfilled' ? 'won' : (outcome.reason as { heldBy?: number }).heldBy)) };
-    }, { race: name, at: Date.now() + 800, done: mkdirSync(path(`done-${content ?? 'new'}`), { recursive: true }) ?? '' });
+    const told = await inParents(
+      5,
+      async ({ PidFile: Files }, { race, at, done }) => {
+        await process.getBuiltinModule('node:timers/promises').setTimeout(at - Date.now());
+        const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => Files.acquire(race)));
+        // Who has it keeps it until all have tried.
+        const fs = process.getBuiltinModule('node:fs');
+        fs.writeFileSync(`${done}/${process.pid}`, '');
+        while (fs.readdirSync(done).length < 5) await process.getBuiltinModule('node:timers/promises').setTimeout(5);
+        return {
+          pid: process.pid,
+          holders: outcomes.map((outcome) =>
+            outcome.status === 'fulfilled' ? 'won' : (outcome.reason as { heldBy?: number }).heldBy,
+          ),
+        };
+      },
+      {
+        race: name,
+        at: Date.now() + 800,
+        done: mkdirSync(path(`done-${content ?? 'new'}`), { recursive: true }) ?? '',
+      },
+    );
     const winners = told.flatMap(({ pid, holders }) => holders.filter((each) => each === 'won').map(() => pid));
     expect(winners).toEqual([Number(readFileSync(name, 'utf8'))]);
     expect(told.flatMap(({ holders }) => holders.filter((each) => each !== 'won'))).toEqual(Array(49).fill(winners[0]));
@@ -620,26 +826,31 @@ test('of fifty that want a file at once, from several processes, one gets it, an
 });
 
 test('starters, owners that release and readers never make two owners, nor one whose path leads elsewhere', async () => {
-  const told = await inParents(PARENTS, async ({ PidFile: Files }, { name, inside, rounds }) => {
-    const fs = process.getBuiltinModule('node:fs');
-    const found = { owned: 0, refused: 0, wrong: [] as string[] };
-    for (let round = 0; round < rounds; round += 1) {
-      try {
-        const lock = await Files.acquire(name, { wait: round % 3 === 0 });
-        found.owned += 1;
-        fs.closeSync(fs.openSync(inside, 'wx')); // EEXIST: another owner is inside
-        const [seen, locked] = [fs.readFileSync(name, 'utf8'), await Files.readIfLocked(name)];
-        if (seen !== String(process.pid) || locked !== process.pid) found.wrong.push(`the file of ${process.pid} says ${seen}, ${locked}`);
-        fs.unlinkSync(inside);
-        lock.release();
-      } catch (error) {
-        const { heldBy, message } = error as { heldBy?: number; message: string };
-        if (heldBy === undefined || heldBy === process.pid) found.wrong.push(message);
-        found.refused += 1;
+  const told = await inParents(
+    PARENTS,
+    async ({ PidFile: Files }, { name, inside, rounds }) => {
+      const fs = process.getBuiltinModule('node:fs');
+      const found = { owned: 0, refused: 0, wrong: [] as string[] };
+      for (let round = 0; round < rounds; round += 1) {
+        try {
+          const lock = await Files.acquire(name, { wait: round % 3 === 0 });
+          found.owned += 1;
+          fs.closeSync(fs.openSync(inside, 'wx')); // EEXIST: another owner is inside
+          const [seen, locked] = [fs.readFileSync(name, 'utf8'), await Files.readIfLocked(name)];
+          if (seen !== String(process.pid) || locked !== process.pid)
+            found.wrong.push(`the file of ${process.pid} says ${seen}, ${locked}`);
+          fs.unlinkSync(inside);
+          lock.release();
+        } catch (error) {
+          const { heldBy, message } = error as { heldBy?: number; message: string };
+          if (heldBy === undefined || heldBy === process.pid) found.wrong.push(message);
+          found.refused += 1;
+        }
       }
-    }
-    return found;
-  }, { name: file(), inside: path('inside'), rounds: ROUNDS });
+      return found;
+    },
+    { name: file(), inside: path('inside'), rounds: ROUNDS },
+  );
   expect(told.flatMap(({ wrong }) => wrong)).toEqual([]);
   expect(told.every(({ owned }) => owned >= ROUNDS / 3)).toBe(true);
   expect(told.some(({ refused }) => refused > 0)).toBe(true);
@@ -650,20 +861,34 @@ test('starters, owners that release and readers never make two owners, nor one w
  * Another process that takes the file with each `fcntl()` slowed down, so that the moment before or after the lock becomes
  * long enough to do something in it. Gives what it says in the end, once it has opened the file.
  */
-async function slowStarter(skip: (why: string) => never, inject: 'delay_enter' | 'delay_exit'): Promise<{ pid: number; end: Promise<unknown> }> {
+async function slowStarter(
+  skip: (why: string) => never,
+  inject: 'delay_enter' | 'delay_exit',
+): Promise<{ pid: number; end: Promise<unknown> }> {
   needsProgram(skip, 'strace');
   const [program = '', ...words] = parentWords(async ({ PidFile: Files }, name) => {
     process.stdout.write('ready\n');
     await process.getBuiltinModule('node:events').once(process.stdin, 'data');
     process.stdin.destroy();
-    return await Files.acquire(name).then(() => process.getBuiltinModule('node:fs').readFileSync(name, 'utf8'), (error: unknown) => (error as Error).message);
+    return await Files.acquire(name).then(
+      () => process.getBuiltinModule('node:fs').readFileSync(name, 'utf8'),
+      (error: unknown) => (error as Error).message,
+    );
   }, file());
-  const starter = spawn(program, words, { cwd: root, stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, VIRCOMMAND_ENGINE: 'native' } });
+  const starter = spawn(program, words, {
+    cwd: root,
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, VIRCOMMAND_ENGINE: 'native' },
+  });
   const pid = keep(starter.pid ?? expect.fail());
   let output = '';
   starter.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   await eventually('it has started', () => output.includes('ready'));
-  const tracer = spawn('strace', ['-f', '-p', String(pid), '-e', 'trace=fcntl', '-e', `inject=fcntl:${inject}=300000`, '-o', '/dev/null'], { stdio: 'ignore' });
+  const tracer = spawn(
+    'strace',
+    ['-f', '-p', String(pid), '-e', 'trace=fcntl', '-e', `inject=fcntl:${inject}=300000`, '-o', '/dev/null'],
+    { stdio: 'ignore' },
+  );
   const traced = once(tracer, 'exit');
   const ended = once(starter, 'close');
   await eventually('it is traced', () => {
@@ -673,7 +898,9 @@ async function slowStarter(skip: (why: string) => never, inject: 'delay_enter' |
   starter.stdin.write('go');
   const opened = (task: string) => {
     try {
-      return readdirSync(`/proc/${pid}/task/${task}/fd`).some((fd) => readlinkSync(`/proc/${pid}/task/${task}/fd/${fd}`) === file());
+      return readdirSync(`/proc/${pid}/task/${task}/fd`).some(
+        (fd) => readlinkSync(`/proc/${pid}/task/${task}/fd/${fd}`) === file(),
+      );
     } catch {
       return false; // The thread, or the descriptor, is gone.
     }
@@ -682,7 +909,9 @@ async function slowStarter(skip: (why: string) => never, inject: 'delay_enter' |
   return { pid, end: Promise.all([ended, traced]).then(() => resultIn(output, '')) };
 }
 
-test('a starter that has locked a file which was removed meanwhile takes the one that the path leads to', async ({ skip }) => {
+test('a starter that has locked a file which was removed meanwhile takes the one that the path leads to', async ({
+  skip,
+}) => {
   const lock = await PidFile.acquire(file());
   const { pid, end: told } = await slowStarter(skip, 'delay_enter');
   lock.release();
@@ -701,9 +930,20 @@ test('cleaners of one file at once end its owner once, and all come to an end', 
   for (let round = 0; round < 3; round += 1) {
     const { pid } = await new Command('sleep', FOREVER).daemonize().pidFile(file()).run();
     keep(pid);
-    const told = await inParents(PARENTS, async ({ PidFile: Files }, name) => {
-      return await Promise.all([0, 1, 2].map(() => Files.forceCleanup(name).then(() => 'done', (error: unknown) => (error as Error).message)));
-    }, file());
+    const told = await inParents(
+      PARENTS,
+      async ({ PidFile: Files }, name) => {
+        return await Promise.all(
+          [0, 1, 2].map(() =>
+            Files.forceCleanup(name).then(
+              () => 'done',
+              (error: unknown) => (error as Error).message,
+            ),
+          ),
+        );
+      },
+      file(),
+    );
     expect(told.flat()).toEqual(Array(PARENTS * 3).fill('done'));
     expect([isRunning(pid), existsSync(file())]).toEqual([false, false]);
   }
@@ -711,39 +951,49 @@ test('cleaners of one file at once end its owner once, and all come to an end', 
 
 test('cleaners and starters at once leave no daemon whose path leads elsewhere', async () => {
   const wish = { name: file(), done: path('done'), cleanups: CLEANUPS };
-  const cleaning = inParents(2, async ({ PidFile: Files }, { name, cleanups }) => {
-    const wrong: string[] = [];
-    for (let cleaned = 0; cleaned < cleanups; ) {
-      const there = process.getBuiltinModule('node:fs').existsSync(name);
-      await Files.forceCleanup(name).catch((error: unknown) => {
-        // It has ended one, and the next has taken the file by then: that one is told.
-        if ((error as PidFileError).heldBy === undefined) wrong.push((error as Error).message);
-      });
-      cleaned += Number(there);
-      await process.getBuiltinModule('node:timers/promises').setTimeout(5);
-    }
-    return { started: [] as number[], wrong };
-  }, wish).finally(() => writeFileSync(wish.done, ''));
-  const starting = inParents(2, async ({ Command: Program }, { name, done }) => {
-    const started: number[] = [];
-    const wrong: string[] = [];
-    while (!process.getBuiltinModule('node:fs').existsSync(done)) {
-      try {
-        started.push((await new Program('sleep', '600').daemonize().pidFile(name).run()).pid);
-      } catch (error) {
-        const { heldBy, message } = error as PidFileError;
-        // A cleaner may end a daemon that has its file already, and not yet its program.
-        if (heldBy === undefined && !message.includes('something ended it before it could execute its program')) wrong.push(message);
+  const cleaning = inParents(
+    2,
+    async ({ PidFile: Files }, { name, cleanups }) => {
+      const wrong: string[] = [];
+      for (let cleaned = 0; cleaned < cleanups;) {
+        const there = process.getBuiltinModule('node:fs').existsSync(name);
+        await Files.forceCleanup(name).catch((error: unknown) => {
+          // It has ended one, and the next has taken the file by then: that one is told.
+          if ((error as PidFileError).heldBy === undefined) wrong.push((error as Error).message);
+        });
+        cleaned += Number(there);
+        await process.getBuiltinModule('node:timers/promises').setTimeout(5);
       }
-      await process.getBuiltinModule('node:timers/promises').setTimeout(5);
-    }
-    return { started, wrong };
-  }, wish);
+      return { started: [] as number[], wrong };
+    },
+    wish,
+  ).finally(() => writeFileSync(wish.done, ''));
+  const starting = inParents(
+    2,
+    async ({ Command: Program }, { name, done }) => {
+      const started: number[] = [];
+      const wrong: string[] = [];
+      while (!process.getBuiltinModule('node:fs').existsSync(done)) {
+        try {
+          started.push((await new Program('sleep', '600').daemonize().pidFile(name).run()).pid);
+        } catch (error) {
+          const { heldBy, message } = error as PidFileError;
+          // A cleaner may end a daemon that has its file already, and not yet its program.
+          if (heldBy === undefined && !message.includes('something ended it before it could execute its program'))
+            wrong.push(message);
+        }
+        await process.getBuiltinModule('node:timers/promises').setTimeout(5);
+      }
+      return { started, wrong };
+    },
+    wish,
+  );
   const told = (await Promise.all([cleaning, starting])).flat();
   const started = told.flatMap((each) => each.started).map(keep);
   expect(told.flatMap(({ wrong }) => wrong)).toEqual([]);
   expect(started.length).toBeGreaterThanOrEqual(CLEANUPS);
   const alive = started.filter(isRunning);
   expect(alive.length).toBeLessThanOrEqual(1);
-  if (alive.length === 1) expect([readFileSync(file(), 'utf8'), lockHolder(file())]).toEqual([String(alive[0]), alive[0]]);
+  if (alive.length === 1)
+    expect([readFileSync(file(), 'utf8'), lockHolder(file())]).toEqual([String(alive[0]), alive[0]]);
 });

@@ -3,7 +3,8 @@ import { Command, LaunchError, type LaunchMode, planLaunch } from '../../src/ind
 import type { Host } from '../../src/index.js';
 import { hostWith } from '../helpers/host.js';
 
-const plan = (command: Command, mode: LaunchMode = 'run', host = hostWith()) => planLaunch(command.spec(), host, { mode });
+const plan = (command: Command, mode: LaunchMode = 'run', host = hostWith()) =>
+  planLaunch(command.spec(), host, { mode });
 const prog = () => new Command('/prog');
 const texts = (vector: readonly Uint8Array[]) => vector.map((word) => Buffer.from(word).toString());
 
@@ -12,7 +13,10 @@ describe('the program', () => {
     const host = hostWith({ env: path === undefined ? {} : { PATH: path }, look });
     return plan(new Command(name), 'run', host);
   };
-  const only = (...files: string[]) => (path: string) => (files.includes(path) ? 'executable' : 'missing');
+  const only =
+    (...files: string[]) =>
+    (path: string) =>
+      files.includes(path) ? 'executable' : 'missing';
   const failure = (run: () => unknown): LaunchError => {
     try {
       run();
@@ -31,12 +35,15 @@ describe('the program', () => {
     expect(texts(search('/a', only('/a/prog')).argv)).toEqual(['prog']);
   });
 
-  test.each(['', ':', '.', './bin', 'bin', ':/a', '/a:', '.:/a'])("is not looked for in an empty or relative entry of PATH '%s'", (path) => {
-    const asked: string[] = [];
-    const error = failure(() => search(path, (file) => (asked.push(file), 'missing')));
-    expect(asked).toEqual(path.includes('/a') ? ['/a/prog'] : []);
-    expect(error.tried).toEqual(asked);
-  });
+  test.each(['', ':', '.', './bin', 'bin', ':/a', '/a:', '.:/a'])(
+    "is not looked for in an empty or relative entry of PATH '%s'",
+    (path) => {
+      const asked: string[] = [];
+      const error = failure(() => search(path, (file) => (asked.push(file), 'missing')));
+      expect(asked).toEqual(path.includes('/a') ? ['/a/prog'] : []);
+      expect(error.tried).toEqual(asked);
+    },
+  );
 
   test('is looked for once where PATH names a directory twice', () => {
     expect(failure(() => search('/a:/b:/a', only())).tried).toEqual(['/a/prog', '/b/prog']);
@@ -52,7 +59,10 @@ describe('the program', () => {
   });
 
   test('is not the directory of that name', () => {
-    expect(search('/a:/b', (file) => (file === '/a/prog' ? 'directory' : 'executable'))).toMatchObject({ file: '/b/prog', tried: ['/a/prog'] });
+    expect(search('/a:/b', (file) => (file === '/a/prog' ? 'directory' : 'executable'))).toMatchObject({
+      file: '/b/prog',
+      tried: ['/a/prog'],
+    });
   });
 
   test('may stand behind a file that is not executable', () => {
@@ -80,12 +90,24 @@ describe('the program', () => {
     ['bin/prog', '/work/bin/prog'],
     ['link/../prog', '/work/link/../prog'],
   ])("'%s' is a path, from this process's directory, and is not looked at", (name, file) => {
-    const found = search('/a', () => { throw new Error('nobody asked'); }, name);
-    expect({ ...found, file: found.file.replace('/./', '/') }).toMatchObject({ file: file.replace('/./', '/'), tried: [] });
+    const found = search(
+      '/a',
+      () => {
+        throw new Error('nobody asked');
+      },
+      name,
+    );
+    expect({ ...found, file: found.file.replace('/./', '/') }).toMatchObject({
+      file: file.replace('/./', '/'),
+      tried: [],
+    });
   });
 
   test('is taken as it was said where no search is wanted', () => {
-    expect(planLaunch(new Command('nowhere').spec(), hostWith(), { mode: 'run', search: false })).toMatchObject({ file: 'nowhere', tried: [] });
+    expect(planLaunch(new Command('nowhere').spec(), hostWith(), { mode: 'run', search: false })).toMatchObject({
+      file: 'nowhere',
+      tried: [],
+    });
   });
 });
 
@@ -101,7 +123,9 @@ describe('the environment', () => {
   });
 
   test('holds bytes as they are', () => {
-    expect(plan(prog().env('A', Uint8Array.of(0xff))).envp.map((entry) => Array.from(entry))).toEqual([[0x41, 0x3d, 0xff]]);
+    expect(plan(prog().env('A', Uint8Array.of(0xff))).envp.map((entry) => Array.from(entry))).toEqual([
+      [0x41, 0x3d, 0xff],
+    ]);
   });
 
   test('tells the number of listening sockets', () => {
@@ -112,7 +136,11 @@ describe('the environment', () => {
 
 describe('the directory', () => {
   test("is this process's own, is not even asked for, unless one is said", () => {
-    const host = hostWith({ cwd: () => { throw new Error('it was removed'); } });
+    const host = hostWith({
+      cwd: () => {
+        throw new Error('it was removed');
+      },
+    });
     expect('directory' in plan(prog(), 'run', host)).toBe(false);
     expect(plan(prog().workingDirectory('/srv'), 'run', host).directory).toBe('/srv');
   });
@@ -127,32 +155,64 @@ describe('the directory', () => {
 });
 
 describe('the descriptors', () => {
-  const sources = (command: Command, mode: LaunchMode = 'run') => Object.fromEntries(plan(command, mode).descriptors.map(({ childFd, source }) => [childFd, source]));
+  const sources = (command: Command, mode: LaunchMode = 'run') =>
+    Object.fromEntries(plan(command, mode).descriptors.map(({ childFd, source }) => [childFd, source]));
 
   test('are /dev/null, and two pipes for the log with run(), which the others have not', () => {
-    expect(sources(prog())).toEqual({ 0: { kind: 'null' }, 1: { kind: 'pipe', for: 'log' }, 2: { kind: 'pipe', for: 'log' } });
-    for (const mode of ['async', 'daemon'] as const) expect(sources(prog(), mode)).toEqual({ 0: { kind: 'null' }, 1: { kind: 'null' }, 2: { kind: 'null' } });
+    expect(sources(prog())).toEqual({
+      0: { kind: 'null' },
+      1: { kind: 'pipe', for: 'log' },
+      2: { kind: 'pipe', for: 'log' },
+    });
+    for (const mode of ['async', 'daemon'] as const)
+      expect(sources(prog(), mode)).toEqual({ 0: { kind: 'null' }, 1: { kind: 'null' }, 2: { kind: 'null' } });
   });
 
   test.each([
-    [prog().inputPipe().outputPipe().errorPipe(), { 0: { kind: 'pipe', for: 'caller' }, 1: { kind: 'pipe', for: 'caller' }, 2: { kind: 'pipe', for: 'caller' } }],
-    [prog().inputBuffer('x').outputBuffer().errorBuffer(), { 0: { kind: 'pipe', for: 'buffer' }, 1: { kind: 'pipe', for: 'buffer' }, 2: { kind: 'pipe', for: 'buffer' } }],
-    [prog().inputFd(1).outputFd(2).errorFd(0), { 0: { kind: 'fd', fd: 1 }, 1: { kind: 'fd', fd: 2 }, 2: { kind: 'fd', fd: 0 } }],
+    [
+      prog().inputPipe().outputPipe().errorPipe(),
+      { 0: { kind: 'pipe', for: 'caller' }, 1: { kind: 'pipe', for: 'caller' }, 2: { kind: 'pipe', for: 'caller' } },
+    ],
+    [
+      prog().inputBuffer('x').outputBuffer().errorBuffer(),
+      { 0: { kind: 'pipe', for: 'buffer' }, 1: { kind: 'pipe', for: 'buffer' }, 2: { kind: 'pipe', for: 'buffer' } },
+    ],
+    [
+      prog().inputFd(1).outputFd(2).errorFd(0),
+      { 0: { kind: 'fd', fd: 1 }, 1: { kind: 'fd', fd: 2 }, 2: { kind: 'fd', fd: 0 } },
+    ],
     [prog().inheritStdio(), { 0: { kind: 'fd', fd: 0 }, 1: { kind: 'fd', fd: 1 }, 2: { kind: 'fd', fd: 2 } }],
     [
       prog().inputFile('in').outputFile('/out').errorFile('err', { append: true }),
-      { 0: { kind: 'file', path: '/work/in', open: 'read' }, 1: { kind: 'file', path: '/out', open: 'truncate' }, 2: { kind: 'file', path: '/work/err', open: 'append' } },
+      {
+        0: { kind: 'file', path: '/work/in', open: 'read' },
+        1: { kind: 'file', path: '/out', open: 'truncate' },
+        2: { kind: 'file', path: '/work/err', open: 'append' },
+      },
     ],
-    [prog().outputFile('/log').errorFile('/log'), { 0: { kind: 'null' }, 1: { kind: 'file', path: '/log', open: 'truncate' }, 2: { kind: 'stdout' } }],
-    [prog().outputFile('log').errorFile('/work/log'), { 0: { kind: 'null' }, 1: { kind: 'file', path: '/work/log', open: 'truncate' }, 2: { kind: 'stdout' } }],
+    [
+      prog().outputFile('/log').errorFile('/log'),
+      { 0: { kind: 'null' }, 1: { kind: 'file', path: '/log', open: 'truncate' }, 2: { kind: 'stdout' } },
+    ],
+    [
+      prog().outputFile('log').errorFile('/work/log'),
+      { 0: { kind: 'null' }, 1: { kind: 'file', path: '/work/log', open: 'truncate' }, 2: { kind: 'stdout' } },
+    ],
     [prog().errorToOutput(), { 0: { kind: 'null' }, 1: { kind: 'pipe', for: 'log' }, 2: { kind: 'stdout' } }],
   ])('come from where they were said to come from: row %#', (command, expected) => {
     expect(sources(command)).toEqual(expected);
   });
 
-  test('of exec() are this process\'s own where nobody said another, and the lane is this process', () => {
-    expect(sources(prog(), 'exec')).toEqual({ 0: { kind: 'fd', fd: 0 }, 1: { kind: 'fd', fd: 1 }, 2: { kind: 'fd', fd: 2 } });
-    expect(sources(prog().outputFile('/log').errorToOutput(), 'exec')).toMatchObject({ 1: { kind: 'file' }, 2: { kind: 'stdout' } });
+  test("of exec() are this process's own where nobody said another, and the lane is this process", () => {
+    expect(sources(prog(), 'exec')).toEqual({
+      0: { kind: 'fd', fd: 0 },
+      1: { kind: 'fd', fd: 1 },
+      2: { kind: 'fd', fd: 2 },
+    });
+    expect(sources(prog().outputFile('/log').errorToOutput(), 'exec')).toMatchObject({
+      1: { kind: 'file' },
+      2: { kind: 'stdout' },
+    });
     expect(plan(prog().uid(1).gid(1), 'exec').lane).toBe('in-place');
   });
 

@@ -5,7 +5,8 @@ import { explainPlan } from '../../src/engine/explain.js';
 import { stepNames } from '../../src/text/step-names.js';
 import { hostWith } from '../helpers/host.js';
 
-const plan = (command: Command, mode: LaunchMode = 'run', host = hostWith()) => planLaunch(command.spec(), host, { mode });
+const plan = (command: Command, mode: LaunchMode = 'run', host = hostWith()) =>
+  planLaunch(command.spec(), host, { mode });
 const prog = () => new Command('/prog');
 
 /** A command that says all that can be said at once of a program that is no daemon. */
@@ -60,7 +61,11 @@ describe('the steps of the child', () => {
       { step: 'cgroup', by: 'cgroup', directory: '/sys/fs/cgroup/x' },
       { step: 'sigaction', by: '' },
       { step: 'setsid', by: 'newSession' },
-      { step: 'dup2', by: '', descriptors: [...(BEGIN[1]?.descriptors ?? []), { childFd: 3, source: { kind: 'fd', fd: 0 } }] },
+      {
+        step: 'dup2',
+        by: '',
+        descriptors: [...(BEGIN[1]?.descriptors ?? []), { childFd: 3, source: { kind: 'fd', fd: 0 } }],
+      },
       { step: 'close_range', by: '', keep: [0, 1, 2, 3] },
       { step: 'umask', by: 'umask', mask: 0 },
       { step: 'setpriority', by: 'nice', nice: 3 },
@@ -87,7 +92,14 @@ describe('the steps of the child', () => {
   });
 
   test('of a daemon begin with its session, its directory and its second fork, and lock the pidfile before the limits', () => {
-    const daemon = prog().daemonize().newSession().pidFile('run/p').maxFiles(9).outputFile('/log').errorToOutput().user('joe');
+    const daemon = prog()
+      .daemonize()
+      .newSession()
+      .pidFile('run/p')
+      .maxFiles(9)
+      .outputFile('/log')
+      .errorToOutput()
+      .user('joe');
     const { steps, directory, mode, lane } = plan(daemon, 'daemon');
     const descriptors = [
       { childFd: 0, source: { kind: 'null' } },
@@ -111,7 +123,7 @@ describe('the steps of the child', () => {
     ]);
   });
 
-  test('are named in the list of all steps, and follow its order but for the daemon\'s directory', () => {
+  test("are named in the list of all steps, and follow its order but for the daemon's directory", () => {
     const places = plan(everything()).steps.map(({ step }) => stepNames.indexOf(step));
     expect(places).not.toContain(-1);
     expect(places).toEqual([...places].sort((a, b) => a - b));
@@ -128,7 +140,11 @@ describe('the steps of the child', () => {
   });
 
   test('drop capabilities also where only some were allowed', () => {
-    expect(plan(prog().allowCap('CAP_CHOWN')).steps.filter(({ by }) => by === 'allowCap').map(({ step }) => step)).toEqual(['capbset_drop', 'capset', 'cap_ambient']);
+    expect(
+      plan(prog().allowCap('CAP_CHOWN'))
+        .steps.filter(({ by }) => by === 'allowCap')
+        .map(({ step }) => step),
+    ).toEqual(['capbset_drop', 'capset', 'cap_ambient']);
     expect(plan(prog().clearCaps()).steps.filter(({ by }) => by === 'clearCaps')).toEqual([
       { step: 'capbset_drop', by: 'clearCaps', keep: [] },
       { step: 'capset', by: 'clearCaps', keep: [] },
@@ -142,30 +158,53 @@ describe('the ids', () => {
       if (step.step === 'setgroups') return [[step.by, step.step, ...step.groups]];
       return step.step === 'setgid' || step.step === 'setuid' ? [[step.by, step.step, step.id]] : [];
     });
-  const joe = [['user', 'setgroups', 100, 4, 27], ['user', 'setgid', 100], ['user', 'setuid', 1000]];
+  const joe = [
+    ['user', 'setgroups', 100, 4, 27],
+    ['user', 'setgid', 100],
+    ['user', 'setuid', 1000],
+  ];
 
   test('are those of the user, by name and by number', () => {
     expect(ids(prog().user('joe'))).toEqual(joe);
     expect(ids(prog().user(1000))).toEqual(joe);
   });
 
-  test('take the groups that were said in the place of the user\'s', () => {
+  test("take the groups that were said in the place of the user's", () => {
     expect(ids(prog().user('joe').groups([]))).toEqual([['user', 'setgroups'], ...joe.slice(1)]);
     expect(ids(prog().user('joe').groups([5, 6]))).toEqual([['user', 'setgroups', 5, 6], ...joe.slice(1)]);
   });
 
   test('are the numbers that were said, with the groups of a user who is known by that number', () => {
-    expect(ids(prog().uid(1000).gid(7))).toEqual([['uid', 'setgroups', 7, 4, 27], ['uid', 'setgid', 7], ['uid', 'setuid', 1000]]);
-    expect(ids(prog().uid(55).gid(7))).toEqual([['uid', 'setgroups', 7], ['uid', 'setgid', 7], ['uid', 'setuid', 55]]);
-    expect(ids(prog().gid(7))).toEqual([['gid', 'setgroups', 7], ['gid', 'setgid', 7]]);
-    expect(ids(prog().uid(0).gid(0).groups([]))).toEqual([['uid', 'setgroups'], ['uid', 'setgid', 0], ['uid', 'setuid', 0]]);
+    expect(ids(prog().uid(1000).gid(7))).toEqual([
+      ['uid', 'setgroups', 7, 4, 27],
+      ['uid', 'setgid', 7],
+      ['uid', 'setuid', 1000],
+    ]);
+    expect(ids(prog().uid(55).gid(7))).toEqual([
+      ['uid', 'setgroups', 7],
+      ['uid', 'setgid', 7],
+      ['uid', 'setuid', 55],
+    ]);
+    expect(ids(prog().gid(7))).toEqual([
+      ['gid', 'setgroups', 7],
+      ['gid', 'setgid', 7],
+    ]);
+    expect(ids(prog().uid(0).gid(0).groups([]))).toEqual([
+      ['uid', 'setgroups'],
+      ['uid', 'setgid', 0],
+      ['uid', 'setuid', 0],
+    ]);
   });
 
   test('take the limit of open files back to what Node found, unless another is asked for', () => {
     const host = hostWith({ openFilesAtStart: () => ({ soft: 1024, hard: 4096 }) });
     const limits = (command: Command) => plan(command, 'run', host).steps.filter(({ step }) => step === 'prlimit');
-    expect(limits(prog())).toEqual([{ step: 'prlimit', by: '', limit: { resource: 'nofile', soft: 1024, hard: 4096 } }]);
-    expect(limits(prog().maxFiles(7))).toEqual([{ step: 'prlimit', by: 'limit', limit: { resource: 'nofile', soft: 7, hard: 7 } }]);
+    expect(limits(prog())).toEqual([
+      { step: 'prlimit', by: '', limit: { resource: 'nofile', soft: 1024, hard: 4096 } },
+    ]);
+    expect(limits(prog().maxFiles(7))).toEqual([
+      { step: 'prlimit', by: 'limit', limit: { resource: 'nofile', soft: 7, hard: 7 } },
+    ]);
   });
 
   test('can be groups alone', () => {
@@ -173,13 +212,23 @@ describe('the ids', () => {
   });
 
   test('are not looked up unless a user is named', () => {
-    const host = hostWith({ account: () => { throw new Error('nobody asked'); } });
+    const host = hostWith({
+      account: () => {
+        throw new Error('nobody asked');
+      },
+    });
     expect(ids(prog().gid(7), host)).toHaveLength(2);
   });
 
   test.each([
-    ['nobody-here', "user('nobody-here'): there is no user of that name on this machine; name another one, or give numbers with uid() and gid()."],
-    [4711, 'user(4711): there is no user with that number on this machine, and so no group either; give both with uid() and gid().'],
+    [
+      'nobody-here',
+      "user('nobody-here'): there is no user of that name on this machine; name another one, or give numbers with uid() and gid().",
+    ],
+    [
+      4711,
+      'user(4711): there is no user with that number on this machine, and so no group either; give both with uid() and gid().',
+    ],
   ])('of a user %s, whom nobody knows, are a mistake', (user, sentence) => {
     const planning = () => plan(prog().user(user));
     expect(planning).toThrow(UsageError);
@@ -189,8 +238,12 @@ describe('the ids', () => {
 
 test('the limit of open files that Node found at its start comes first, unless another one is said', () => {
   const host = hostWith({ openFilesAtStart: () => ({ soft: 1024, hard: 4096 }) });
-  const limits = (command: Command) => plan(command, 'run', host).steps.flatMap((step) => (step.step === 'prlimit' ? [[step.by, step.limit]] : []));
-  expect(limits(prog().maxCoreSize(0))).toEqual([['', { resource: 'nofile', soft: 1024, hard: 4096 }], ['limit', { resource: 'core', soft: 0, hard: 0 }]]);
+  const limits = (command: Command) =>
+    plan(command, 'run', host).steps.flatMap((step) => (step.step === 'prlimit' ? [[step.by, step.limit]] : []));
+  expect(limits(prog().maxCoreSize(0))).toEqual([
+    ['', { resource: 'nofile', soft: 1024, hard: 4096 }],
+    ['limit', { resource: 'core', soft: 0, hard: 0 }],
+  ]);
   expect(limits(prog().maxFiles(7))).toEqual([['limit', { resource: 'nofile', soft: 7, hard: 7 }]]);
 });
 
@@ -200,7 +253,10 @@ test('explain() shows no lane where the engine has none', () => {
 });
 
 test.each([
-  ['shared-memory', () => prog().umask(0).nice(1).maxFiles(5).newSession().dieWithParent().noNewPrivileges().workingDirectory('/srv')],
+  [
+    'shared-memory',
+    () => prog().umask(0).nice(1).maxFiles(5).newSession().dieWithParent().noNewPrivileges().workingDirectory('/srv'),
+  ],
   ['helper', () => prog().gid(5)],
   ['helper', () => prog().groups([])],
   ['helper', () => prog().clearCaps()],
@@ -208,7 +264,13 @@ test.each([
   ['shared-memory', () => prog().daemonize().outputFile('/log')],
   ['helper', () => prog().daemonize().pidFile('/run/p')],
   ['hook-runner', () => prog().preExecHook(() => 0)],
-  ['hook-runner', () => prog().preExecHook(() => 0).user('joe')],
+  [
+    'hook-runner',
+    () =>
+      prog()
+        .preExecHook(() => 0)
+        .user('joe'),
+  ],
 ] as const)('the lane is %s', (lane, command) => {
   expect(plan(command()).lane).toBe(lane);
 });
@@ -223,10 +285,20 @@ test('planning is pure: the same spec on the same host gives the same plan, and 
 });
 
 /** An engine of which only its name and its notes are asked. */
-const engine = { name: 'native', usesLanes: true, note: ({ step }: Step) => (step === 'umask' ? 'in its own way' : undefined) } as Engine;
+const engine = {
+  name: 'native',
+  usesLanes: true,
+  note: ({ step }: Step) => (step === 'umask' ? 'in its own way' : undefined),
+} as Engine;
 
 test('explain() prints the plan for a person, without values of variables and without secrets', () => {
-  const command = everything().secretArg('hunter2').arg('-v').inputBuffer('hunter2').outputFile('/log', { append: true }).errorToOutput().env('B', 'hunter2');
+  const command = everything()
+    .secretArg('hunter2')
+    .arg('-v')
+    .inputBuffer('hunter2')
+    .outputFile('/log', { append: true })
+    .errorToOutput()
+    .env('B', 'hunter2');
   expect(explainPlan(plan(command, 'async'), engine, 'it is there')).toBe(`/prog '***' -v
   program      /prog
   arguments    2

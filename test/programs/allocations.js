@@ -10,7 +10,11 @@ const { Command, PidFile, killTree } = await import(libraryPath);
 useTemporary(directory);
 const file = join(directory, 'a.pid');
 const LONG = 'x'.repeat(200_000);
-const printed = (command) => command.outputBuffer().run().then(({ stdout }) => stdout.length);
+const printed = (command) =>
+  command
+    .outputBuffer()
+    .run()
+    .then(({ stdout }) => stdout.length);
 
 async function daemon() {
   const { pid } = await new Command('sleep', '600').daemonize().pidFile(file).run();
@@ -21,15 +25,20 @@ async function daemon() {
 const kinds = {
   run: () => new Command('true').run(),
   'captured output': () => printed(new Command('cat').inputBuffer(LONG)),
-  'a failed step': () => new Command('true').workingDirectory('/nowhere').run().catch((error) => {
-    if (error.step === 'chdir') return 'as it should';
-    throw error;
-  }),
+  'a failed step': () =>
+    new Command('true')
+      .workingDirectory('/nowhere')
+      .run()
+      .catch((error) => {
+        if (error.step === 'chdir') return 'as it should';
+        throw error;
+      }),
   runAsync: async () => {
     const child = await new Command('sleep', '0.01').runAsync();
     return child.wait();
   },
-  runSync: () => Promise.resolve().then(() => new Command('cat').inputBuffer(LONG).outputBuffer().runSync().stdout.length),
+  runSync: () =>
+    Promise.resolve().then(() => new Command('cat').inputBuffer(LONG).outputBuffer().runSync().stdout.length),
   'the helper': () => printed(new Command('cat').clearCaps().inputBuffer(LONG)),
   'a hook': () => printed(new Command('cat').preExecHook(() => 0).inputBuffer(LONG)),
   'a user': () => printed(new Command('id').user('nobody')),
@@ -76,7 +85,10 @@ for (let number = 1, isLast = false; !isLast && number < 100; number += 1) {
   const { hasFailed, outcome } = await failing(number);
   rmSync(file, { force: true });
   const after = await settle(before);
-  const again = await kinds[kind]().then(() => 'well', ({ message }) => message);
+  const again = await kinds[kind]().then(
+    () => 'well',
+    ({ message }) => message,
+  );
   say({ number, hasFailed, outcome, before, after: await settle(after), again });
   isLast = !hasFailed && outcome.name === 'none';
 }

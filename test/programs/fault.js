@@ -16,7 +16,8 @@ const pidFile = join(directory, 'a.pid');
 // A daemon is nobody's child: the descriptor of a file of its own makes each process of its launch known.
 const mark = join(directory, 'mark');
 const markFd = openSync(mark, 'w');
-const plainDaemon = () => new Command('sleep', '600').preserveFd(markFd).nice(1).limit('core', 0, 0).noNewPrivileges().daemonize();
+const plainDaemon = () =>
+  new Command('sleep', '600').preserveFd(markFd).nice(1).limit('core', 0, 0).noNewPrivileges().daemonize();
 const daemon = () => plainDaemon().pidFile(pidFile);
 const kinds = {
   plain: () => new Command('true').run(),
@@ -28,7 +29,16 @@ const kinds = {
     child.stderr.resume();
     return child.wait();
   },
-  steps: () => new Command('true').newSession().umask(0).nice(1).limit('core', 0, 0).workingDirectory('/').noNewPrivileges().dieWithParent().run(),
+  steps: () =>
+    new Command('true')
+      .newSession()
+      .umask(0)
+      .nice(1)
+      .limit('core', 0, 0)
+      .workingDirectory('/')
+      .noNewPrivileges()
+      .dieWithParent()
+      .run(),
   group: () => new Command('true').processGroup().oomScoreAdjust(500).run(),
   helper: () => new Command('cat').clearCaps().inputBuffer('hello').outputBuffer().run(),
   'helper-piped': async () => {
@@ -85,7 +95,10 @@ function daemons() {
 async function leftovers() {
   const deadline = performance.now() + 10_000;
   while (daemons().length > 0 && performance.now() < deadline) await pause(1);
-  return [...readdirSync(directory).filter((name) => name.endsWith('.pid')), ...daemons().map((pid) => `process ${pid}`)];
+  return [
+    ...readdirSync(directory).filter((name) => name.endsWith('.pid')),
+    ...daemons().map((pid) => `process ${pid}`),
+  ];
 }
 
 const launch = () =>

@@ -11,10 +11,13 @@ const [, , kind, runs, directory] = process.argv;
 useTemporary(directory);
 const pidFile = join(directory, 'a.pid');
 const both = new OutputBuffer();
-const refused = (command) => command.run().then(
-  () => { throw new Error('It started.'); },
-  () => undefined,
-);
+const refused = (command) =>
+  command.run().then(
+    () => {
+      throw new Error('It started.');
+    },
+    () => undefined,
+  );
 
 async function piped(command) {
   const child = await command.inputPipe().outputPipe().errorPipe().runAsync();
@@ -47,25 +50,48 @@ function isRunning(pid) {
 
 const kinds = {
   'a program': () => new Command('true').run(),
-  'input and captured output': () => new Command('cat').inputBuffer('x'.repeat(10_000)).outputBuffer(both).errorBuffer(both).run(),
-  'output too large to copy': () => new Command('head', '-c', '200000', '/dev/zero').outputBuffer({ encoding: 'buffer' }).run(),
+  'input and captured output': () =>
+    new Command('cat').inputBuffer('x'.repeat(10_000)).outputBuffer(both).errorBuffer(both).run(),
+  'output too large to copy': () =>
+    new Command('head', '-c', '200000', '/dev/zero').outputBuffer({ encoding: 'buffer' }).run(),
   'pipes for the caller': () => piped(new Command('cat')),
   'an abort': () => aborted(new Command('cat')),
   'runSync()': async () => new Command('cat').inputBuffer('x').outputBuffer().runSync(),
   'a daemon': () => daemon(new Command('sleep', '600')),
   'a program that cannot be executed': () => refused(new Command('/proc/version')),
   'a directory that is not there': () => refused(new Command('true').workingDirectory('/nowhere')),
-  'a limit that is refused, with pipes': () => refused(new Command('true').inputBuffer('x').outputBuffer().limit('nofile', 2_000_000_000, 2_000_000_000)),
+  'a limit that is refused, with pipes': () =>
+    refused(new Command('true').inputBuffer('x').outputBuffer().limit('nofile', 2_000_000_000, 2_000_000_000)),
   'helper: a program': () => new Command('true').clearCaps().run(),
-  'helper: input and captured output': () => new Command('cat').clearCaps().inputBuffer('x'.repeat(10_000)).outputBuffer().errorBuffer().run(),
+  'helper: input and captured output': () =>
+    new Command('cat').clearCaps().inputBuffer('x'.repeat(10_000)).outputBuffer().errorBuffer().run(),
   'helper: pipes for the caller': () => piped(new Command('cat').clearCaps()),
   'helper: an abort': () => aborted(new Command('cat').clearCaps()),
   'helper: a daemon': () => daemon(new Command('sleep', '600').clearCaps()),
-  'hook: a program': () => new Command('cat').preExecHook(() => 0, Buffer.alloc(100_000)).inputBuffer('x').outputBuffer().run(),
-  'hook: one that says no': () => refused(new Command('true').preExecHook(() => 1).inputBuffer('x').outputBuffer()),
-  'hook: one that takes too long': () => refused(new Command('true').preExecHook(() => { for (;;); }).timeout(1)),
+  'hook: a program': () =>
+    new Command('cat')
+      .preExecHook(() => 0, Buffer.alloc(100_000))
+      .inputBuffer('x')
+      .outputBuffer()
+      .run(),
+  'hook: one that says no': () =>
+    refused(
+      new Command('true')
+        .preExecHook(() => 1)
+        .inputBuffer('x')
+        .outputBuffer(),
+    ),
+  'hook: one that takes too long': () =>
+    refused(
+      new Command('true')
+        .preExecHook(() => {
+          for (;;);
+        })
+        .timeout(1),
+    ),
   'hook: a daemon': () => daemon(new Command('sleep', '600').preExecHook(() => 0)),
-  'helper: a directory that is not there': () => refused(new Command('true').clearCaps().workingDirectory('/nowhere').inputBuffer('x').outputBuffer()),
+  'helper: a directory that is not there': () =>
+    refused(new Command('true').clearCaps().workingDirectory('/nowhere').inputBuffer('x').outputBuffer()),
 };
 
 const threads = () => readdirSync('/proc/self/task').length;

@@ -20,7 +20,9 @@ const status = (pid) => {
 
 /** What may not change in this process, whatever is started. */
 function own() {
-  const fields = readFileSync('/proc/thread-self/status', 'latin1').match(/^(Umask|Sig(Blk|Ign|Cgt)|Cap\w+|NoNewPrivs|Uid|Gid|Groups):.*$/gm);
+  const fields = readFileSync('/proc/thread-self/status', 'latin1').match(
+    /^(Umask|Sig(Blk|Ign|Cgt)|Cap\w+|NoNewPrivs|Uid|Gid|Groups):.*$/gm,
+  );
   // A process that is not dumpable belongs to root in /proc, and its environment cannot be read by others.
   return { fields, cwd: process.cwd(), limits: readFileSync('/proc/self/limits', 'latin1') };
 }
@@ -35,21 +37,57 @@ const ways = {
   /** Every process has its own output, in both lanes, with failures between; some write more than a pipe holds. */
   async together() {
     const commands = Array.from({ length: 300 }, (_, index) => {
-      if (index % 10 === 9) return new Command('true').clearCaps().workingDirectory('/nowhere').run().then(() => 'it ran', ({ step }) => step);
-      if (index % 10 === 8) return new Command('true').workingDirectory('/nowhere').run().then(() => 'it ran', ({ step }) => step);
-      const command = new Command('sh', '-c', `cat; echo ${index} >&2; head -c ${index * 1000} /dev/zero`).inputBuffer(`${index}:`).outputBuffer().errorBuffer();
+      if (index % 10 === 9)
+        return new Command('true')
+          .clearCaps()
+          .workingDirectory('/nowhere')
+          .run()
+          .then(
+            () => 'it ran',
+            ({ step }) => step,
+          );
+      if (index % 10 === 8)
+        return new Command('true')
+          .workingDirectory('/nowhere')
+          .run()
+          .then(
+            () => 'it ran',
+            ({ step }) => step,
+          );
+      const command = new Command('sh', '-c', `cat; echo ${index} >&2; head -c ${index * 1000} /dev/zero`)
+        .inputBuffer(`${index}:`)
+        .outputBuffer()
+        .errorBuffer();
       if (index % 2 === 1) command.clearCaps();
-      return command.run().then(({ stdout, stderr }) => (stdout.length === `${index}:`.length + index * 1000 && stdout.startsWith(`${index}:`) && stderr === `${index}\n` ? 'right' : 'wrong'));
+      return command
+        .run()
+        .then(({ stdout, stderr }) =>
+          stdout.length === `${index}:`.length + index * 1000 &&
+          stdout.startsWith(`${index}:`) &&
+          stderr === `${index}\n`
+            ? 'right'
+            : 'wrong',
+        );
     });
     const outcomes = await Promise.all(commands);
-    return { right: outcomes.filter((outcome) => outcome === 'right').length, chdir: outcomes.filter((outcome) => outcome === 'chdir').length };
+    return {
+      right: outcomes.filter((outcome) => outcome === 'right').length,
+      chdir: outcomes.filter((outcome) => outcome === 'chdir').length,
+    };
   },
 
   /** Helpers that fail, and whose end is seen together with the ends of many others: each is told of. */
   async reports() {
     const commands = Array.from({ length: 90 }, () => [
       new Command('true').outputFile('/dev/null').errorFile('/dev/null').run(),
-      new Command('true').clearCaps().workingDirectory('/nowhere').run().then(() => 'it ran', ({ step }) => step),
+      new Command('true')
+        .clearCaps()
+        .workingDirectory('/nowhere')
+        .run()
+        .then(
+          () => 'it ran',
+          ({ step }) => step,
+        ),
     ]).flat();
     // While the loop stands still here, all of them come to their ends.
     await setImmediate();
@@ -100,7 +138,9 @@ const ways = {
 
   async 'two copies'() {
     const make = (Kind, index) => new Kind('echo', String(index)).outputBuffer().run();
-    const outputs = await Promise.all(Array.from({ length: 60 }, (_, index) => make(index % 2 === 0 ? Command : other.Command, index)));
+    const outputs = await Promise.all(
+      Array.from({ length: 60 }, (_, index) => make(index % 2 === 0 ? Command : other.Command, index)),
+    );
     return {
       engines: [engineInfo().engine, other.engineInfo().engine],
       differ: other.Command !== Command,
@@ -114,7 +154,13 @@ let other;
 /** Another copy of the package, with a descriptor and a watcher of its own from its first launch on. */
 async function copyPackage() {
   const copy = join(directory, 'copy');
-  for (const part of ['dist', 'package.json', 'src/native/build/Release/vircommand.node', 'src/native/build/Release/vircommand-helper', 'prebuilds']) {
+  for (const part of [
+    'dist',
+    'package.json',
+    'src/native/build/Release/vircommand.node',
+    'src/native/build/Release/vircommand-helper',
+    'prebuilds',
+  ]) {
     if (existsSync(join(root, part))) cpSync(join(root, part), join(copy, part), { recursive: true });
   }
   symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
@@ -127,7 +173,9 @@ if (way === 'ends by itself') {
   const pid = (await new Command('sleep', '600').runAsync()).release();
   await Promise.all([new Command('true').run(), new Command('true').clearCaps().run()]);
   new Command('true').runSync();
-  process.once('beforeExit', () => process.stdout.write(JSON.stringify({ pid, resources: process.getActiveResourcesInfo() })));
+  process.once('beforeExit', () =>
+    process.stdout.write(JSON.stringify({ pid, resources: process.getActiveResourcesInfo() })),
+  );
 } else {
   useTemporary(directory);
   await new Command('true').run();

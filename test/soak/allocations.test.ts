@@ -61,7 +61,10 @@ async function trials(kind: string, ...more: string[]): Promise<readonly Trial[]
   const env = { ...process.env, VIRCOMMAND_ENGINE: 'native', VIRCOMMAND_FAIL_ALLOCATION: '' };
   const words = [here('../programs/allocations.js'), library, kind, directory, ...more];
   const { stdout } = await promisify(execFile)(process.execPath, words, { env, timeout: 110_000, maxBuffer: 2 ** 26 });
-  return stdout.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Trial);
+  return stdout
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Trial);
 }
 
 /** What may be told of a lack of memory. Where a single piece of memory could be done without, the thing goes well. */
@@ -85,17 +88,21 @@ const kinds: readonly (readonly [kind: string, least: number])[] = [
 ];
 
 describe('without memory', () => {
-  test.each(kinds)('for any one piece of %s, nothing is lost, left or kept', async (kind, least) => {
-    const all = await trials(kind);
-    expect(all.filter(({ outcome }) => !isHonest(outcome))).toEqual([]);
-    expect(all.filter(({ again }) => again !== 'well')).toEqual([]);
-    expect(all.filter(({ before, after }) => JSON.stringify(before) !== JSON.stringify(after))).toEqual([]);
-    const failed = all.filter(({ hasFailed }) => hasFailed);
-    expect(failed.length).toBeGreaterThanOrEqual(least);
-    expect(failed.some(({ outcome }) => outcome.name !== 'none')).toBe(true);
-    // The last one found no allocation left to fail.
-    expect(all.at(-1)).toMatchObject({ hasFailed: false, outcome: { name: 'none' } });
-  }, 120_000);
+  test.each(kinds)(
+    'for any one piece of %s, nothing is lost, left or kept',
+    async (kind, least) => {
+      const all = await trials(kind);
+      expect(all.filter(({ outcome }) => !isHonest(outcome))).toEqual([]);
+      expect(all.filter(({ again }) => again !== 'well')).toEqual([]);
+      expect(all.filter(({ before, after }) => JSON.stringify(before) !== JSON.stringify(after))).toEqual([]);
+      const failed = all.filter(({ hasFailed }) => hasFailed);
+      expect(failed.length).toBeGreaterThanOrEqual(least);
+      expect(failed.some(({ outcome }) => outcome.name !== 'none')).toBe(true);
+      // The last one found no allocation left to fail.
+      expect(all.at(-1)).toMatchObject({ hasFailed: false, outcome: { name: 'none' } });
+    },
+    120_000,
+  );
 
   test('captured output is whole, or its loss is an error', async () => {
     const all = [...(await trials('captured output')), ...(await trials('runSync'))];
@@ -121,7 +128,10 @@ describe('without memory', () => {
     for (const number of [1, 2]) {
       const env = { ...process.env, VIRCOMMAND_ENGINE: '', VIRCOMMAND_FAIL_ALLOCATION: `a:${number}` };
       const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { env });
-      expect(JSON.parse(stdout)).toMatchObject({ engine: 'portable', why: expect.stringContaining('memory') as string });
+      expect(JSON.parse(stdout)).toMatchObject({
+        engine: 'portable',
+        why: expect.stringContaining('memory') as string,
+      });
     }
   });
 });

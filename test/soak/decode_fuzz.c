@@ -53,7 +53,8 @@ static void use(const struct plan *plan, size_t size) {
         if (strlen(text) != operation->count) fail("a string of another length");
         break;
       case STEP_SETGROUPS:
-        for (uint32_t group = 0; group < operation->count; group++) sink += ((const uint32_t *)(const void *)text)[group];
+        for (uint32_t group = 0; group < operation->count; group++)
+          sink += ((const uint32_t *)(const void *)text)[group];
         break;
       case STEP_LISTEN_PID: {
         if (operation->a >= envc) fail("a variable that is not there");
@@ -100,8 +101,10 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size) {
 static unsigned long accepted, refused;
 
 static void attempt(const unsigned char *bytes, size_t size) {
-  if (try_plan(bytes, size)) accepted++;
-  else refused++;
+  if (try_plan(bytes, size))
+    accepted++;
+  else
+    refused++;
 }
 
 /* xorshift64*: the same bytes everywhere for the same seed. */
@@ -114,8 +117,16 @@ static uint64_t next_random(void) {
   return state * 0x2545f4914f6cdd1dULL;
 }
 
-static const uint32_t interesting[] = {0, 1, 2, 3, 4, 7, 8, 27, 28, 31, 32, 33, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0xffff, 0x7fffffff, 0x80000000u, 0xfffffffeu, 0xffffffffu};
-enum { INTERESTING = sizeof interesting / sizeof *interesting, SIZE_AT = 8, ARGC_AT = 12, VECTORS_AT = 28, MAX_GROWTH = 64 };
+static const uint32_t interesting[] = {0,      1,      2,          3,           4,           7,          8,    27,
+                                       28,     31,     32,         33,          0x7f,        0x80,       0xff, 0x100,
+                                       0x7fff, 0xffff, 0x7fffffff, 0x80000000u, 0xfffffffeu, 0xffffffffu};
+enum {
+  INTERESTING = sizeof interesting / sizeof *interesting,
+  SIZE_AT = 8,
+  ARGC_AT = 12,
+  VECTORS_AT = 28,
+  MAX_GROWTH = 64
+};
 
 static void put_word(unsigned char *bytes, size_t at, uint32_t word) {
   memcpy(bytes + at, &word, sizeof word);

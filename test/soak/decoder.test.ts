@@ -18,27 +18,51 @@ const SEED = setting('VIRCOMMAND_FUZZ_SEED', 1) || Date.now();
 
 const path = useDirectory();
 
-test('whatever is changed in a plan, it is refused, or stays inside its buffer and as it was checked', { timeout: FUZZ_MS + 60_000 }, ({ skip }) => {
-  if (!has('cc')) skip('there is no C compiler');
-  const program = join(path(), 'decode_fuzz');
-  const compile = (...flags: string[]): unknown =>
-    execFileSync('cc', ['-std=gnu11', '-O1', '-g', '-Wall', '-Wextra', '-Werror', ...flags, '-I', sources, here('decode_fuzz.c'), join(sources, 'child/decode.c'), '-o', program], { stdio: 'pipe' });
-  try {
-    compile('-fsanitize=address,undefined', '-fno-sanitize-recover=all');
-  } catch (error) {
-    // Without the sanitizers' libraries, only what the program checks itself is seen.
-    if (!String((error as { stderr?: Buffer }).stderr).includes('san')) throw error;
-    compile();
-  }
-  const files = Object.entries(seeds).map(([name, bytes]) => {
-    writeFileSync(join(path(), name), bytes);
-    return join(path(), name);
-  });
-  const { accepted, refused } = JSON.parse(execFileSync(program, [String(SEED), String(FUZZ_MS), ...files], { encoding: 'utf8' })) as Record<string, number>;
-  // Both ways were gone: a decoder that refuses all would prove nothing, and one that accepts all would be no decoder.
-  expect(accepted, `seed ${SEED}`).toBeGreaterThan(1000);
-  expect(refused, `seed ${SEED}`).toBeGreaterThan(1000);
-});
+test(
+  'whatever is changed in a plan, it is refused, or stays inside its buffer and as it was checked',
+  { timeout: FUZZ_MS + 60_000 },
+  ({ skip }) => {
+    if (!has('cc')) skip('there is no C compiler');
+    const program = join(path(), 'decode_fuzz');
+    const compile = (...flags: string[]): unknown =>
+      execFileSync(
+        'cc',
+        [
+          '-std=gnu11',
+          '-O1',
+          '-g',
+          '-Wall',
+          '-Wextra',
+          '-Werror',
+          ...flags,
+          '-I',
+          sources,
+          here('decode_fuzz.c'),
+          join(sources, 'child/decode.c'),
+          '-o',
+          program,
+        ],
+        { stdio: 'pipe' },
+      );
+    try {
+      compile('-fsanitize=address,undefined', '-fno-sanitize-recover=all');
+    } catch (error) {
+      // Without the sanitizers' libraries, only what the program checks itself is seen.
+      if (!String((error as { stderr?: Buffer }).stderr).includes('san')) throw error;
+      compile();
+    }
+    const files = Object.entries(seeds).map(([name, bytes]) => {
+      writeFileSync(join(path(), name), bytes);
+      return join(path(), name);
+    });
+    const { accepted, refused } = JSON.parse(
+      execFileSync(program, [String(SEED), String(FUZZ_MS), ...files], { encoding: 'utf8' }),
+    ) as Record<string, number>;
+    // Both ways were gone: a decoder that refuses all would prove nothing, and one that accepts all would be no decoder.
+    expect(accepted, `seed ${SEED}`).toBeGreaterThan(1000);
+    expect(refused, `seed ${SEED}`).toBeGreaterThan(1000);
+  },
+);
 
 describe('the addon', () => {
   let native: Native | undefined;
@@ -58,7 +82,11 @@ describe('the addon', () => {
       file: '/bin/sh',
       argv: ['sh', '-c', `: >'${mark}'`].map((word) => Buffer.from(word)),
       envp: [],
-      operations: [{ code: 'pidfile', step: 0, text: mark }, { code: 'sigprocmask', step: 1 }, { code: 'execve', step: 2 }],
+      operations: [
+        { code: 'pidfile', step: 0, text: mark },
+        { code: 'sigprocmask', step: 1 },
+        { code: 'execve', step: 2 },
+      ],
     });
 
   /** Where the operations of such a plan begin, and how long each is. */
@@ -67,7 +95,9 @@ describe('the addon', () => {
 
   function expectRefusal(plan: Buffer, mark: string): void {
     result.fill(0);
-    expect(() => native?.binding.launch(plan, result)).toThrow(expect.objectContaining({ code: 'ERR_VIRCOMMAND_PLAN' }) as Error);
+    expect(() => native?.binding.launch(plan, result)).toThrow(
+      expect.objectContaining({ code: 'ERR_VIRCOMMAND_PLAN' }) as Error,
+    );
     expect(existsSync(mark)).toBe(false);
     expect(Array.from(result)).toEqual([0, 0, 0, 0, 0, 0]);
   }
@@ -105,7 +135,14 @@ describe('the addon', () => {
     const mark = join(path(), 'mark');
     const last = OPERATIONS + 2 * OPERATION;
     // No such number, steps that no child takes, and a plan that would end without a program.
-    for (const number of [0xffff_ffff, stepNames.length, code('path-search'), code('clone'), code('hook'), code('sigprocmask')]) {
+    for (const number of [
+      0xffff_ffff,
+      stepNames.length,
+      code('path-search'),
+      code('clone'),
+      code('hook'),
+      code('sigprocmask'),
+    ]) {
       const plan = marking(mark);
       expect(plan.readUInt32LE(last)).toBe(code('execve'));
       plan.writeUInt32LE(number, last);
@@ -117,17 +154,34 @@ describe('the addon', () => {
     if (native === undefined) skip(why);
     const mark = join(path(), 'mark');
     for (const entry of ['LISTEN_PID', 'LISTEN_PID=', `LISTEN_PID=${'0'.repeat(19)}`, '0'.repeat(40)]) {
-      const operations = [{ code: 'pidfile', step: 0, text: mark }, { code: 'listen_pid', step: 1, a: 0 }, { code: 'execve', step: 2 }] as const;
-      expectRefusal(encode({ file: '/bin/true', argv: [Buffer.from('true')], envp: [Buffer.from(entry)], operations }), mark);
+      const operations = [
+        { code: 'pidfile', step: 0, text: mark },
+        { code: 'listen_pid', step: 1, a: 0 },
+        { code: 'execve', step: 2 },
+      ] as const;
+      expectRefusal(
+        encode({ file: '/bin/true', argv: [Buffer.from('true')], envp: [Buffer.from(entry)], operations }),
+        mark,
+      );
     }
   });
 
-  test('executes nothing of a plan whose child would write twice, for the first could take the room of the second', ({ skip }) => {
+  test('executes nothing of a plan whose child would write twice, for the first could take the room of the second', ({
+    skip,
+  }) => {
     if (native === undefined) skip(why);
     const mark = join(path(), 'mark');
     const write = { code: 'listen_pid', step: 1, a: 0 } as const;
     const operations = [{ code: 'pidfile', step: 0, text: mark }, write, write, { code: 'execve', step: 2 }] as const;
-    expectRefusal(encode({ file: '/bin/true', argv: [Buffer.from('true')], envp: [Buffer.from(`LISTEN_PID=${'0'.repeat(20)}`)], operations }), mark);
+    expectRefusal(
+      encode({
+        file: '/bin/true',
+        argv: [Buffer.from('true')],
+        envp: [Buffer.from(`LISTEN_PID=${'0'.repeat(20)}`)],
+        operations,
+      }),
+      mark,
+    );
   });
 
   test('executes nothing of a plan that is not of this version', ({ skip }) => {

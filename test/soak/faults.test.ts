@@ -57,7 +57,12 @@ const faults: readonly Fault[] = [
   { kind: 'daemon', inject: ['clone:error=EAGAIN'], expected: 'LaunchError clone EAGAIN' },
   { kind: 'sync', inject: ['clone:error=EAGAIN'], expected: 'LaunchError clone EAGAIN' },
   // In the child, each step.
-  { kind: 'plain-daemon', inject: ['clone:error=EAGAIN'], words: ['sacrifice'], expected: 'LaunchError daemon-fork EAGAIN' },
+  {
+    kind: 'plain-daemon',
+    inject: ['clone:error=EAGAIN'],
+    words: ['sacrifice'],
+    expected: 'LaunchError daemon-fork EAGAIN',
+  },
   { kind: 'daemon', inject: ['clone:error=EAGAIN'], words: ['sacrifice'], expected: 'LaunchError daemon-fork EAGAIN' },
   { kind: 'steps', inject: ['setsid:error=EPERM'], expected: 'LaunchError setsid EPERM' },
   { kind: 'group', inject: ['setpgid:error=EPERM'], expected: 'LaunchError setpgid EPERM' },
@@ -66,7 +71,12 @@ const faults: readonly Fault[] = [
   { kind: 'piped', inject: ['close_range:error=ENOMEM'], expected: 'LaunchError close_range ENOMEM' },
   { kind: 'steps', inject: ['setpriority:error=EACCES'], expected: 'LaunchError setpriority EACCES' },
   { kind: 'steps', inject: ['prlimit64:error=EPERM'], expected: 'LaunchError prlimit EPERM' },
-  { kind: 'group', inject: ['openat:error=EACCES'], words: ['sacrifice'], expected: 'LaunchError oom_score_adj EACCES' },
+  {
+    kind: 'group',
+    inject: ['openat:error=EACCES'],
+    words: ['sacrifice'],
+    expected: 'LaunchError oom_score_adj EACCES',
+  },
   { kind: 'steps', inject: ['chdir:error=EIO'], expected: 'LaunchError chdir EIO' },
   { kind: 'steps', inject: ['prctl:error=EINVAL'], expected: 'LaunchError no_new_privs EINVAL' },
   { kind: 'steps', inject: ['prctl:error=EINVAL:when=2'], expected: 'LaunchError pdeathsig EINVAL' },
@@ -121,7 +131,11 @@ const faults: readonly Fault[] = [
   { kind: 'handshake', inject: ['epoll_ctl:error=ENOSPC'], expected: 'LaunchError pipe ENOSPC' },
   // A signal that comes at the wrong moment changes nothing.
   { kind: 'plain', inject: ['waitid:error=EINTR'], expected: 'none' },
-  { kind: 'plain', inject: ['execve:error=EACCES', 'waitid:error=EINTR:when=1..3'], expected: 'LaunchError execve EACCES' },
+  {
+    kind: 'plain',
+    inject: ['execve:error=EACCES', 'waitid:error=EINTR:when=1..3'],
+    expected: 'LaunchError execve EACCES',
+  },
   { kind: 'sync', inject: ['waitid:error=EINTR'], expected: 'none' },
 ];
 
@@ -149,7 +163,9 @@ class Launcher {
 
   constructor(kind: string, temperature: 'cold' | 'warm') {
     const env = { ...process.env, VIRCOMMAND_ENGINE: 'native' };
-    this.#program = spawn(process.execPath, [here('../programs/fault.js'), kind, this.#directory, temperature], { env });
+    this.#program = spawn(process.execPath, [here('../programs/fault.js'), kind, this.#directory, temperature], {
+      env,
+    });
     this.#lines = createInterface({ input: this.#program.stdout })[Symbol.asyncIterator]();
     this.#errors = this.#program.stderr.toArray().then((pieces) => Buffer.concat(pieces as Buffer[]).toString());
   }
@@ -194,7 +210,8 @@ async function attached(tracer: ChildProcessWithoutNullStreams): Promise<void> {
   }
 }
 
-const short = ({ name, step, errno }: Outcome): string => [name, step, errno].filter((word) => word !== undefined).join(' ');
+const short = ({ name, step, errno }: Outcome): string =>
+  [name, step, errno].filter((word) => word !== undefined).join(' ');
 
 describe.concurrent('a launch of which a system call fails', () => {
   let missing: string | undefined;
@@ -213,12 +230,15 @@ describe.concurrent('a launch of which a system call fails', () => {
   });
 
   const cases = isRoot ? [...asRoot, ...faults] : faults;
-  test.for(cases.map((fault) => [fault.kind, fault.inject.join(' and '), fault.words?.join(' ') ?? 'warm', fault] as const))(
+  test.for(
+    cases.map((fault) => [fault.kind, fault.inject.join(' and '), fault.words?.join(' ') ?? 'warm', fault] as const),
+  )(
     '%s, %s, %s: one error names it, nothing is left behind, and the next launch goes well',
     async ([, , , fault], { expect, skip }) => {
       if (missing !== undefined) skip(missing);
       const isCold = fault.words?.includes('cold') === true;
-      const launcher = (isCold ? undefined : idle.get(fault.kind)?.pop()) ?? new Launcher(fault.kind, isCold ? 'cold' : 'warm');
+      const launcher =
+        (isCold ? undefined : idle.get(fault.kind)?.pop()) ?? new Launcher(fault.kind, isCold ? 'cold' : 'warm');
       all.push(launcher);
       const { outcome, balance } = await launcher.fail(fault);
       expect(short(outcome), outcome.message).toBe(fault.expected);
@@ -236,7 +256,15 @@ describe.concurrent('a launch of which a system call fails', () => {
 /** Why calls cannot be made to fail here; `undefined` if they can. */
 async function whyNot(): Promise<string | undefined> {
   const program = spawn(process.execPath, ['-e', 'process.stdin.resume()']);
-  const tracer = spawn('strace', ['-f', '-o', '/dev/null', '-p', String(program.pid), '-e', 'inject=clone:error=EAGAIN:when=1']);
+  const tracer = spawn('strace', [
+    '-f',
+    '-o',
+    '/dev/null',
+    '-p',
+    String(program.pid),
+    '-e',
+    'inject=clone:error=EAGAIN:when=1',
+  ]);
   try {
     await attached(tracer);
     return undefined;

@@ -15,7 +15,12 @@ const FEWEST = Math.ceil(RUNS / 20);
 /** A launch and its end take some milliseconds; a busy machine has many times that. */
 const TEST_MS = 60_000 + 100 * RUNS;
 
-const plentiful = ['input and captured output', 'pipes for the caller', 'helper: a program', 'helper: input and captured output'];
+const plentiful = [
+  'input and captured output',
+  'pipes for the caller',
+  'helper: a program',
+  'helper: input and captured output',
+];
 const scarce = [
   'output too large to copy',
   'an abort',
@@ -33,7 +38,11 @@ const scarce = [
   'hook: one that takes too long',
   'hook: a daemon',
 ];
-const kinds = [['a program', RUNS] as const, ...plentiful.map((kind) => [kind, FEWER] as const), ...scarce.map((kind) => [kind, FEWEST] as const)];
+const kinds = [
+  ['a program', RUNS] as const,
+  ...plentiful.map((kind) => [kind, FEWER] as const),
+  ...scarce.map((kind) => [kind, FEWEST] as const),
+];
 
 /**
  * How much the process may have grown. A buffer that is kept per launch would show: the smallest is a pipe's 64 KiB. V8's
@@ -56,21 +65,29 @@ describe.concurrent('what launches leave behind', () => {
     missing = typeof native === 'string' ? native : undefined;
   });
 
-  test.for(kinds)('%s, %i times: no descriptor, process, thread, handle, listener or memory', { timeout: TEST_MS }, async ([kind, runs], { expect, skip }) => {
-    if (missing !== undefined) skip(missing);
-    const directory = mkdtempSync(join(tmpdir(), 'vircommand-leaks-'));
-    try {
-      const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', here('../programs/leaks.js'), kind, String(runs), directory], {
-        env: { ...process.env, VIRCOMMAND_ENGINE: 'native' },
-        maxBuffer: 1 << 20,
-      });
-      const { proven, before, after, grown } = JSON.parse(stdout) as Report;
-      const blind = Object.entries(proven).filter(([, counts]) => !counts);
-      expect(blind, 'counters that cannot count').toEqual([]);
-      expect(after).toEqual(before);
-      expect(grown, 'bytes').toBeLessThan(grownAtMost(runs));
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
-  });
+  test.for(kinds)(
+    '%s, %i times: no descriptor, process, thread, handle, listener or memory',
+    { timeout: TEST_MS },
+    async ([kind, runs], { expect, skip }) => {
+      if (missing !== undefined) skip(missing);
+      const directory = mkdtempSync(join(tmpdir(), 'vircommand-leaks-'));
+      try {
+        const { stdout } = await promisify(execFile)(
+          process.execPath,
+          ['--expose-gc', here('../programs/leaks.js'), kind, String(runs), directory],
+          {
+            env: { ...process.env, VIRCOMMAND_ENGINE: 'native' },
+            maxBuffer: 1 << 20,
+          },
+        );
+        const { proven, before, after, grown } = JSON.parse(stdout) as Report;
+        const blind = Object.entries(proven).filter(([, counts]) => !counts);
+        expect(blind, 'counters that cannot count').toEqual([]);
+        expect(after).toEqual(before);
+        expect(grown, 'bytes').toBeLessThan(grownAtMost(runs));
+      } finally {
+        rmSync(directory, { recursive: true });
+      }
+    },
+  );
 });

@@ -45,7 +45,11 @@ function decoy(): Buffer {
     file: '/bin/a',
     argv: bytes(['a']),
     envp: bytes([LISTEN_PID]),
-    operations: [{ code: 'umask', step: digits + 0xd, a: twice, b: twice }, { code: 'listen_pid', step: 1, a: 0 }, { code: 'execve', step: 2 }],
+    operations: [
+      { code: 'umask', step: digits + 0xd, a: twice, b: twice },
+      { code: 'listen_pid', step: 1, a: 0 },
+      { code: 'execve', step: 2 },
+    ],
   });
   const TEXT_OF_UMASK = 40 + 24;
   plan.writeUInt32LE(digits, TEXT_OF_UMASK);
@@ -55,12 +59,21 @@ function decoy(): Buffer {
 /** Plans to change: the smallest, one with every operation, one with long vectors, and a trap. */
 export const seeds: Readonly<Record<string, Buffer>> = {
   smallest: encode({ file: '/bin/true', argv: bytes(['true']), envp: [], operations: [{ code: 'execve', step: 0 }] }),
-  everything: encode({ file: '/bin/a', argv: bytes(['a', '-b', '']), envp: bytes(['A=1', LISTEN_PID]), operations: everything }),
+  everything: encode({
+    file: '/bin/a',
+    argv: bytes(['a', '-b', '']),
+    envp: bytes(['A=1', LISTEN_PID]),
+    operations: everything,
+  }),
   vectors: encode({
     file: '/bin/a',
     argv: bytes(Array.from({ length: 40 }, (_, index) => `${index}=`)),
     envp: bytes([LISTEN_PID, ...Array.from({ length: 40 }, (_, index) => `V${index}=${'x'.repeat(index)}`)]),
-    operations: [{ code: 'setgroups', step: 0, text: [] }, { code: 'listen_pid', step: 1, a: 0 }, { code: 'execve', step: 2 }],
+    operations: [
+      { code: 'setgroups', step: 0, text: [] },
+      { code: 'listen_pid', step: 1, a: 0 },
+      { code: 'execve', step: 2 },
+    ],
   }),
   decoy: decoy(),
 };

@@ -10,7 +10,8 @@ export const here = (name: string): string => fileURLToPath(new URL(name, import
 /** A whole number from the environment: how long, or how often. */
 export function setting(name: string, otherwise: number): number {
   const value = Number(process.env[name] ?? otherwise);
-  if (!Number.isInteger(value) || value < 0) throw new Error(`${name} is '${String(process.env[name])}'; it is a whole number.`);
+  if (!Number.isInteger(value) || value < 0)
+    throw new Error(`${name} is '${String(process.env[name])}'; it is a whole number.`);
   return value;
 }
 

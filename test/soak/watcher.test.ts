@@ -11,8 +11,16 @@ describe('the watcher', () => {
 
   /** Starts a program with nothing but this process's descriptors, and gives its pid and pidfd. */
   function start(binding: Binding, ...argv: string[]): { pid: number; pidfd: number } {
-    const operations = [{ code: 'sigprocmask', step: 0 }, { code: 'execve', step: 1 }] as const;
-    const plan = encode({ file: `/bin/${argv[0] ?? ''}`, argv: argv.map((word) => Buffer.from(word)), envp: [], operations });
+    const operations = [
+      { code: 'sigprocmask', step: 0 },
+      { code: 'execve', step: 1 },
+    ] as const;
+    const plan = encode({
+      file: `/bin/${argv[0] ?? ''}`,
+      argv: argv.map((word) => Buffer.from(word)),
+      envp: [],
+      operations,
+    });
     const result = new Int32Array(6);
     binding.launch(plan, result);
     const [pid = 0, pidfd = -1, failed] = result;
@@ -32,7 +40,9 @@ describe('the watcher', () => {
     return read;
   }
 
-  test('tells of a report also where the end is seen first, and of 64 events in one turn it is the last', async ({ skip }) => {
+  test('tells of a report also where the end is seen first, and of 64 events in one turn it is the last', async ({
+    skip,
+  }) => {
     if (typeof native === 'string') return skip(native);
     const { binding } = native;
     const CHILDREN = 80;
@@ -50,7 +60,9 @@ describe('the watcher', () => {
         });
       }
     });
-    const expected = children.map((_, index) => (index === 0 ? [watchEvents.end] : [watchEvents.report, watchEvents.end]));
+    const expected = children.map((_, index) =>
+      index === 0 ? [watchEvents.end] : [watchEvents.report, watchEvents.end],
+    );
     expect(events).toEqual(expected);
   });
 

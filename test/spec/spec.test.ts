@@ -8,44 +8,135 @@ const methods: readonly (readonly [string, (c: Command) => Command, Partial<Comm
   ['arg', (c) => c.arg('a').arg(5).arg(6n).arg(Buffer.from('é')), { argv: ['prog', 'a', '5', '6', 'é'] }],
   ['arg, bytes', (c) => c.arg(Uint8Array.of(0xff)), { argv: ['prog', { base64: '/w==' }] }],
   ['args', (c) => c.args('a', ['b', 1], 'c'), { argv: ['prog', 'a', 'b', '1', 'c'] }],
-  ['argPair', (c) => c.argPair('--a', 'b').argPair('c', Uint8Array.of(0xff)), { argv: ['prog', '--a=b', { base64: 'Yz3/' }] }],
+  [
+    'argPair',
+    (c) => c.argPair('--a', 'b').argPair('c', Uint8Array.of(0xff)),
+    { argv: ['prog', '--a=b', { base64: 'Yz3/' }] },
+  ],
   ['argFormat', (c) => c.argFormat('%s-%d', 'a', 7), { argv: ['prog', 'a-7'] }],
   ['secretArg', (c) => c.arg('a').secretArg('b').arg('c'), { argv: ['prog', 'a', 'b', 'c'], secretArgs: [2] }],
-  ['env', (c) => c.env('A', 'b').env('B', Uint8Array.of(0xff)).env('A', 1), { env: [['A', '1'], ['B', { base64: '/w==' }]] }],
+  [
+    'env',
+    (c) => c.env('A', 'b').env('B', Uint8Array.of(0xff)).env('A', 1),
+    {
+      env: [
+        ['A', '1'],
+        ['B', { base64: '/w==' }],
+      ],
+    },
+  ],
   ['envString', (c) => c.envString('A=b=c'), { env: [['A', 'b=c']] }],
   ['envFormat', (c) => c.envFormat('A', '%03d', 5), { env: [['A', '005']] }],
-  ['envPass', (c) => c.envPass('VIRCOMMAND_UNIT_SET', 'VIRCOMMAND_UNIT_UNSET'), { env: [['VIRCOMMAND_UNIT_SET', 'here']] }],
+  [
+    'envPass',
+    (c) => c.envPass('VIRCOMMAND_UNIT_SET', 'VIRCOMMAND_UNIT_UNSET'),
+    { env: [['VIRCOMMAND_UNIT_SET', 'here']] },
+  ],
   ['envPass of nothing', (c) => c.envPass('VIRCOMMAND_UNIT_UNSET'), { env: [] }],
-  ['envXdg', (c) => c.envXdg('/x'), { env: [['XDG_DATA_HOME', '/x/.local/share'], ['XDG_CACHE_HOME', '/x/.cache'], ['XDG_CONFIG_HOME', '/x/.config']] }],
+  [
+    'envXdg',
+    (c) => c.envXdg('/x'),
+    {
+      env: [
+        ['XDG_DATA_HOME', '/x/.local/share'],
+        ['XDG_CACHE_HOME', '/x/.cache'],
+        ['XDG_CONFIG_HOME', '/x/.config'],
+      ],
+    },
+  ],
   ['envClear', (c) => c.env('A', 'b').envClear(), { env: [] }],
   ['preserveFd', (c) => c.passFd(0, { as: 8 }), { descriptors: [{ fd: 0, as: 8 }] }],
-  ['passFd, given away', (c) => c.passFd(0, { as: 8, closeInParent: true }), { descriptors: [{ fd: 0, as: 8, closeInParent: true }] }],
-  ['passFd to a stream', (c) => c.passFd(1, { as: 0 }).passFd(0, { as: 2, closeInParent: true }), { stdin: { from: 'fd', fd: 1 }, stderr: { to: 'fd', fd: 0, closeInParent: true } }],
+  [
+    'passFd, given away',
+    (c) => c.passFd(0, { as: 8, closeInParent: true }),
+    { descriptors: [{ fd: 0, as: 8, closeInParent: true }] },
+  ],
+  [
+    'passFd to a stream',
+    (c) => c.passFd(1, { as: 0 }).passFd(0, { as: 2, closeInParent: true }),
+    { stdin: { from: 'fd', fd: 1 }, stderr: { to: 'fd', fd: 0, closeInParent: true } },
+  ],
   ['listenFds', (c) => c.listenFds(0, 1), { listenFds: [0, 1] }],
-  ['inputFd, outputFd, errorFd', (c) => c.inputFd(0).outputFd(1).errorFd(2), { stdin: { from: 'fd', fd: 0 }, stdout: { to: 'fd', fd: 1 }, stderr: { to: 'fd', fd: 2 } }],
-  ['inheritStdio', (c) => c.inheritStdio(), { stdin: { from: 'fd', fd: 0 }, stdout: { to: 'fd', fd: 1 }, stderr: { to: 'fd', fd: 2 } }],
-  ['inputPipe, outputPipe, errorPipe', (c) => c.inputPipe().outputPipe().errorPipe(), { stdin: { from: 'pipe' }, stdout: { to: 'pipe' }, stderr: { to: 'pipe' } }],
+  [
+    'inputFd, outputFd, errorFd',
+    (c) => c.inputFd(0).outputFd(1).errorFd(2),
+    { stdin: { from: 'fd', fd: 0 }, stdout: { to: 'fd', fd: 1 }, stderr: { to: 'fd', fd: 2 } },
+  ],
+  [
+    'inheritStdio',
+    (c) => c.inheritStdio(),
+    { stdin: { from: 'fd', fd: 0 }, stdout: { to: 'fd', fd: 1 }, stderr: { to: 'fd', fd: 2 } },
+  ],
+  [
+    'inputPipe, outputPipe, errorPipe',
+    (c) => c.inputPipe().outputPipe().errorPipe(),
+    { stdin: { from: 'pipe' }, stdout: { to: 'pipe' }, stderr: { to: 'pipe' } },
+  ],
   ['errorToOutput', (c) => c.errorToOutput(), { stderr: { to: 'stdout' } }],
-  ['inputFile, outputFile, errorFile', (c) => c.inputFile('a').outputFile('b', { append: true }).errorFile(new URL('file:///c%20d')), { stdin: { from: 'file', path: 'a' }, stdout: { to: 'file', path: 'b', append: true }, stderr: { to: 'file', path: '/c d' } }],
+  [
+    'inputFile, outputFile, errorFile',
+    (c) => c.inputFile('a').outputFile('b', { append: true }).errorFile(new URL('file:///c%20d')),
+    {
+      stdin: { from: 'file', path: 'a' },
+      stdout: { to: 'file', path: 'b', append: true },
+      stderr: { to: 'file', path: '/c d' },
+    },
+  ],
   ['nonblockingFds', (c) => c.nonblockingFds(), { nonblockingFds: true }],
   ['inputBuffer', (c) => c.inputBuffer('é\0'), { stdin: { from: 'buffer', data: 'é\0' } }],
-  ['inputBuffer, bytes', (c) => c.inputBuffer(Uint8Array.of(0, 0xff)), { stdin: { from: 'buffer', data: { base64: 'AP8=' } } }],
-  ['outputBuffer, errorBuffer', (c) => c.outputBuffer().errorBuffer({ encoding: 'buffer' }), { stdout: { to: 'buffer', encoding: 'utf8' }, stderr: { to: 'buffer', encoding: 'buffer' } }],
+  [
+    'inputBuffer, bytes',
+    (c) => c.inputBuffer(Uint8Array.of(0, 0xff)),
+    { stdin: { from: 'buffer', data: { base64: 'AP8=' } } },
+  ],
+  [
+    'outputBuffer, errorBuffer',
+    (c) => c.outputBuffer().errorBuffer({ encoding: 'buffer' }),
+    { stdout: { to: 'buffer', encoding: 'utf8' }, stderr: { to: 'buffer', encoding: 'buffer' } },
+  ],
   ['outputLimit', (c) => c.outputLimit(5, 'headAndTail'), { outputLimit: { bytes: 5, policy: 'headAndTail' } }],
   ['waitForOutputEnd', (c) => c.waitForOutputEnd(), { waitForOutputEnd: true }],
   ['workingDirectory', (c) => c.workingDirectory('a'), { workingDirectory: 'a' }],
   ['umask', (c) => c.umask(0), { umask: 0 }],
-  ['limit', (c) => c.limit('as', 5, Infinity).limit('cpu', 2n ** 60n), { limits: [{ resource: 'as', soft: 5, hard: 'unlimited' }, { resource: 'cpu', soft: '1152921504606846976', hard: '1152921504606846976' }] }],
-  ['maxMemLock, maxProcesses, maxFiles, maxCoreSize', (c) => c.maxMemLock('unlimited').maxProcesses(1).maxFiles(2).maxCoreSize(0), { limits: [{ resource: 'memlock', soft: 'unlimited', hard: 'unlimited' }, { resource: 'nproc', soft: 1, hard: 1 }, { resource: 'nofile', soft: 2, hard: 2 }, { resource: 'core', soft: 0, hard: 0 }] }],
+  [
+    'limit',
+    (c) => c.limit('as', 5, Infinity).limit('cpu', 2n ** 60n),
+    {
+      limits: [
+        { resource: 'as', soft: 5, hard: 'unlimited' },
+        { resource: 'cpu', soft: '1152921504606846976', hard: '1152921504606846976' },
+      ],
+    },
+  ],
+  [
+    'maxMemLock, maxProcesses, maxFiles, maxCoreSize',
+    (c) => c.maxMemLock('unlimited').maxProcesses(1).maxFiles(2).maxCoreSize(0),
+    {
+      limits: [
+        { resource: 'memlock', soft: 'unlimited', hard: 'unlimited' },
+        { resource: 'nproc', soft: 1, hard: 1 },
+        { resource: 'nofile', soft: 2, hard: 2 },
+        { resource: 'core', soft: 0, hard: 0 },
+      ],
+    },
+  ],
   ['nice, oomScoreAdjust', (c) => c.nice(0).oomScoreAdjust(-1000), { nice: 0, oomScoreAdjust: -1000 }],
   ['runAlone', (c) => c.runAlone(), { coreScheduling: 'alone' }],
   ['runAmong', (c) => c.runAmong(7), { coreScheduling: { among: 7 } }],
   ['cgroup', (c) => c.cgroup('/c'), { cgroup: '/c' }],
-  ['selinuxLabel, appArmorProfile', (c) => c.selinuxLabel('a').appArmorProfile('b'), { selinuxLabel: 'a', appArmorProfile: 'b' }],
+  [
+    'selinuxLabel, appArmorProfile',
+    (c) => c.selinuxLabel('a').appArmorProfile('b'),
+    { selinuxLabel: 'a', appArmorProfile: 'b' },
+  ],
   ['user', (c) => c.user('joe'), { user: 'joe' }],
   ['user, by number', (c) => c.user(0), { user: 0 }],
   ['uid, gid, groups', (c) => c.uid(0).gid(0).groups([]), { uid: 0, gid: 0, groups: [] }],
-  ['clearCaps, allowCap', (c) => c.clearCaps().allowCap('CAP_KILL').allowCap('CAP_BPF'), { clearCaps: true, allowCaps: ['CAP_KILL', 'CAP_BPF'] }],
+  [
+    'clearCaps, allowCap',
+    (c) => c.clearCaps().allowCap('CAP_KILL').allowCap('CAP_BPF'),
+    { clearCaps: true, allowCaps: ['CAP_KILL', 'CAP_BPF'] },
+  ],
   ['noNewPrivileges, newSession', (c) => c.noNewPrivileges().newSession(), { noNewPrivileges: true, newSession: true }],
   ['processGroup', (c) => c.processGroup(), { processGroup: true }],
   ['dieWithParent', (c) => c.dieWithParent(), { dieWithParent: 'SIGKILL' }],
@@ -54,16 +145,38 @@ const methods: readonly (readonly [string, (c: Command) => Command, Partial<Comm
   ['preExecHook, a function', (c) => c.preExecHook(() => 0), { preExecHook: { source: '() => 0' } }],
   ['requireHandshake', (c) => c.requireHandshake(), { handshake: true }],
   ['timeout', (c) => c.timeout(0.5), { timeoutMs: 0.5 }],
-  ['stopSequence', (c) => c.stopSequence([['SIGINT', 5], ['SIGRTMIN+1', 0]]), { stopSequence: [['SIGINT', 5], ['SIGRTMIN+1', 0]] }],
+  [
+    'stopSequence',
+    (c) =>
+      c.stopSequence([
+        ['SIGINT', 5],
+        ['SIGRTMIN+1', 0],
+      ]),
+    {
+      stopSequence: [
+        ['SIGINT', 5],
+        ['SIGRTMIN+1', 0],
+      ],
+    },
+  ],
 ];
 
 process.env['VIRCOMMAND_UNIT_SET'] = 'here';
-const empty = { version: 1, argv: ['prog'], stdin: { from: 'null' }, stdout: { to: 'unclaimed' }, stderr: { to: 'unclaimed' } };
+const empty = {
+  version: 1,
+  argv: ['prog'],
+  stdin: { from: 'null' },
+  stdout: { to: 'unclaimed' },
+  stderr: { to: 'unclaimed' },
+};
 
 /** The paths of whatever in a value could still be changed. */
 function changeable(value: unknown, path = 'spec'): string[] {
   if (typeof value !== 'object' || value === null) return [];
-  return [...(Object.isFrozen(value) ? [] : [path]), ...Object.entries(value).flatMap(([key, part]) => changeable(part, `${path}.${key}`))];
+  return [
+    ...(Object.isFrozen(value) ? [] : [path]),
+    ...Object.entries(value).flatMap(([key, part]) => changeable(part, `${path}.${key}`)),
+  ];
 }
 
 describe('the spec', () => {
@@ -71,34 +184,71 @@ describe('the spec', () => {
     expect(new Command('prog').spec()).toEqual(empty);
   });
 
-  test.for(methods.map(([name, build, expected]) => ({ name, build, expected })))('of $name holds what was said, frozen, and comes back from JSON, from a copy, and from itself', ({ build, expected }) => {
-    const spec = build(new Command('prog')).spec();
-    expect(spec).toEqual({ ...empty, ...expected });
-    expect(changeable(spec)).toEqual([]);
-    for (const carried of [spec, JSON.parse(JSON.stringify(spec)) as CommandSpec, structuredClone(spec)]) {
-      expect(carried).toEqual(spec);
-      expect(Command.fromSpec(carried).spec()).toEqual(spec);
-    }
-    expect(String(Command.fromSpec(spec))).toBe(String(build(new Command('prog'))));
-  });
+  test.for(methods.map(([name, build, expected]) => ({ name, build, expected })))(
+    'of $name holds what was said, frozen, and comes back from JSON, from a copy, and from itself',
+    ({ build, expected }) => {
+      const spec = build(new Command('prog')).spec();
+      expect(spec).toEqual({ ...empty, ...expected });
+      expect(changeable(spec)).toEqual([]);
+      for (const carried of [spec, JSON.parse(JSON.stringify(spec)) as CommandSpec, structuredClone(spec)]) {
+        expect(carried).toEqual(spec);
+        expect(Command.fromSpec(carried).spec()).toEqual(spec);
+      }
+      expect(String(Command.fromSpec(spec))).toBe(String(build(new Command('prog'))));
+    },
+  );
 
   test('can be made of every method', () => {
     const said = new Set(methods.flatMap(([name]) => name.split(/, | of | to /)));
-    const looking = ['constructor', 'clone', 'toString', 'writeArgLog', 'argList', 'binaryPath', 'spec', 'plan', 'explain', 'run', 'runAsync', 'runSync', 'exec'];
+    const looking = [
+      'constructor',
+      'clone',
+      'toString',
+      'writeArgLog',
+      'argList',
+      'binaryPath',
+      'spec',
+      'plan',
+      'explain',
+      'run',
+      'runAsync',
+      'runSync',
+      'exec',
+    ];
     const others = ['transferFd', 'envPassCommon', 'abortSignal'];
-    expect(Object.getOwnPropertyNames(Command.prototype).filter((name) => ![...said, ...looking, ...others].includes(name))).toEqual([]);
+    expect(
+      Object.getOwnPropertyNames(Command.prototype).filter((name) => ![...said, ...looking, ...others].includes(name)),
+    ).toEqual([]);
   });
 
   test('of envPassCommon() begins with LC_ALL=C', () => {
-    const names = new Command('prog').envPassCommon().spec().env?.map(([name]) => name) ?? [];
+    const names =
+      new Command('prog')
+        .envPassCommon()
+        .spec()
+        .env?.map(([name]) => name) ?? [];
     expect(names[0]).toBe('LC_ALL');
-    const common = ['LD_PRELOAD', 'LD_LIBRARY_PATH', 'DYLD_INSERT_LIBRARIES', 'DYLD_FORCE_FLAT_NAMESPACE', 'PATH', 'HOME', 'USER', 'LOGNAME', 'TMPDIR'];
+    const common = [
+      'LD_PRELOAD',
+      'LD_LIBRARY_PATH',
+      'DYLD_INSERT_LIBRARIES',
+      'DYLD_FORCE_FLAT_NAMESPACE',
+      'PATH',
+      'HOME',
+      'USER',
+      'LOGNAME',
+      'TMPDIR',
+    ];
     expect(names.slice(1)).toEqual(common.filter((name) => process.env[name] !== undefined));
   });
 
   test('names what is attached and is no data, which does not come back', () => {
     const { signal } = new AbortController();
-    const command = new Command('prog').outputBuffer(new OutputBuffer()).errorBuffer(new OutputBuffer()).abortSignal(signal).preExecHook(() => 0, { key: 'hunter2' });
+    const command = new Command('prog')
+      .outputBuffer(new OutputBuffer())
+      .errorBuffer(new OutputBuffer())
+      .abortSignal(signal)
+      .preExecHook(() => 0, { key: 'hunter2' });
     expect(command.spec().attached).toEqual(['outputBuffer', 'errorBuffer', 'abortSignal', 'opaque']);
     expect(JSON.stringify(command.spec())).not.toContain('hunter2');
     expect(Command.fromSpec(command.spec()).spec()).toEqual(omit(command.spec(), 'attached'));
@@ -106,28 +256,47 @@ describe('the spec', () => {
 
   test('of one buffer for both streams says that they share a descriptor', () => {
     const both = new OutputBuffer();
-    expect(new Command('prog').outputBuffer(both).errorBuffer(both).spec()).toMatchObject({ stdout: { to: 'buffer', encoding: 'utf8' }, stderr: { to: 'stdout' } });
+    expect(new Command('prog').outputBuffer(both).errorBuffer(both).spec()).toMatchObject({
+      stdout: { to: 'buffer', encoding: 'utf8' },
+      stderr: { to: 'stdout' },
+    });
   });
 
   test('is checked anew when it comes from elsewhere', () => {
-    const spec = { ...empty, umask: -1, limits: [{ resource: 'files', soft: 1, hard: 1 }], env: [['A=B', 'c']] } as unknown as CommandSpec;
+    const spec = {
+      ...empty,
+      umask: -1,
+      limits: [{ resource: 'files', soft: 1, hard: 1 }],
+      env: [['A=B', 'c']],
+    } as unknown as CommandSpec;
     expect(() => Command.fromSpec(spec).spec()).toThrow(/^3 mistakes in `prog`:/);
   });
 
   test('random commands come back from JSON', () => {
-    const word = fc.oneof(fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\0') && text.isWellFormed()), fc.uint8Array({ min: 1 }), fc.integer(), fc.bigInt());
+    const word = fc.oneof(
+      fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\0') && text.isWellFormed()),
+      fc.uint8Array({ min: 1 }),
+      fc.integer(),
+      fc.bigInt(),
+    );
     const name = fc.stringMatching(/^[^=\0\ud800-\udfff]+$/);
     const some = fc.subarray(methods.filter(([, build]) => onlyOnce(build)).map(([, build]) => build));
     fc.assert(
-      fc.property(fc.array(word), fc.array(fc.tuple(name, word)), fc.option(word), some, (args, env, secret, builds) => {
-        const command = new Command('prog', ...args);
-        for (const [variable, value] of env) command.env(variable, value);
-        if (secret !== null) command.secretArg(secret).arg('last');
-        for (const build of builds) build(command);
-        const spec = command.spec();
-        expect(changeable(spec)).toEqual([]);
-        expect(Command.fromSpec(JSON.parse(JSON.stringify(spec)) as CommandSpec).spec()).toEqual(spec);
-      }),
+      fc.property(
+        fc.array(word),
+        fc.array(fc.tuple(name, word)),
+        fc.option(word),
+        some,
+        (args, env, secret, builds) => {
+          const command = new Command('prog', ...args);
+          for (const [variable, value] of env) command.env(variable, value);
+          if (secret !== null) command.secretArg(secret).arg('last');
+          for (const build of builds) build(command);
+          const spec = command.spec();
+          expect(changeable(spec)).toEqual([]);
+          expect(Command.fromSpec(JSON.parse(JSON.stringify(spec)) as CommandSpec).spec()).toEqual(spec);
+        },
+      ),
       { numRuns: 200 },
     );
   });
@@ -136,7 +305,20 @@ describe('the spec', () => {
 /** Whether a row can stand beside every other of its kind: it sets none of the streams, ids and limits twice. */
 function onlyOnce(build: (c: Command) => Command): boolean {
   const spec = build(new Command('prog')).spec();
-  const single = ['outputLimit', 'workingDirectory', 'umask', 'nice', 'cgroup', 'selinuxLabel', 'timeoutMs', 'stopSequence', 'dieWithParent', 'clearCaps', 'noNewPrivileges', 'waitForOutputEnd'];
+  const single = [
+    'outputLimit',
+    'workingDirectory',
+    'umask',
+    'nice',
+    'cgroup',
+    'selinuxLabel',
+    'timeoutMs',
+    'stopSequence',
+    'dieWithParent',
+    'clearCaps',
+    'noNewPrivileges',
+    'waitForOutputEnd',
+  ];
   return single.some((key) => key in spec);
 }
 
@@ -150,7 +332,16 @@ describe('clone()', () => {
     const before = original.spec();
     const copy = original.clone();
     expect(copy.spec()).toEqual(before);
-    copy.arg('b').secretArg('c').env('B', 2).env('A', 3).maxCoreSize(0).allowCap('CAP_BPF').passFd(0, { as: 9 }).umask(0).umask(1);
+    copy
+      .arg('b')
+      .secretArg('c')
+      .env('B', 2)
+      .env('A', 3)
+      .maxCoreSize(0)
+      .allowCap('CAP_BPF')
+      .passFd(0, { as: 9 })
+      .umask(0)
+      .umask(1);
     expect(original.spec()).toEqual(before);
     original.arg('z').umask(7);
     expect(copy.argList).toEqual(['a', 'b', 'c']);
@@ -165,7 +356,12 @@ describe('clone()', () => {
 });
 
 describe('what is shown', () => {
-  const command = () => new Command('prog', '-v').secretArg('hunter2').env('PASSWORD', 'hunter2').env('B', Buffer.from('hunter2')).inputBuffer('hunter2');
+  const command = () =>
+    new Command('prog', '-v')
+      .secretArg('hunter2')
+      .env('PASSWORD', 'hunter2')
+      .env('B', Buffer.from('hunter2'))
+      .inputBuffer('hunter2');
 
   test('of a command is one line without values of variables and secrets', () => {
     expect(inspect(command())).toBe("Command { prog -v '***' }");
@@ -191,10 +387,14 @@ describe('what is shown', () => {
     ['a program that fails', (c: Command) => c, '/bin/false'],
     ['a mistake', (c: Command) => c.umask(-1), '/bin/true'],
   ];
-  test.for(failures.flatMap(([name, build, program]) => ['', 'portable'].map((engine) => ({ name, build, program, engine }))))('of the error of $name has none of them, engine "$engine"', async ({ build, program, engine }) => {
+  test.for(
+    failures.flatMap(([name, build, program]) => ['', 'portable'].map((engine) => ({ name, build, program, engine }))),
+  )('of the error of $name has none of them, engine "$engine"', async ({ build, program, engine }) => {
     vi.stubEnv('VIRCOMMAND_ENGINE', engine);
     onTestFinished(() => void vi.unstubAllEnvs());
-    const secretive = build(new Command(program).secretArg('hunter2').env('PASSWORD', 'hunter2').inputBuffer('hunter2'));
+    const secretive = build(
+      new Command(program).secretArg('hunter2').env('PASSWORD', 'hunter2').inputBuffer('hunter2'),
+    );
     const error: unknown = await secretive.run().then(
       () => undefined,
       (reason: unknown) => reason,

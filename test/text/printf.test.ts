@@ -8,13 +8,56 @@ const PRINTF = '/usr/bin/printf';
 
 /** The formats that C defines: not every flag has a meaning for every letter. */
 const flagsOf: Readonly<Record<string, string>> = {
-  d: '-+ 0', i: '-+ 0', u: '-0', o: '-#0', x: '-#0', X: '-#0',
+  d: '-+ 0',
+  i: '-+ 0',
+  u: '-0',
+  o: '-#0',
+  x: '-#0',
+  X: '-#0',
   // '#' with g: glibc drops zeros that C keeps.
-  e: '-+ #0', E: '-+ #0', f: '-+ #0', F: '-+ #0', g: '-+ 0', G: '-+ 0', s: '-', c: '-',
+  e: '-+ #0',
+  E: '-+ #0',
+  f: '-+ #0',
+  F: '-+ #0',
+  g: '-+ 0',
+  G: '-+ 0',
+  s: '-',
+  c: '-',
 };
-const integers = [0, 1, 7, -7, 8, 42, 255, 123456, -123456, 2 ** 31, -(2 ** 31) - 1, 2 ** 32, 2 ** 53 - 1, -(2 ** 53) + 1];
+const integers = [
+  0,
+  1,
+  7,
+  -7,
+  8,
+  42,
+  255,
+  123456,
+  -123456,
+  2 ** 31,
+  -(2 ** 31) - 1,
+  2 ** 32,
+  2 ** 53 - 1,
+  -(2 ** 53) + 1,
+];
 // Below 10^21, no minus zero, and nothing that lies half-way between two results: there printj rounds up, and C to the even digit.
-const doubles = [0, 1, -1, 1.25, 10, 3.14159, 123456789.125, 1e20, 1e-7, 123456, 1234567, 0.0001, 0.00001234, 0.1, 1 / 3];
+const doubles = [
+  0,
+  1,
+  -1,
+  1.25,
+  10,
+  3.14159,
+  123456789.125,
+  1e20,
+  1e-7,
+  123456,
+  1234567,
+  0.0001,
+  0.00001234,
+  0.1,
+  1 / 3,
+];
 const isUnsigned = (letter: string): boolean => 'ouxX'.includes(letter);
 const isFloat = (letter: string): boolean => 'eEfFgG'.includes(letter);
 const valuesOf = (letter: string): readonly (number | string)[] => {
@@ -34,15 +77,20 @@ function inC(cases: readonly Case[]): string[] {
     if (typeof value === 'string' || Number.isSafeInteger(value)) return Object.is(value, -0) ? '-0' : String(value);
     return value.toPrecision(100);
   };
-  const { stdout, stderr } = spawnSync(PRINTF, [cases.map(({ format }) => `${format}\\n`).join(''), ...cases.map(({ value }) => exact(value))], {
-    env: { LC_ALL: 'C' },
-    maxBuffer: 2 ** 30,
-  });
+  const { stdout, stderr } = spawnSync(
+    PRINTF,
+    [cases.map(({ format }) => `${format}\\n`).join(''), ...cases.map(({ value }) => exact(value))],
+    {
+      env: { LC_ALL: 'C' },
+      maxBuffer: 2 ** 30,
+    },
+  );
   if (stderr.length > 0) throw new Error(String(stderr));
   return stdout.toString().split('\n').slice(0, -1);
 }
 
-const described = ({ format, value }: Case, text: unknown): string => `${format} of ${Object.is(value, -0) ? '-0' : value}: '${String(text)}'`;
+const described = ({ format, value }: Case, text: unknown): string =>
+  `${format} of ${Object.is(value, -0) ? '-0' : value}: '${String(text)}'`;
 
 function ours({ format, value }: Case): string {
   const made = printf(format, [value]);
@@ -52,7 +100,9 @@ function ours({ format, value }: Case): string {
 /** The first cases in which we and C are of different minds, as each has them. */
 function differences(cases: readonly Case[]): { ours: string[]; c: string[] } {
   const wanted = inC(cases);
-  const wrong = cases.map((one, index) => ({ ours: described(one, ours(one)), c: described(one, wanted[index]) })).filter((pair) => pair.ours !== pair.c);
+  const wrong = cases
+    .map((one, index) => ({ ours: described(one, ours(one)), c: described(one, wanted[index]) }))
+    .filter((pair) => pair.ours !== pair.c);
   const first = wrong.slice(0, 20);
   return { ours: first.map((pair) => pair.ours), c: first.map((pair) => pair.c) };
 }
@@ -62,7 +112,8 @@ function needsPrintf(context: TestContext): void {
   if (!stdout.includes('GNU coreutils')) context.skip(`${PRINTF} of GNU coreutils is not here to compare with`);
 }
 
-const subsets = (flags: string): string[] => (flags === '' ? [''] : subsets(flags.slice(1)).flatMap((rest) => [rest, `${flags.charAt(0)}${rest}`]));
+const subsets = (flags: string): string[] =>
+  flags === '' ? [''] : subsets(flags.slice(1)).flatMap((rest) => [rest, `${flags.charAt(0)}${rest}`]);
 
 // ---------------------------------------------------------------- tests
 
@@ -71,7 +122,11 @@ describe("printf does what C's does", () => {
     needsPrintf(context);
     const precisions = letter === 'c' ? [''] : ['', '.', '.0', '.3', '.12'];
     const cases = subsets(flagsOf[letter] ?? '').flatMap((flags) =>
-      ['', '1', '9', '20'].flatMap((width) => precisions.flatMap((precision) => valuesOf(letter).map((value) => ({ format: `%${flags}${width}${precision}${letter}`, value })))),
+      ['', '1', '9', '20'].flatMap((width) =>
+        precisions.flatMap((precision) =>
+          valuesOf(letter).map((value) => ({ format: `%${flags}${width}${precision}${letter}`, value })),
+        ),
+      ),
     );
     for (let at = 0; at < cases.length; at += 1000) {
       const { ours: made, c } = differences(cases.slice(at, at + 1000));
@@ -90,7 +145,10 @@ describe("printf does what C's does", () => {
             width: fc.option(fc.integer({ min: 1, max: 30 })),
             precision: letter === 'c' ? fc.constant(null) : fc.option(fc.nat({ max: 30 })),
           })
-          .map(({ flags, width, precision }) => `%${flags.join('')}${width ?? ''}${precision === null ? '' : `.${precision}`}${letter}`),
+          .map(
+            ({ flags, width, precision }) =>
+              `%${flags.join('')}${width ?? ''}${precision === null ? '' : `.${precision}`}${letter}`,
+          ),
         value:
           letter === 's'
             ? fc.string({ unit: 'grapheme-ascii', maxLength: 12 })
@@ -129,9 +187,12 @@ describe('printf', () => {
     expect(text(format, ...values)).toEqual({ text: made });
   });
 
-  test.each(['hh', 'h', 'l', 'll', 'j', 'z', 't', 'q'])('reads the length modifier %s, which means nothing here', (modifier) => {
-    expect(text(`%${modifier}d|%${modifier}u|%5${modifier}x|`, -1, 2, 255)).toEqual({ text: '-1|2|   ff|' });
-  });
+  test.each(['hh', 'h', 'l', 'll', 'j', 'z', 't', 'q'])(
+    'reads the length modifier %s, which means nothing here',
+    (modifier) => {
+      expect(text(`%${modifier}d|%${modifier}u|%5${modifier}x|`, -1, 2, 255)).toEqual({ text: '-1|2|   ff|' });
+    },
+  );
 
   test('reads the length modifier L before a floating-point letter', () => {
     expect(text('%.1Lf', 1.5)).toEqual({ text: '1.5' });
@@ -155,11 +216,14 @@ describe('printf', () => {
     if (value >= 0n) expect(text('%x', value)).toEqual({ text: value.toString(16) });
   });
 
-  test.each([2n ** 53n + 1n, 2n ** 63n - 1n, 2n ** 64n - 1n, -(2n ** 63n)])('prints the bigint %s exactly, or not at all', (value) => {
-    const made = text('%d', value);
-    if ('text' in made) expect(made.text).toBe(String(value));
-    else expect(made.wrong).toBe("'%d' is exact up to 2^53; write %s and String(value) for a larger one");
-  });
+  test.each([2n ** 53n + 1n, 2n ** 63n - 1n, 2n ** 64n - 1n, -(2n ** 63n)])(
+    'prints the bigint %s exactly, or not at all',
+    (value) => {
+      const made = text('%d', value);
+      if ('text' in made) expect(made.text).toBe(String(value));
+      else expect(made.wrong).toBe("'%d' is exact up to 2^53; write %s and String(value) for a larger one");
+    },
+  );
 
   test.each([
     ['%d', [], 'the format takes 1 value, and 0 came with it'],
@@ -187,23 +251,36 @@ describe('printf', () => {
     expect(text(format, ...values)).toEqual({ wrong });
   });
 
-  test.each(['%n', '%p', '%a', '%ls%n', '%y', '%', '50% ', '%l', '%-'])('refuses %j, which holds no conversion of ours', (format) => {
-    expect(text(format, 'x', 'x')).toEqual({ wrong: expect.stringMatching(/^'%.*' is no conversion; there are %d, %i, %o, .*%s and %%$/s) });
-  });
+  test.each(['%n', '%p', '%a', '%ls%n', '%y', '%', '50% ', '%l', '%-'])(
+    'refuses %j, which holds no conversion of ours',
+    (format) => {
+      expect(text(format, 'x', 'x')).toEqual({
+        wrong: expect.stringMatching(/^'%.*' is no conversion; there are %d, %i, %o, .*%s and %%$/s),
+      });
+    },
+  );
 
-  test.each(['%u', '%x', '%X', '%o'])('refuses a negative number for %s, which C would print as a huge one', (format) => {
-    for (const value of [-1, -1n, Number.MIN_SAFE_INTEGER]) expect(text(format, value)).toHaveProperty('wrong');
-  });
+  test.each(['%u', '%x', '%X', '%o'])(
+    'refuses a negative number for %s, which C would print as a huge one',
+    (format) => {
+      for (const value of [-1, -1n, Number.MIN_SAFE_INTEGER]) expect(text(format, value)).toHaveProperty('wrong');
+    },
+  );
 
-  test.each(['%99999d', '%.99999d', '%.99999f', '%.101f', '%.101e', '%.101g', '%.0g', '%*d'])('never throws, whatever the width in %j', (format) => {
-    const values = format === '%*d' ? [99_999, 1] : [1];
-    expect(Object.keys(text(format, ...values))).toHaveLength(1);
-  });
+  test.each(['%99999d', '%.99999d', '%.99999f', '%.101f', '%.101e', '%.101g', '%.0g', '%*d'])(
+    'never throws, whatever the width in %j',
+    (format) => {
+      const values = format === '%*d' ? [99_999, 1] : [1];
+      expect(Object.keys(text(format, ...values))).toHaveLength(1);
+    },
+  );
 });
 
 describe('argFormat and envFormat', () => {
   test('add an argument and a variable', () => {
-    expect(String(new Command('x').argFormat('--port=%d', 80).envFormat('A', '%s-%03d', 'b', 7))).toBe('A=b-007 x --port=80');
+    expect(String(new Command('x').argFormat('--port=%d', 80).envFormat('A', '%s-%03d', 'b', 7))).toBe(
+      'A=b-007 x --port=80',
+    );
   });
 
   test('add nothing where the format is wrong', () => {

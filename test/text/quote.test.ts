@@ -12,10 +12,13 @@ describe('quoteWord', () => {
   const quoted = Array.from('\r\t\n !"#$&()*;<>?[\\]^`{|}~');
   const bare = Array.from('%+,-./:=@_0aZé€😀\x01\x02\x1b\x7f\u00a0\u2028');
 
-  test.each(quoted.map((char) => [JSON.stringify(char), char]))('puts a word with %s into single quotes', (_name, char) => {
-    expect(quoteWord(char)).toBe(`'${char}'`);
-    expect(quoteWord(`a${char}b`)).toBe(`'a${char}b'`);
-  });
+  test.each(quoted.map((char) => [JSON.stringify(char), char]))(
+    'puts a word with %s into single quotes',
+    (_name, char) => {
+      expect(quoteWord(char)).toBe(`'${char}'`);
+      expect(quoteWord(`a${char}b`)).toBe(`'a${char}b'`);
+    },
+  );
 
   test.each(bare.map((char) => [JSON.stringify(char), char]))('leaves a word with %s bare', (_name, char) => {
     expect(quoteWord(char)).toBe(char);
@@ -36,7 +39,7 @@ describe('quoteWord', () => {
     ["'", String.raw`''\'''`],
     ["it's", String.raw`'it'\''s'`],
     ["''", String.raw`''\'''\'''`],
-  ])("a single quote closes, escapes and opens again: %s", (word, text) => {
+  ])('a single quote closes, escapes and opens again: %s', (word, text) => {
     expect(quoteWord(word)).toBe(text);
   });
 
@@ -64,7 +67,22 @@ describe('printCommand', () => {
 
   test('breaks the long example as libvirt does', () => {
     expect(long.toString({ lineBreaks: true })).toBe(
-      lines('A=B', "C='D  E'", 'true', '--foo bar', '--oooh', '-f', "--wizz 'eek eek'", '--m-m-m-multiarg arg arg2', '-w', '-z', '-l', '--mmm flash', 'bang', 'wallop'),
+      lines(
+        'A=B',
+        "C='D  E'",
+        'true',
+        '--foo bar',
+        '--oooh',
+        '-f',
+        "--wizz 'eek eek'",
+        '--m-m-m-multiarg arg arg2',
+        '-w',
+        '-z',
+        '-l',
+        '--mmm flash',
+        'bang',
+        'wallop',
+      ),
     );
   });
 
@@ -126,15 +144,35 @@ describe('printCommand', () => {
   });
 
   test('gives env a line of its own', () => {
-    expect(new Command('true').env('A-B', 1).env('C', 2).toString({ lineBreaks: true })).toBe(lines('env', 'A-B=1', 'C=2', 'true'));
+    expect(new Command('true').env('A-B', 1).env('C', 2).toString({ lineBreaks: true })).toBe(
+      lines('env', 'A-B=1', 'C=2', 'true'),
+    );
   });
 
-  test.each(['a=b', '_x=', 'A1=\n', 'if', 'then', 'elif', 'else', 'fi', 'for', 'while', 'until', 'do', 'done', 'case', 'esac', 'in', 'function', 'select', 'time', 'coproc'])(
-    "quotes a program named '%s', which a shell would read as something else",
-    (program) => {
-      expect(String(new Command(program))).toBe(`'${program}'`);
-    },
-  );
+  test.each([
+    'a=b',
+    '_x=',
+    'A1=\n',
+    'if',
+    'then',
+    'elif',
+    'else',
+    'fi',
+    'for',
+    'while',
+    'until',
+    'do',
+    'done',
+    'case',
+    'esac',
+    'in',
+    'function',
+    'select',
+    'time',
+    'coproc',
+  ])("quotes a program named '%s', which a shell would read as something else", (program) => {
+    expect(String(new Command(program))).toBe(`'${program}'`);
+  });
 
   test.each(['a-b=c', '1=2', '/bin/a=b', 'iff', 'If'])("leaves a program named '%s' bare", (program) => {
     expect(String(new Command(program))).toBe(program);
@@ -158,11 +196,24 @@ describe('writeArgLog', () => {
   };
 
   test('writes variables and arguments unquoted, with a space between them and a newline at the end', () => {
-    expect(String(log(new Command('true').env('A', 'B').env('C', 'D  E').args('F', 'G  H')))).toBe('A=B C=D  E true F G  H\n');
+    expect(String(log(new Command('true').env('A', 'B').env('C', 'D  E').args('F', 'G  H')))).toBe(
+      'A=B C=D  E true F G  H\n',
+    );
   });
 
   test('writes the long example', () => {
-    const command = new Command('true', '--foo', 'bar', '--oooh', '-f', '--wizz', 'eek eek', '--m-m-m-multiarg', 'arg', 'arg2');
+    const command = new Command(
+      'true',
+      '--foo',
+      'bar',
+      '--oooh',
+      '-f',
+      '--wizz',
+      'eek eek',
+      '--m-m-m-multiarg',
+      'arg',
+      'arg2',
+    );
     command.args('-w', '-z', '-l', '--mmm', 'flash', 'bang', 'wallop').env('A', 'B').env('C', 'D  E');
     expect(String(log(command))).toBe(
       'A=B C=D  E true --foo bar --oooh -f --wizz eek eek --m-m-m-multiarg arg arg2 -w -z -l --mmm flash bang wallop\n',

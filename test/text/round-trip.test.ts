@@ -39,7 +39,8 @@ function read(shell: string, directory: string, texts: readonly string[], variab
   writeFileSync(script, `${texts.join('\n')}\n`);
   const { stdout, stderr } = spawnSync('env', ['-i', ...variables, shell, script], { maxBuffer: 2 ** 30 });
   const programs = stdout.toString('latin1').split(END).slice(0, -1);
-  if (programs.length !== texts.length) throw new Error(`${programs.length} of ${texts.length} programs ran: ${String(stderr).slice(0, 2000)}`);
+  if (programs.length !== texts.length)
+    throw new Error(`${programs.length} of ${texts.length} programs ran: ${String(stderr).slice(0, 2000)}`);
   return programs.map((program) => {
     const [argv = '', env = ''] = program.split(ENVIRONMENT);
     const isSaid = (entry: string) => !SET_BY_SHELLS.includes(entry.slice(0, entry.indexOf('=', 1)));
@@ -51,9 +52,19 @@ function read(shell: string, directory: string, texts: readonly string[], variab
 // ---------------------------------------------------------------- random commands
 
 const bytes = fc.uint8Array({ min: 1, max: 255, maxLength: 12 });
-const shellText = fc.string({ unit: fc.constantFrom(...Array.from(' \t\r\n\'"\\$`!#&*?[]{}()<>|;~^=-:@%é€😀aA0')), maxLength: 12 });
-const text = fc.string({ unit: 'grapheme', maxLength: 12 }).filter((word) => !word.includes('\0') && word.isWellFormed());
-const word = fc.oneof(bytes, shellText, text, fc.constantFrom('', '-', '--', '-x', '\n', '\r', '\x7f', '\\', "'", 'A=b'));
+const shellText = fc.string({
+  unit: fc.constantFrom(...Array.from(' \t\r\n\'"\\$`!#&*?[]{}()<>|;~^=-:@%é€😀aA0')),
+  maxLength: 12,
+});
+const text = fc
+  .string({ unit: 'grapheme', maxLength: 12 })
+  .filter((word) => !word.includes('\0') && word.isWellFormed());
+const word = fc.oneof(
+  bytes,
+  shellText,
+  text,
+  fc.constantFrom('', '-', '--', '-x', '\n', '\r', '\x7f', '\\', "'", 'A=b'),
+);
 
 /** Names that bash keeps to itself: it refuses to assign them, or gives them values of its own. */
 const KEPT_BY_BASH =
@@ -74,7 +85,8 @@ const command = fc.record({
 
 // ---------------------------------------------------------------- tests
 
-const latin1 = (value: string | Uint8Array): string => (typeof value === 'string' ? Buffer.from(value) : Buffer.from(value)).toString('latin1');
+const latin1 = (value: string | Uint8Array): string =>
+  (typeof value === 'string' ? Buffer.from(value) : Buffer.from(value)).toString('latin1');
 
 describe.for(['/bin/sh', '/bin/bash'])('%s', (shell) => {
   test('reads back the exact arguments and variables of a random command', (context) => {
@@ -93,7 +105,8 @@ describe.for(['/bin/sh', '/bin/bash'])('%s', (shell) => {
       }));
       const seen = read(shell, directory, texts);
       // One by one, so that a failure shows the command that was misread, and not all sixty.
-      for (const [index, wanted] of expected.entries()) expect({ text: texts[index], ...seen[index] }).toEqual({ text: texts[index], ...wanted });
+      for (const [index, wanted] of expected.entries())
+        expect({ text: texts[index], ...seen[index] }).toEqual({ text: texts[index], ...wanted });
     });
     fc.assert(readsBack, { numRuns: 8, endOnFailure: true });
   });
@@ -108,28 +121,37 @@ describe.for(['/bin/sh', '/bin/bash'])('%s', (shell) => {
     expect(seen).toEqual({ argv: [program, ...words.map(latin1)], env: [`ALL=${latin1(Buffer.concat(words))}`] });
   });
 
-  test.for(['a b', "it's", 'if', 'time', 'a=b', 'A+=b', 'Z=', '$HOME', '~', '-n', '#x'])("finds a program named '%s' in PATH", (program, context) => {
-    if (!existsSync(shell)) return context.skip(`there is no ${shell}`);
-    const directory = directoryWithDump(program);
-    const [seen] = read(shell, directory, [String(new Command(program, 'x'))], [`PATH=${directory}`]);
-    expect(seen).toEqual({ argv: [join(directory, program), 'x'], env: [`PATH=${directory}`] });
-  });
+  test.for(['a b', "it's", 'if', 'time', 'a=b', 'A+=b', 'Z=', '$HOME', '~', '-n', '#x'])(
+    "finds a program named '%s' in PATH",
+    (program, context) => {
+      if (!existsSync(shell)) return context.skip(`there is no ${shell}`);
+      const directory = directoryWithDump(program);
+      const [seen] = read(shell, directory, [String(new Command(program, 'x'))], [`PATH=${directory}`]);
+      expect(seen).toEqual({ argv: [join(directory, program), 'x'], env: [`PATH=${directory}`] });
+    },
+  );
 
-  test.for(['a b', "it's", 'é', 'if', '-v'])("starts a program that lies in a directory named '%s'", (name, context) => {
-    if (!existsSync(shell)) return context.skip(`there is no ${shell}`);
-    const directory = directoryWithDump();
-    const inner = join(directory, name);
-    mkdirSync(inner);
-    for (const file of ['dump', 'environment', 'end']) symlinkSync(join(directory, file), join(inner, file));
-    const [seen] = read(shell, directory, [String(new Command(join(inner, 'dump')))]);
-    expect(seen).toEqual({ argv: [join(inner, 'dump')].map(latin1), env: [] });
-  });
+  test.for(['a b', "it's", 'é', 'if', '-v'])(
+    "starts a program that lies in a directory named '%s'",
+    (name, context) => {
+      if (!existsSync(shell)) return context.skip(`there is no ${shell}`);
+      const directory = directoryWithDump();
+      const inner = join(directory, name);
+      mkdirSync(inner);
+      for (const file of ['dump', 'environment', 'end']) symlinkSync(join(directory, file), join(inner, file));
+      const [seen] = read(shell, directory, [String(new Command(join(inner, 'dump')))]);
+      expect(seen).toEqual({ argv: [join(inner, 'dump')].map(latin1), env: [] });
+    },
+  );
 
-  test.for(['-i', '-u', '--', '-', '--help', '-S', 'A B', '1', '.'])("assigns a variable named '%s', which no shell can", (variable, context) => {
-    if (!existsSync(shell)) return context.skip(`there is no ${shell}`);
-    const directory = directoryWithDump();
-    const program = join(directory, 'dump');
-    const [seen] = read(shell, directory, [String(new Command(program).env(variable, 'x'))]);
-    expect(seen).toEqual({ argv: [program], env: [`${variable}=x`] });
-  });
+  test.for(['-i', '-u', '--', '-', '--help', '-S', 'A B', '1', '.'])(
+    "assigns a variable named '%s', which no shell can",
+    (variable, context) => {
+      if (!existsSync(shell)) return context.skip(`there is no ${shell}`);
+      const directory = directoryWithDump();
+      const program = join(directory, 'dump');
+      const [seen] = read(shell, directory, [String(new Command(program).env(variable, 'x'))]);
+      expect(seen).toEqual({ argv: [program], env: [`${variable}=x`] });
+    },
+  );
 });

@@ -5,7 +5,11 @@ const program = (file: string, word: string): Program => ({
   file,
   argv: [word, Uint8Array.of(0xff, 1), { base64: Buffer.from([0xfe, 2]).toString('base64') }],
   envp: [Buffer.from(`A=${word}`)],
-  operations: [{ code: 'chdir', step: 0, text: `/${word}` }, { code: 'setgroups', step: 1, text: [1, 0xffff_fffe] }, { code: 'execve', step: 2 }],
+  operations: [
+    { code: 'chdir', step: 0, text: `/${word}` },
+    { code: 'setgroups', step: 1, text: [1, 0xffff_fffe] },
+    { code: 'execve', step: 2 },
+  ],
 });
 
 const small = program('/bin/a', 'é');
@@ -29,7 +33,8 @@ describe('encode', () => {
   test('holds each word as it is, and its end', () => {
     const text = encode(small).toString('latin1');
     const word = Buffer.from('é').toString('latin1');
-    for (const part of ['/bin/a', word, '\xff\x01', '\xfe\x02', `A=${word}`, `/${word}`]) expect(text).toContain(`${part}\0`);
+    for (const part of ['/bin/a', word, '\xff\x01', '\xfe\x02', `A=${word}`, `/${word}`])
+      expect(text).toContain(`${part}\0`);
   });
 });
 

@@ -4,7 +4,10 @@ import { stepNames } from '../../src/text/step-names.js';
 import { root } from '../helpers/native.js';
 
 const read = (file: string) => readFileSync(`${root}/src/native/child/${file}`, 'utf8');
-const listed = Array.from(read('steps.h').matchAll(/^ +STEP\((\w+), "([\w-]+)"\)/gm), ([, name = '', text = '']) => ({ name, text }));
+const listed = Array.from(read('steps.h').matchAll(/^ +STEP\((\w+), "([\w-]+)"\)/gm), ([, name = '', text = '']) => ({
+  name,
+  text,
+}));
 
 test('steps.h and steps.ts hold the same names in the same order', () => {
   expect(listed.map(({ text }) => text)).toEqual(stepNames);

@@ -28,7 +28,10 @@ type OpenFds = ReadonlyMap<number, number>;
 const NO_FILES: OpenFds = new Map();
 
 /** How a file is read that somebody else may have put there: through no link, and without waiting for a FIFO. */
-const PLAIN_FILE = { encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK } as const;
+const PLAIN_FILE = {
+  encoding: 'utf8',
+  flag: constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+} as const;
 
 /** How often, and after how long, a pidfile is looked at again that a daemon which failed is about to let go. */
 const RELEASE_LOOKS = 1000;
@@ -38,7 +41,12 @@ const RELEASE_LOOK_MS = 1;
 const SPARE_FDS = 4;
 
 /** What a launch needs that nobody feeds or listens to. */
-const noResources: LaunchResources = { input: undefined, captures: new Map(), waitForOutputEnd: false, opaque: undefined };
+const noResources: LaunchResources = {
+  input: undefined,
+  captures: new Map(),
+  waitForOutputEnd: false,
+  opaque: undefined,
+};
 
 /** The descriptors of one launch in this process. */
 interface Ends extends OurEnds {
@@ -86,7 +94,8 @@ export class NativeEngine implements Engine {
   #environment(): Uint8Array[] {
     const bytes = this.#binding.environment();
     const entries: Uint8Array[] = [];
-    for (let start = 0, end = bytes.indexOf(0); end >= 0; start = end + 1, end = bytes.indexOf(0, start)) entries.push(bytes.subarray(start, end));
+    for (let start = 0, end = bytes.indexOf(0); end >= 0; start = end + 1, end = bytes.indexOf(0, start))
+      entries.push(bytes.subarray(start, end));
     return entries;
   }
 
@@ -111,7 +120,9 @@ export class NativeEngine implements Engine {
 
   launch(plan: LaunchPlan, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
     // Most plans have no files, and those that have wait for them off the event loop.
-    return plan.descriptors.some(({ source }) => source.kind === 'file') ? this.#launchWithFiles(plan, resources) : this.#launch(plan, NO_FILES, resources);
+    return plan.descriptors.some(({ source }) => source.kind === 'file')
+      ? this.#launchWithFiles(plan, resources)
+      : this.#launch(plan, NO_FILES, resources);
   }
 
   async #launchWithFiles(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
@@ -126,7 +137,12 @@ export class NativeEngine implements Engine {
   launchSync(plan: LaunchPlan, resources: LaunchResources): SyncProcess {
     const files = openFilesSync(plan);
     try {
-      return new NativeSyncProcess(this.#binding, this.#start(plan, files, resources, { waits: true }), plan, resources);
+      return new NativeSyncProcess(
+        this.#binding,
+        this.#start(plan, files, resources, { waits: true }),
+        plan,
+        resources,
+      );
     } finally {
       this.#binding.closeAll(Int32Array.from(files.values()));
     }
@@ -183,7 +199,12 @@ export class NativeEngine implements Engine {
     const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.ppid });
     // The event loop may have set a standard stream not to block, which few programs expect of theirs.
     const streams = moves.filter(({ to }) => to <= 2).map(({ from }) => from);
-    this.#binding.replace(encode({ file, argv, envp, operations }), Int32Array.from(readdirSync('/proc/self/fd'), Number), Int32Array.from(streams), result);
+    this.#binding.replace(
+      encode({ file, argv, envp, operations }),
+      Int32Array.from(readdirSync('/proc/self/fd'), Number),
+      Int32Array.from(streams),
+      result,
+    );
     this.#close(theirs);
     const [step = -1, errno = 0] = result;
     return failure(plan, { step, errno, detail: 0 });
@@ -192,7 +213,9 @@ export class NativeEngine implements Engine {
   #launch(plan: LaunchPlan, files: OpenFds, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
     const started = this.#start(plan, files, resources, { waits: false });
     if (started.pidfd < 0 && started.report < 0) return daemonProcess(started);
-    const process = new NativeProcess(this.#binding, started, plan, resources, () => this.#removePidFile(plan, started.pid));
+    const process = new NativeProcess(this.#binding, started, plan, resources, () =>
+      this.#removePidFile(plan, started.pid),
+    );
     resources.onStart?.(process);
     return process.started;
   }
@@ -244,9 +267,18 @@ export class NativeEngine implements Engine {
       const failed = result[2]!;
       const step = result[3]!;
       const errno = result[4]!;
-      if (failed !== 0 && step === LANE_STEP) throw new LaunchError(plan.subject, { step: 'execve', errno: errnoName(errno), path: lane.file });
+      if (failed !== 0 && step === LANE_STEP)
+        throw new LaunchError(plan.subject, { step: 'execve', errno: errnoName(errno), path: lane.file });
       if (failed !== 0) throw failure(plan, { step, errno, detail: result[5]! });
-      return { pid: result[0]!, pidfd: result[1]!, report: lane.report, ours, callers, handshake: lane.handshake, hook: lane.hook };
+      return {
+        pid: result[0]!,
+        pidfd: result[1]!,
+        report: lane.report,
+        ours,
+        callers,
+        handshake: lane.handshake,
+        hook: lane.hook,
+      };
     } catch (error) {
       this.#close(ours, callers, lane?.ours);
       throw error;
@@ -259,7 +291,8 @@ export class NativeEngine implements Engine {
   #makeReady(plan: LaunchPlan, waits: 0 | 1): void {
     if (this.#isReady[waits] === true) return;
     const errno = this.#binding.ready(waits);
-    if (errno !== 0) throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(errno), syscall: 'epoll_create1' });
+    if (errno !== 0)
+      throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(errno), syscall: 'epoll_create1' });
     this.#isReady[waits] = true;
   }
 
@@ -339,10 +372,20 @@ export class NativeEngine implements Engine {
   #fastLane(plan: LaunchPlan, { moves }: Ends, { inherits }: { inherits: boolean }): Lane {
     const { spec, file, steps } = plan;
     // Most commands inherit the variables, and to copy them into a plan and out again is longer than all the rest of it.
-    const leavesThem = inherits && this.environment !== undefined && spec.env === undefined && spec.listenFds === undefined;
+    const leavesThem =
+      inherits && this.environment !== undefined && spec.env === undefined && spec.listenFds === undefined;
     const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.pid }, { inherits: leavesThem });
     const program = encodeForNow({ file, argv: spec.argv, envp, operations });
-    return { program, size: encodedSize(program), file, report: -1, ours: [], theirs: [], handshake: undefined, hook: undefined };
+    return {
+      program,
+      size: encodedSize(program),
+      file,
+      report: -1,
+      ours: [],
+      theirs: [],
+      handshake: undefined,
+      hook: undefined,
+    };
   }
 
   #slowLane(plan: LaunchPlan, ends: Ends): Lane {
@@ -355,7 +398,12 @@ export class NativeEngine implements Engine {
     const [planAt, reportAt, readyAt, goAt] = [unused(taken), unused(taken), unused(taken), unused(taken)];
     const placed = plan.steps.findIndex(({ step }) => step === 'close_range') + 1;
     const { file, argv } = plan;
-    const second = operationsOf(plan, plan.steps.slice(placed), placed, { moves: [], parent: process.pid, report: reportAt, handshake: { ready: readyAt, go: goAt } });
+    const second = operationsOf(plan, plan.steps.slice(placed), placed, {
+      moves: [],
+      parent: process.pid,
+      report: reportAt,
+      handshake: { ready: readyAt, go: goAt },
+    });
     const planFd = this.#binding.memoryFile(encode({ file, argv, ...second }));
     if (planFd < 0) {
       this.#close(opened);
@@ -368,7 +416,12 @@ export class NativeEngine implements Engine {
         ...ends.moves,
         { from: planFd, to: planAt },
         { from: reportEnd, to: reportAt },
-        ...(shakesHands ? [{ from: readyEnd, to: readyAt }, { from: goEnd, to: goAt }] : []),
+        ...(shakesHands
+          ? [
+              { from: readyEnd, to: readyAt },
+              { from: goEnd, to: goAt },
+            ]
+          : []),
       ],
     });
     const program = encode({
@@ -392,18 +445,26 @@ export class NativeEngine implements Engine {
   #hookLane(plan: LaunchPlan, { moves }: Ends, resources: LaunchResources): Lane {
     const shakesHands = plan.steps.some(({ step }) => step === 'handshake');
     const pipes = Array.from(this.#pipes(plan, shakesHands ? 3 : 1));
-    return hookLane(plan, resources, { ...this.#native, moves, pipes, environment: this.environment?.() ?? workerEnvironment() });
+    return hookLane(plan, resources, {
+      ...this.#native,
+      moves,
+      pipes,
+      environment: this.environment?.() ?? workerEnvironment(),
+    });
   }
 }
 
 /** The variables of a worker, which are a copy of its own. */
-const workerEnvironment = (): Uint8Array[] => Object.entries(process.env).map(([name, value]) => Buffer.from(`${name}=${value ?? ''}`));
+const workerEnvironment = (): Uint8Array[] =>
+  Object.entries(process.env).map(([name, value]) => Buffer.from(`${name}=${value ?? ''}`));
 
 // ---------------------------------------------------------------- refusals
 
 const refusals: Partial<Record<Step['step'], (binding: Binding) => string | undefined>> = {
   sched_core: (binding) =>
-    binding.hasCoreScheduling() ? undefined : 'there is no core scheduling on this machine: it takes a kernel with CONFIG_SCHED_CORE, and a processor with several threads to a core',
+    binding.hasCoreScheduling()
+      ? undefined
+      : 'there is no core scheduling on this machine: it takes a kernel with CONFIG_SCHED_CORE, and a processor with several threads to a core',
   hook: () => noRunner,
   selinux: () => (existsSync('/sys/fs/selinux/enforce') ? undefined : 'SELinux is not enabled on this machine'),
   apparmor: () => (existsSync('/proc/self/attr/apparmor') ? undefined : 'AppArmor is not enabled on this machine'),

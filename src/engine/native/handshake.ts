@@ -18,7 +18,12 @@ export class NativeHandshake implements Handshake {
   readonly #keepAlive: () => void;
   #word: 'go' | 'stop' | undefined;
 
-  constructor({ ready, go }: HandshakeEnds, subject: Subject, reported: Promise<CommandError | undefined>, keepAlive: () => void) {
+  constructor(
+    { ready, go }: HandshakeEnds,
+    subject: Subject,
+    reported: Promise<CommandError | undefined>,
+    keepAlive: () => void,
+  ) {
     this.#subject = subject;
     this.#keepAlive = keepAlive;
     this.#reported = reported;
@@ -52,7 +57,10 @@ export class NativeHandshake implements Handshake {
   async notify(): Promise<void> {
     await this.#ready;
     if (this.#word !== undefined) {
-      const problem = this.#word === 'go' ? 'the handshake is complete already; say it once' : 'the handshake was given up, and the program will not run; start it anew';
+      const problem =
+        this.#word === 'go'
+          ? 'the handshake is complete already; say it once'
+          : 'the handshake was given up, and the program will not run; start it anew';
       throw new UsageError(this.#subject, [{ call: 'handshakeNotify()', problem }]);
     }
     this.#word = 'go';
@@ -66,7 +74,12 @@ export class NativeHandshake implements Handshake {
 
   async abort(): Promise<void> {
     if (this.#word === 'go') {
-      throw new UsageError(this.#subject, [{ call: 'handshakeAbort()', problem: 'the handshake is complete already; end the program with killPainfully()' }]);
+      throw new UsageError(this.#subject, [
+        {
+          call: 'handshakeAbort()',
+          problem: 'the handshake is complete already; end the program with killPainfully()',
+        },
+      ]);
     }
     this.#word = 'stop';
     this.#keepAlive();
@@ -76,6 +89,10 @@ export class NativeHandshake implements Handshake {
   }
 
   #died(): LaunchError {
-    return new LaunchError(this.#subject, { step: 'handshake', errno: 'EPIPE', wanted: 'come to its handshake, for it died before' });
+    return new LaunchError(this.#subject, {
+      step: 'handshake',
+      errno: 'EPIPE',
+      wanted: 'come to its handshake, for it died before',
+    });
   }
 }

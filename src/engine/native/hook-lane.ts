@@ -21,11 +21,19 @@ const runner = ['../../hook/runner.js', '../../../dist/hook/runner.js']
 
 /** Why no hook can be run here, if none can. */
 export const noRunner =
-  runner === undefined ? 'the file hook/runner.js is missing in the library: a bundle leaves it out, and a checkout is built by `npm run build`' : undefined;
+  runner === undefined
+    ? 'the file hook/runner.js is missing in the library: a bundle leaves it out, and a checkout is built by `npm run build`'
+    : undefined;
 
 /** Variables of this process that would have another Node do what was only meant for this one. */
 const NOT_FOR_THE_RUNNER = [
-  'NODE_OPTIONS', 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID', 'NODE_V8_COVERAGE', 'NODE_DEBUG', 'NODE_DEBUG_NATIVE',
+  'NODE_OPTIONS',
+  'NODE_CHANNEL_FD',
+  'NODE_CHANNEL_SERIALIZATION_MODE',
+  'NODE_UNIQUE_ID',
+  'NODE_V8_COVERAGE',
+  'NODE_DEBUG',
+  'NODE_DEBUG_NATIVE',
 ];
 
 /** What a lane needs of the engine. */
@@ -55,7 +63,13 @@ export function hookLane(plan: LaunchPlan, { opaque }: LaunchResources, tools: L
   // that of the report, and a process that dies closes its descriptors from below: at the report's end, the lock has gone.
   const taken = new Set(tools.moves.map(({ to }) => to));
   const pidFileAt = unused(taken);
-  const [letterAt, reportAt, planAt, readyAt, goAt] = [unused(taken), unused(taken), unused(taken), unused(taken), unused(taken)];
+  const [letterAt, reportAt, planAt, readyAt, goAt] = [
+    unused(taken),
+    unused(taken),
+    unused(taken),
+    unused(taken),
+    unused(taken),
+  ];
   const pidFile = plan.steps.findIndex(({ step }) => step === 'pidfile');
 
   const files: number[] = [];
@@ -69,8 +83,14 @@ export function hookLane(plan: LaunchPlan, { opaque }: LaunchResources, tools: L
     return fd;
   };
   const rest = encodeRest(plan, { at, pidFile, pidFileAt, report: reportAt, handshake: { ready: readyAt, go: goAt } });
-  const keep = [...tools.moves.map(({ to }) => to), ...(pidFile < 0 ? [] : [pidFileAt]), ...(shakesHands ? [readyAt, goAt] : [])];
-  const letter = memoryFile(sealed({ hook: hook.hook, opaque, addon, helper, rest, step: at, streamFlags: streamFlags(tools.moves), keep }));
+  const keep = [
+    ...tools.moves.map(({ to }) => to),
+    ...(pidFile < 0 ? [] : [pidFileAt]),
+    ...(shakesHands ? [readyAt, goAt] : []),
+  ];
+  const letter = memoryFile(
+    sealed({ hook: hook.hook, opaque, addon, helper, rest, step: at, streamFlags: streamFlags(tools.moves), keep }),
+  );
 
   const node = {
     file: process.execPath,
@@ -78,15 +98,28 @@ export function hookLane(plan: LaunchPlan, { opaque }: LaunchResources, tools: L
     envp: tools.environment.filter((entry) => !isForThisProcess(entry)),
   };
   // Node does not expect to begin with signals blocked.
-  const begin: readonly Operation[] = [{ code: 'sigprocmask', step: at }, { code: 'execve', step: at }];
+  const begin: readonly Operation[] = [
+    { code: 'sigprocmask', step: at },
+    { code: 'execve', step: at },
+  ];
   const moves = [
     ...tools.moves,
     { from: letter, to: letterAt },
     { from: reportEnd, to: reportAt },
-    ...(shakesHands ? [{ from: readyEnd, to: readyAt }, { from: goEnd, to: goAt }] : []),
+    ...(shakesHands
+      ? [
+          { from: readyEnd, to: readyAt },
+          { from: goEnd, to: goAt },
+        ]
+      : []),
   ];
   const parent = process.pid;
-  const lane = { report, handshake: shakesHands ? { ready, go } : undefined, hook: new LetterWatch(plan, letter), ours: [report, letter, ready, go] };
+  const lane = {
+    report,
+    handshake: shakesHands ? { ready, go } : undefined,
+    hook: new LetterWatch(plan, letter),
+    ours: [report, letter, ready, go],
+  };
 
   if (pidFile < 0) {
     const { operations } = operationsOf(plan, plan.steps.slice(0, at), 0, { moves, parent });
@@ -98,7 +131,10 @@ export function hookLane(plan: LaunchPlan, { opaque }: LaunchResources, tools: L
   // The helper has marked its report as closed on exec; here it is not the program that is executed next.
   const openReport: Operation = { code: 'dup2', step: at, a: reportAt, b: reportAt };
   const planFd = memoryFile(encode({ ...node, operations: [...before.operations, openReport, ...begin] }));
-  const first = operationsOf(plan, plan.steps.slice(0, placed), 0, { moves: [...moves, { from: planFd, to: planAt }], parent });
+  const first = operationsOf(plan, plan.steps.slice(0, placed), 0, {
+    moves: [...moves, { from: planFd, to: planAt }],
+    parent,
+  });
   const program = encode({
     file: helper,
     argv: ['vircommand-helper', String(planAt), String(reportAt)],
@@ -132,7 +168,12 @@ interface RestNumbers {
 /** The steps after the hook, for the helper. Before them it undoes what Node has done to the signals, and takes over a pidfile. */
 function encodeRest(plan: LaunchPlan, { at, pidFile, pidFileAt, report, handshake }: RestNumbers): Buffer {
   const { file, argv, steps } = plan;
-  const { envp, operations } = operationsOf(plan, steps.slice(at + 1), at + 1, { moves: [], parent: process.pid, report, handshake });
+  const { envp, operations } = operationsOf(plan, steps.slice(at + 1), at + 1, {
+    moves: [],
+    parent: process.pid,
+    report,
+    handshake,
+  });
   const held = steps[pidFile];
   const before: Operation[] = [{ code: 'sigaction', step: at }];
   if (held?.step === 'pidfile') before.push({ code: 'pidfile', step: pidFile, a: pidFileAt, text: held.path });
@@ -155,7 +196,11 @@ class LetterWatch implements HookWatch {
     this.#letter = letter;
   }
 
-  onReport(failure: CommandError | undefined, isSilent: boolean, tell: (failure: CommandError | undefined) => void): boolean {
+  onReport(
+    failure: CommandError | undefined,
+    isSilent: boolean,
+    tell: (failure: CommandError | undefined) => void,
+  ): boolean {
     const answer = readAnswer(this.#letter);
     this.close();
     const isReported = failure !== undefined && !isSilent;

@@ -22,5 +22,7 @@ export function takeProblem(number: number, detail: number): PidFileProblem {
   if (errno === 'EAGAIN' && detail > 0) return { heldBy: holderOf(detail) };
   if (errno === 'EAGAIN' && detail === 0) return { heldBy: holderOf(0), errno };
   const syscall = OTHER_CALLS.get(detail) ?? CALLS[-1 - detail] ?? 'open';
-  return errno === 'EINVAL' && syscall === 'fstat' ? { isNot: 'regular', errno } : { action: 'written', errno, syscall };
+  return errno === 'EINVAL' && syscall === 'fstat'
+    ? { isNot: 'regular', errno }
+    : { action: 'written', errno, syscall };
 }

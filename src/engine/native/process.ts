@@ -49,7 +49,13 @@ export class NativeProcess implements EngineProcess {
   readonly #watch: Watch;
 
   /** `removePidFile` takes back what a daemon could not: it has other ids by the time that it fails, or was ended. */
-  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources, removePidFile: () => Promise<void>) {
+  constructor(
+    binding: Binding,
+    started: Started,
+    plan: LaunchPlan,
+    resources: LaunchResources,
+    removePidFile: () => Promise<void>,
+  ) {
     this.pid = started.pid;
     let onEnd = (_end: ProcessEnd): void => undefined;
     this.ended = new Promise((resolve) => {
@@ -57,7 +63,8 @@ export class NativeProcess implements EngineProcess {
     });
     let report = (_failure: CommandError | undefined): void => undefined;
     // In the fast lane nobody reports.
-    const reported = started.report < 0 ? NOTHING_TO_REPORT : new Promise<CommandError | undefined>((resolve) => (report = resolve));
+    const reported =
+      started.report < 0 ? NOTHING_TO_REPORT : new Promise<CommandError | undefined>((resolve) => (report = resolve));
     const onReport = (error: CommandError | undefined): void => {
       const tell = (): void => {
         if (this.handshake !== undefined) this.handshake.failure = error;
@@ -111,5 +118,10 @@ export class NativeProcess implements EngineProcess {
 
 function failedAfterPidFile({ mode, steps }: LaunchPlan, error: CommandError): boolean {
   const placeOf = (name: StepName): number => steps.findIndex(({ step }) => step === name);
-  return mode === 'daemon' && error instanceof LaunchError && placeOf('pidfile') >= 0 && placeOf(error.step) > placeOf('pidfile');
+  return (
+    mode === 'daemon' &&
+    error instanceof LaunchError &&
+    placeOf('pidfile') >= 0 &&
+    placeOf(error.step) > placeOf('pidfile')
+  );
 }

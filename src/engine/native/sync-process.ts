@@ -16,7 +16,8 @@ export class NativeSyncProcess implements SyncProcess {
   constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources) {
     this.pid = started.pid;
     this.#binding = binding;
-    let report: { readonly failure: CommandError | undefined } | undefined = started.report < 0 ? { failure: undefined } : undefined;
+    let report: { readonly failure: CommandError | undefined } | undefined =
+      started.report < 0 ? { failure: undefined } : undefined;
     this.#watch = new Watch(binding, started, plan, resources, {
       waits: true,
       onReport: (error) => {

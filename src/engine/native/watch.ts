@@ -39,7 +39,10 @@ export interface Started extends OurEnds {
 }
 
 /** What a step that failed is to the caller. */
-export function failure(plan: LaunchPlan, { step: index, errno: number, detail }: { step: number; errno: number; detail: number }): CommandError {
+export function failure(
+  plan: LaunchPlan,
+  { step: index, errno: number, detail }: { step: number; errno: number; detail: number },
+): CommandError {
   const errno = errnoName(number);
   const step = plan.steps[index];
   if (step === undefined && number === 0) return new LaunchError(plan.subject, { step: 'execve', wasEnded: true });
@@ -69,7 +72,13 @@ export class Watch {
   #daemonReport: number;
 
   /** @throws {LaunchError} if the watcher cannot take the child; it is ended then. */
-  constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources, { waits, ...listener }: Listener & { waits: boolean }) {
+  constructor(
+    binding: Binding,
+    started: Started,
+    plan: LaunchPlan,
+    resources: LaunchResources,
+    { waits, ...listener }: Listener & { waits: boolean },
+  ) {
     const { pid, pidfd, report, ours, callers, handshake, hook } = started;
     const { captures, waitForOutputEnd } = resources;
     this.#binding = binding;
@@ -123,11 +132,15 @@ export class Watch {
 
   signal(name: SignalName): boolean {
     const number = signalNumber(name) ?? 0;
-    const errno = -(this.#daemonReport < 0 ? this.#binding.signal(this.#id, number) : this.#binding.signalDaemon(this.#pid, this.#daemonReport, number));
+    const errno = -(this.#daemonReport < 0
+      ? this.#binding.signal(this.#id, number)
+      : this.#binding.signalDaemon(this.#pid, this.#daemonReport, number));
     if (errno === 0) return true;
     if (errno === constants.errno.ESRCH) return false;
     const code = errnoName(errno);
-    throw Object.assign(new Error(`Cannot send ${name} to process ${this.#pid} (pidfd_send_signal: ${code}).`), { code });
+    throw Object.assign(new Error(`Cannot send ${name} to process ${this.#pid} (pidfd_send_signal: ${code}).`), {
+      code,
+    });
   }
 
   stopReading(): void {
@@ -139,9 +152,23 @@ export class Watch {
   }
 }
 
-type EndValues = [code: number, status: number, heldOpen: number, lost: number, inputWritten: number, userMs: number, systemMs: number, maxRssKib: number, out?: Buffer, err?: Buffer];
+type EndValues = [
+  code: number,
+  status: number,
+  heldOpen: number,
+  lost: number,
+  inputWritten: number,
+  userMs: number,
+  systemMs: number,
+  maxRssKib: number,
+  out?: Buffer,
+  err?: Buffer,
+];
 
-function readEnd([code, status, heldOpen, lost, inputWritten, userMs, systemMs, maxRssKib, out, err]: EndValues, { captures }: LaunchResources): ProcessEnd {
+function readEnd(
+  [code, status, heldOpen, lost, inputWritten, userMs, systemMs, maxRssKib, out, err]: EndValues,
+  { captures }: LaunchResources,
+): ProcessEnd {
   if (out !== undefined) captures.get(1)?.write(out);
   if (err !== undefined) captures.get(2)?.write(err);
   const exited = code === CLD_EXITED;

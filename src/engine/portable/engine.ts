@@ -17,7 +17,14 @@ import { type SocketPair, socketPair } from './socket-pair.js';
  * It takes the steps that `child_process` can take, refuses the others, and makes good what `child_process` gets wrong:
  * it tells which step failed, never lets a shell run a file, keeps the order of two streams, and settles at the child's exit.
  */
-export const portableEngine: Engine = { name: 'portable', pidFileWriter: 'caller', usesLanes: false, note, refusal, launch };
+export const portableEngine: Engine = {
+  name: 'portable',
+  pidFileWriter: 'caller',
+  usesLanes: false,
+  note,
+  refusal,
+  launch,
+};
 
 function note({ step, by }: Step): string | undefined {
   const why = portableRefusals[step];
@@ -40,10 +47,19 @@ function refusal(plan: LaunchPlan): Refusal | undefined {
     // What nobody asked for is a kindness of the plan, not a promise: `portableLimits` tells that it is missing here.
     if (why !== undefined && step.by !== '') return { feature: step.by, why };
     if (step.step === 'setuid' && plan.directory !== undefined && step.id !== process.geteuid?.()) {
-      return { feature: 'workingDirectory', why: 'child_process enters the directory before it takes the uid, so that rights are not checked for the user that the program runs as' };
+      return {
+        feature: 'workingDirectory',
+        why: 'child_process enters the directory before it takes the uid, so that rights are not checked for the user that the program runs as',
+      };
     }
-    if (step.step === 'setgroups' && step.groups.some((group) => group !== plan.spec.gid && group !== idOf(plan, 'setgid'))) {
-      return { feature: plan.spec.groups === undefined ? step.by : 'groups', why: 'child_process always drops all supplementary groups; say groups([]) to have it so' };
+    if (
+      step.step === 'setgroups' &&
+      step.groups.some((group) => group !== plan.spec.gid && group !== idOf(plan, 'setgid'))
+    ) {
+      return {
+        feature: plan.spec.groups === undefined ? step.by : 'groups',
+        why: 'child_process always drops all supplementary groups; say groups([]) to have it so',
+      };
     }
     if (step.step === 'setgroups' && idOf(plan, 'setuid') === undefined && idOf(plan, 'setgid') === undefined) {
       return { feature: step.by, why: 'child_process changes groups only together with uid and gid' };
@@ -60,7 +76,8 @@ function refusal(plan: LaunchPlan): Refusal | undefined {
 
 async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
   // libuv executes with execvp, which would hand a file that is no program to a shell.
-  if (isForeignFormat(plan.file)) throw new LaunchError(plan.subject, { step: 'execve', errno: 'ENOEXEC', path: plan.file });
+  if (isForeignFormat(plan.file))
+    throw new LaunchError(plan.subject, { step: 'execve', errno: 'ENOEXEC', path: plan.file });
   const files = await openFiles(plan, resources.abortSignal);
   let pair: SocketPair | undefined;
   try {
@@ -173,11 +190,13 @@ function idOptions(plan: LaunchPlan): { uid?: number; gid?: number } {
 }
 
 function idOf(plan: LaunchPlan, name: 'setuid' | 'setgid'): number | undefined {
-  for (const step of plan.steps) if ((step.step === 'setuid' || step.step === 'setgid') && step.step === name) return step.id;
+  for (const step of plan.steps)
+    if ((step.step === 'setuid' || step.step === 'setgid') && step.step === name) return step.id;
   return undefined;
 }
 
-const sharesPipe = ({ descriptors }: LaunchPlan): boolean => descriptors[1]?.source.kind === 'pipe' && descriptors[2]?.source.kind === 'stdout';
+const sharesPipe = ({ descriptors }: LaunchPlan): boolean =>
+  descriptors[1]?.source.kind === 'pipe' && descriptors[2]?.source.kind === 'stdout';
 
 type StdioEntry = 'ignore' | 'pipe' | number | SocketPair['theirs'];
 

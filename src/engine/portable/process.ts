@@ -33,7 +33,13 @@ export class PortableProcess implements EngineProcess {
   #inputWritten = 0;
   #hasExited = false;
 
-  constructor(pid: number, subprocess: ResultPromise, plan: LaunchPlan, resources: LaunchResources, shared: Readable | undefined) {
+  constructor(
+    pid: number,
+    subprocess: ResultPromise,
+    plan: LaunchPlan,
+    resources: LaunchResources,
+    shared: Readable | undefined,
+  ) {
     this.pid = pid;
     this.#subprocess = subprocess;
     this.#mayStopReading = new Promise((resolve) => {
@@ -57,7 +63,7 @@ export class PortableProcess implements EngineProcess {
         else void this.#feed(stdin, resources.input ?? Buffer.alloc(0));
         continue;
       }
-      const stream = shared ?? ((childFd === 1 ? subprocess.stdout : subprocess.stderr)!);
+      const stream = shared ?? (childFd === 1 ? subprocess.stdout : subprocess.stderr)!;
       const capture = resources.captures.get(childFd as 1 | 2);
       if (capture !== undefined) {
         this.#captured.push(new CapturedStream(stream, capture));

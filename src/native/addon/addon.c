@@ -28,11 +28,11 @@
 struct environment {
   napi_env env;
   napi_async_cleanup_hook_handle cleanup;
-  napi_async_context async;         /* in which the event loop calls back into JavaScript */
-  napi_callback_scope scope;        /* of this turn, from its first event on; else NULL */
-  napi_handle_scope handles;        /* the same */
-  struct watcher *watcher; /* turned by the event loop */
-  struct watcher *waiter;  /* turned by runSync(), which holds the loop */
+  napi_async_context async;  /* in which the event loop calls back into JavaScript */
+  napi_callback_scope scope; /* of this turn, from its first event on; else NULL */
+  napi_handle_scope handles; /* the same */
+  struct watcher *watcher;   /* turned by the event loop */
+  struct watcher *waiter;    /* turned by runSync(), which holds the loop */
   char *stack;
   struct held *held; /* the pidfiles that it holds */
   uint32_t last_held;
@@ -49,12 +49,12 @@ struct context {
   int waits; /* JavaScript waits for the event on this very stack */
 };
 
-#define CHECK(env, call)                                                    \
-  do {                                                                      \
-    if ((call) != napi_ok) {                                                \
+#define CHECK(env, call)                                                                                 \
+  do {                                                                                                   \
+    if ((call) != napi_ok) {                                                                             \
       napi_throw_error((env), NULL, "vircommand: the addon was called with other values than it takes"); \
-      return NULL;                                                          \
-    }                                                                       \
+      return NULL;                                                                                       \
+    }                                                                                                    \
   } while (0)
 
 /* ---------------------------------------------------------------- values */
@@ -146,8 +146,8 @@ static void on_report(void *data, const struct report *report) {
   napi_env env = context->environment->env;
   napi_handle_scope scope;
   if (!enter(context, &scope)) return;
-  const napi_value values[] = {number(env, EVENT_REPORT), number(env, report->failed), number(env, report->step), number(env, report->errno_),
-                               number(env, report->daemon_pid)};
+  const napi_value values[] = {number(env, EVENT_REPORT), number(env, report->failed), number(env, report->step),
+                               number(env, report->errno_), number(env, report->daemon_pid)};
   call_back(context, sizeof values / sizeof *values, values);
   (void)napi_close_handle_scope(env, scope);
 }
@@ -326,7 +326,8 @@ static napi_value find_account(napi_env env, napi_callback_info info) {
   (void)napi_set_element(env, result, 0, value); /* A new array of that length takes it. */
   (void)napi_set_element(env, result, 1, number(env, account.uid));
   (void)napi_set_element(env, result, 2, number(env, account.gid));
-  for (int i = 0; i < account.group_count; i++) (void)napi_set_element(env, result, (uint32_t)i + 3, number(env, account.groups[i]));
+  for (int i = 0; i < account.group_count; i++)
+    (void)napi_set_element(env, result, (uint32_t)i + 3, number(env, account.groups[i]));
   account_free(&account);
   return result;
 }
@@ -371,7 +372,9 @@ static napi_value launch_plan(napi_env env, napi_callback_info info) {
 static bool int32_array(napi_env env, napi_value value, struct descriptors *ret_descriptors) {
   void *data;
   napi_typedarray_type type;
-  if (napi_get_typedarray_info(env, value, &type, &ret_descriptors->count, &data, NULL, NULL) != napi_ok || type != napi_int32_array) return false;
+  if (napi_get_typedarray_info(env, value, &type, &ret_descriptors->count, &data, NULL, NULL) != napi_ok ||
+      type != napi_int32_array)
+    return false;
   ret_descriptors->numbers = data;
   return true;
 }
@@ -639,7 +642,8 @@ static napi_value take_pid_file(napi_env env, napi_callback_info info) {
   taking->flags = create ? O_CREAT : 0;
   if (napi_get_value_string_utf8(env, values[0], taking->path, length + 1, NULL) != napi_ok ||
       napi_get_value_string_utf8(env, values[1], taking->text, sizeof taking->text, NULL) != napi_ok ||
-      napi_create_string_utf8(env, "vircommand", NAPI_AUTO_LENGTH, &name) != napi_ok || napi_create_promise(env, &taking->deferred, &promise) != napi_ok ||
+      napi_create_string_utf8(env, "vircommand", NAPI_AUTO_LENGTH, &name) != napi_ok ||
+      napi_create_promise(env, &taking->deferred, &promise) != napi_ok ||
       napi_create_async_work(env, NULL, name, take_in_pool, on_taken, taking, &taking->work) != napi_ok) {
     free(taking->path);
     free(taking);
@@ -696,8 +700,10 @@ static void on_environment_end(napi_async_cleanup_hook_handle handle, void *data
   while (environment->held != NULL) release_first(&environment->held);
   if (environment->waiter != NULL) watcher_close(environment->waiter, on_waiter_closed, NULL);
   if (environment->async != NULL) (void)napi_async_destroy(environment->env, environment->async);
-  if (environment->watcher == NULL) on_watcher_closed(environment);
-  else watcher_close(environment->watcher, on_watcher_closed, environment);
+  if (environment->watcher == NULL)
+    on_watcher_closed(environment);
+  else
+    watcher_close(environment->watcher, on_watcher_closed, environment);
 }
 
 NAPI_MODULE_INIT() {

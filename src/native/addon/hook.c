@@ -46,7 +46,8 @@ static napi_value number(napi_env env, int32_t value) {
 static const int32_t *stream_flags(napi_env env, napi_value value) {
   void *data = NULL;
   size_t length = 0;
-  if (napi_get_typedarray_info(env, value, NULL, &length, &data, NULL, NULL) != napi_ok || length != STANDARD_STREAMS) return NULL;
+  if (napi_get_typedarray_info(env, value, NULL, &length, &data, NULL, NULL) != napi_ok || length != STANDARD_STREAMS)
+    return NULL;
   return data;
 }
 

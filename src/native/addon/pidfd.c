@@ -60,7 +60,9 @@ static struct arguments arguments_of(napi_env env, napi_callback_info info) {
     bool is_array = false;
     if (napi_is_typedarray(env, values[i], &is_array) == napi_ok && is_array) {
       size_t length;
-      if (napi_get_typedarray_info(env, values[i], &type, &length, &data, NULL, NULL) != napi_ok || type != napi_float64_array) continue;
+      if (napi_get_typedarray_info(env, values[i], &type, &length, &data, NULL, NULL) != napi_ok ||
+          type != napi_float64_array)
+        continue;
       arguments.doubles = data;
       arguments.length = length;
     } else if (napi_get_value_int32(env, values[i], &arguments.numbers[i]) != napi_ok) {
@@ -83,7 +85,8 @@ static napi_value open_pid(napi_env env, napi_callback_info info) {
 static napi_value signal_pid(napi_env env, napi_callback_info info) {
   const struct arguments arguments = arguments_of(env, info);
   const unsigned flags = arguments.numbers[2] != 0 ? PIDFD_SIGNAL_PROCESS_GROUP : 0;
-  return number(env, syscall(SYS_pidfd_send_signal, arguments.numbers[0], arguments.numbers[1], NULL, flags) < 0 ? -errno : 0);
+  return number(
+      env, syscall(SYS_pidfd_send_signal, arguments.numbers[0], arguments.numbers[1], NULL, flags) < 0 ? -errno : 0);
 }
 
 /* hasEnded(pidfd): 1 or 0. All of its threads count, and nobody need have reaped it. */
@@ -113,7 +116,8 @@ static napi_value reap(napi_env env, napi_callback_info info) {
   if (result < 0) return number(env, -errno);
   if (child.si_pid == 0) return number(env, 0);
   if (arguments.length >= 5) {
-    const double end[] = {child.si_code, child.si_status, milliseconds(usage.ru_utime), milliseconds(usage.ru_stime), (double)usage.ru_maxrss};
+    const double end[] = {child.si_code, child.si_status, milliseconds(usage.ru_utime), milliseconds(usage.ru_stime),
+                          (double)usage.ru_maxrss};
     memcpy(arguments.doubles, end, sizeof end);
   }
   return number(env, 1);
@@ -147,7 +151,9 @@ static int read_row(int proc, const char *pid, double *row) {
   int parent, group, session;
   unsigned long long start;
   if (rest == NULL) return 0;
-  if (sscanf(rest, ") %c %d %d %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state, &parent, &group, &session, &start) != 5) return 0;
+  if (sscanf(rest, ") %c %d %d %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state, &parent,
+             &group, &session, &start) != 5)
+    return 0;
   const double values[COLUMNS] = {atoi(pid), parent, group, session, state, (double)start};
   memcpy(row, values, sizeof values);
   return 1;
@@ -181,7 +187,8 @@ static napi_value processes(napi_env env, napi_callback_info info) {
   const size_t size = count * COLUMNS * sizeof *rows;
   if (napi_create_arraybuffer(env, size, &data, &buffer) == napi_ok) {
     if (size > 0) memcpy(data, rows, size);
-    (void)napi_create_typedarray(env, napi_float64_array, count * COLUMNS, buffer, 0, &result); /* The buffer has that very size. */
+    (void)napi_create_typedarray(env, napi_float64_array, count * COLUMNS, buffer, 0,
+                                 &result); /* The buffer has that very size. */
   }
   free(rows);
   return result;

@@ -100,9 +100,7 @@ static long join_core(uint64_t among) {
 }
 
 static long set_limit(const struct operation *operation) {
-  const struct {
-    uint64_t soft, hard;
-  } limit = {operation->a, operation->b};
+  const struct { uint64_t soft, hard; } limit = {operation->a, operation->b};
   return SYS4(SYS_prlimit64, 0, operation->count, &limit, NULL);
 }
 
@@ -202,7 +200,8 @@ static void announce_exec(long report_fd) {
   const struct kernel_sigaction ignore = {.handler = SIG_IGN}, to_default = {0};
   const struct report nothing_failed = {0};
   (void)SYS4(SYS_rt_sigaction, SIGPIPE, &ignore, NULL, SIGNAL_SET_SIZE);
-  (void)SYS3(SYS_write, report_fd, &nothing_failed, sizeof nothing_failed); /* Nobody is left to be told if nobody reads it. */
+  (void)SYS3(SYS_write, report_fd, &nothing_failed,
+             sizeof nothing_failed); /* Nobody is left to be told if nobody reads it. */
   (void)SYS4(SYS_rt_sigaction, SIGPIPE, &to_default, NULL, SIGNAL_SET_SIZE);
 }
 

@@ -42,7 +42,8 @@ static int is_counted_string(const struct reader *reader, uint32_t at, uint32_t 
 }
 
 static int is_array(const struct reader *reader, uint32_t at, uint32_t count) {
-  return at % sizeof(uint32_t) == 0 && at >= reader->strings && at <= reader->size && count <= (reader->size - at) / sizeof(uint32_t);
+  return at % sizeof(uint32_t) == 0 && at >= reader->strings && at <= reader->size &&
+         count <= (reader->size - at) / sizeof(uint32_t);
 }
 
 /* The child writes a pid behind the first '='. */
@@ -51,7 +52,8 @@ static int has_room_for_pid(const char *entry) {
   return equals != NULL && strlen(equals + 1) >= PID_ROOM;
 }
 
-static int is_operation(const struct reader *reader, const struct plan *plan, const struct operation *operation, uint32_t envc) {
+static int is_operation(const struct reader *reader, const struct plan *plan, const struct operation *operation,
+                        uint32_t envc) {
   switch (operation->code) {
     case STEP_CGROUP:
     case STEP_OOM_SCORE_ADJ:
@@ -111,7 +113,8 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why) {
   if (word_at(bytes, 0) != PLAN_MAGIC || word_at(bytes, 4) != PLAN_VERSION || word_at(bytes, 8) != size) goto refuse;
 
   const int inherits = word_at(bytes, 16) == PLAN_INHERITED;
-  const uint32_t argc = word_at(bytes, 12), envc = inherits ? 0 : word_at(bytes, 16), count = word_at(bytes, 20), file = word_at(bytes, 24);
+  const uint32_t argc = word_at(bytes, 12), envc = inherits ? 0 : word_at(bytes, 16), count = word_at(bytes, 20),
+                 file = word_at(bytes, 24);
   const size_t vectors = HEADER_WORDS * sizeof(uint32_t);
   why = "the vectors do not fit into the buffer";
   if (argc == 0 || argc > size / 4 || envc > size / 4) goto refuse;

@@ -28,7 +28,8 @@ static char *read_all(int fd, size_t *ret_size) {
 
 int main(int argc, char **argv) {
   if (argc != 3) {
-    static const char hint[] = "This program is a part of vircommand, which starts it to change privileges. It is of no use by itself.\n";
+    static const char hint[] =
+        "This program is a part of vircommand, which starts it to change privileges. It is of no use by itself.\n";
     (void)!write(STDERR_FILENO, hint, sizeof hint - 1);
     return 125;
   }

@@ -16,7 +16,15 @@
 #include "child/sys.h"
 
 /* The call that failed. A detail below 0 is -1 minus one of them; src/engine/native/pidfile-answer.ts has the names, in this order. */
-enum pidfile_call { PIDFILE_OPEN, PIDFILE_FSTAT, PIDFILE_LOCK, PIDFILE_STAT, PIDFILE_TRUNCATE, PIDFILE_WRITE, PIDFILE_SYNC };
+enum pidfile_call {
+  PIDFILE_OPEN,
+  PIDFILE_FSTAT,
+  PIDFILE_LOCK,
+  PIDFILE_STAT,
+  PIDFILE_TRUNCATE,
+  PIDFILE_WRITE,
+  PIDFILE_SYNC
+};
 
 /* Who holds a write lock on the first byte: a pid, 0 for nobody, -1 for somebody who cannot be seen from here, or -errno - 1. */
 static inline long pidfile_holder(long fd) {

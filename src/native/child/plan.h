@@ -19,7 +19,8 @@
 
 #define PLAN_MAGIC 0x43524956u /* "VIRC" */
 #define PLAN_VERSION 1u
-#define PLAN_INHERITED 0xffffffffu /* in the place of envc: the program gets the variables of this process, as they are */
+#define PLAN_INHERITED \
+  0xffffffffu /* in the place of envc: the program gets the variables of this process, as they are */
 
 /* One thing for the child to do. Which numbers mean what is told in child.c, at the operation. */
 struct operation {

@@ -35,7 +35,8 @@ int account_find(const char *name, uid_t uid, struct account *ret_account) {
       break;
     }
     buffer = larger;
-    const int why = name != NULL ? getpwnam_r(name, &entry, buffer, size, &found) : getpwuid_r(uid, &entry, buffer, size, &found);
+    const int why =
+        name != NULL ? getpwnam_r(name, &entry, buffer, size, &found) : getpwuid_r(uid, &entry, buffer, size, &found);
     /* A service that has no such user says so in one of several ways; see getpwnam(3). */
     if (found == NULL && (why == 0 || why == ENOENT || why == ESRCH || why == EBADF || why == EPERM)) {
       result = 0;
@@ -49,8 +50,10 @@ int account_find(const char *name, uid_t uid, struct account *ret_account) {
     }
   }
   free(buffer);
-  if (result == 1) *ret_account = account;
-  else account_free(&account);
+  if (result == 1)
+    *ret_account = account;
+  else
+    account_free(&account);
   return result;
 }
 

@@ -52,7 +52,8 @@ static int clone_blocked(int (*entry)(void *), void *argument, char *stack, int 
   const uint64_t all = ~(uint64_t)0;
   uint64_t before;
   (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, SIGNAL_SET_SIZE); /* Fails only for bad arguments. */
-  const int pid = clone(entry, stack + CHILD_STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, argument, ret_pidfd);
+  const int pid =
+      clone(entry, stack + CHILD_STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, argument, ret_pidfd);
   const int clone_errno = errno;
   (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGNAL_SET_SIZE);
   return pid < 0 ? -clone_errno : pid;
@@ -71,7 +72,7 @@ static pthread_mutex_t adopted_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct adopted {
   struct adopted *next;
   int pidfd;
-} *adopted;
+} * adopted;
 
 void launch_adopt(int pidfd) {
   struct adopted *entry = malloc(sizeof *entry);
@@ -142,7 +143,8 @@ static int probe_main(void *argument) {
 
 /* close_range() with CLOEXEC came with Linux 5.11, and pidfds for all that we do with them before it. */
 static int closes_ranges(void) {
-  return SYS3(SYS_close_range, ~0u, ~0u, CLOSE_RANGE_CLOEXEC) == 0; /* The last number there is: nothing is open there. */
+  return SYS3(SYS_close_range, ~0u, ~0u, CLOSE_RANGE_CLOEXEC) ==
+         0; /* The last number there is: nothing is open there. */
 }
 
 int launch_is_possible(char *stack) {

@@ -48,13 +48,16 @@ struct before {
 
 static void note_signals(struct before *before) {
   const uint64_t all = ~(uint64_t)0;
-  (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK_, &all, &before->mask, SIGNAL_SET_SIZE); /* Fails only for bad arguments, as does the next. */
-  for (int signal = 1; signal <= SIGNALS; signal++) (void)SYS4(SYS_rt_sigaction, signal, NULL, before->actions[signal], SIGNAL_SET_SIZE);
+  (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK_, &all, &before->mask,
+             SIGNAL_SET_SIZE); /* Fails only for bad arguments, as does the next. */
+  for (int signal = 1; signal <= SIGNALS; signal++)
+    (void)SYS4(SYS_rt_sigaction, signal, NULL, before->actions[signal], SIGNAL_SET_SIZE);
 }
 
 static void put_back_signals(const struct before *before) {
   for (int signal = 1; signal <= SIGNALS; signal++) {
-    (void)SYS4(SYS_rt_sigaction, signal, before->actions[signal], NULL, SIGNAL_SET_SIZE); /* SIGKILL and SIGSTOP refuse, and never changed. */
+    (void)SYS4(SYS_rt_sigaction, signal, before->actions[signal], NULL,
+               SIGNAL_SET_SIZE); /* SIGKILL and SIGSTOP refuse, and never changed. */
   }
   (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK_, &before->mask, NULL, SIGNAL_SET_SIZE);
 }
@@ -104,8 +107,10 @@ static void forget_places(struct before *before) {
 static void put_back_places(struct before *before) {
   for (size_t i = before->place_count; i > 0; i--) {
     const struct place *place = &before->places[i - 1];
-    if (place->copy < 0) close(place->fd);
-    else if (dup2(place->copy, place->fd) >= 0) (void)fcntl(place->fd, F_SETFD, place->flags); /* Its own number: it is open now. */
+    if (place->copy < 0)
+      close(place->fd);
+    else if (dup2(place->copy, place->fd) >= 0)
+      (void)fcntl(place->fd, F_SETFD, place->flags); /* Its own number: it is open now. */
   }
   forget_places(before);
 }
@@ -181,7 +186,8 @@ static void put_back_attributes(const struct before *before) {
   for (unsigned limit = 0; limit < LIMITS; limit++) put_back_limit(limit, before->limits[limit]);
 }
 
-void replace_process(const struct plan *plan, struct descriptors open, struct descriptors blocking, struct report *ret_report) {
+void replace_process(const struct plan *plan, struct descriptors open, struct descriptors blocking,
+                     struct report *ret_report) {
   struct before before = {.directory = -1};
   *ret_report = (struct report){.failed = 1, .step = -1, .errno_ = ENOMEM};
   if (!note_places(plan, &before, ret_report) || !note_modes(open, blocking, &before)) {

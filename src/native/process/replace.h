@@ -21,6 +21,7 @@ struct descriptors {
  * `open` are all descriptors that are open, whose close-on-exec flags are put back; `blocking` those that the program shall find
  * in blocking mode, whatever mode the event loop has put them into.
  */
-void replace_process(const struct plan *plan, struct descriptors open, struct descriptors blocking, struct report *ret_report);
+void replace_process(const struct plan *plan, struct descriptors open, struct descriptors blocking,
+                     struct report *ret_report);
 
 #endif

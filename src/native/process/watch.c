@@ -35,7 +35,7 @@ enum {
   LAST_READ = 16 * READ_BUDGET,
   WRITE_BUDGET = 1024 * 1024,
   LARGEST_PIECE = 1024 * 1024 * 1024, /* A Buffer of Node 20 holds less than 4 GiB, however the output is watched. */
-  ID_MASK = 0x3fffffff, /* below the two kinds of watchers, which addon.c tells apart by the bit above */
+  ID_MASK = 0x3fffffff,               /* below the two kinds of watchers, which addon.c tells apart by the bit above */
 };
 
 enum role { ROLE_EXIT, ROLE_REPORT, ROLE_INPUT, ROLE_STDOUT, ROLE_STDERR, ROLES };
@@ -68,7 +68,7 @@ struct process {
   int has_ended;
   int read_to_end;
   int only_looks;
-  int announces_exec;  /* the helper does, or it was ended */
+  int announces_exec; /* the helper does, or it was ended */
   int announced_exec;
   int is_kept; /* the loop waits for it */
 };
@@ -85,7 +85,8 @@ struct watcher {
   int has_loop;
   int epoll_fd;
   int wake_fd; /* brings the loop back here without an event of a child */
-  char page[SMALL_READ]; /* where small reads go: most programs say little or nothing, and take no more memory than that */
+  char page
+      [SMALL_READ]; /* where small reads go: most programs say little or nothing, and take no more memory than that */
   void (*on_closed)(void *context);
   void *closed_context;
 };
@@ -205,13 +206,15 @@ static void take_status(struct process *process) {
   if (!process->only_looks) {
     do {
       /* The C library's waitid() has no place for the usage. */
-      result = syscall(SYS_waitid, P_PIDFD, process->sources[ROLE_EXIT].fd, &info, WEXITED | WNOHANG | __WALL, &process->end.usage);
+      result = syscall(SYS_waitid, P_PIDFD, process->sources[ROLE_EXIT].fd, &info, WEXITED | WNOHANG | __WALL,
+                       &process->end.usage);
     } while (result < 0 && errno == EINTR);
   }
   if (result == 0 && info.si_pid == 0) return; /* Not yet. */
   process->has_ended = 1;
   process->watcher->ended++;
-  process->end.code = result == 0 ? info.si_code : 0; /* 0: somebody else reaps it, and nobody here knows how it ended. */
+  process->end.code =
+      result == 0 ? info.si_code : 0; /* 0: somebody else reaps it, and nobody here knows how it ended. */
   process->end.status = result == 0 ? info.si_status : 0;
   close_source(&process->sources[ROLE_EXIT]); /* It would go on being ready. */
 }
@@ -226,8 +229,10 @@ static void keep(struct process *process, int is_kept) {
   process->is_kept = is_kept;
   watcher->kept += is_kept ? 1u : -1u;
   if (!watcher->has_loop) return;
-  if (watcher->kept == 0) uv_unref((uv_handle_t *)&watcher->poll);
-  else uv_ref((uv_handle_t *)&watcher->poll);
+  if (watcher->kept == 0)
+    uv_unref((uv_handle_t *)&watcher->poll);
+  else
+    uv_ref((uv_handle_t *)&watcher->poll);
 }
 
 static void discard(struct process *process) {
@@ -236,8 +241,10 @@ static void discard(struct process *process) {
 }
 
 static void unlink_process(struct process *process) {
-  if (process->previous != NULL) process->previous->next = process->next;
-  else process->watcher->processes = process->next;
+  if (process->previous != NULL)
+    process->previous->next = process->next;
+  else
+    process->watcher->processes = process->next;
   if (process->next != NULL) process->next->previous = process->previous;
 }
 
@@ -251,10 +258,12 @@ static void take_report(struct process *process, int is_last) {
   const int is_daemon = process->sources[ROLE_EXIT].fd < 0 && !process->has_ended;
   struct report report;
   ssize_t size;
-  while ((size = read(source->fd, &report, sizeof report)) == sizeof report && !report.failed) process->announced_exec = 1;
+  while ((size = read(source->fd, &report, sizeof report)) == sizeof report && !report.failed)
+    process->announced_exec = 1;
   if (size < 0 && (errno == EAGAIN || errno == EINTR) && !is_last) return;
   if (size != sizeof report) {
-    report = (struct report){.failed = is_daemon && process->announces_exec && !process->announced_exec, .step = process->announced_exec ? 0 : -1};
+    report = (struct report){.failed = is_daemon && process->announces_exec && !process->announced_exec,
+                             .step = process->announced_exec ? 0 : -1};
   }
   close_source(source);
   if (is_daemon) {
@@ -319,8 +328,10 @@ void watcher_turn(struct watcher *watcher, int timeout) {
   for (int i = 0; i < count; i++) {
     struct source *source = ready[i].data.ptr;
     uint64_t ignored;
-    if (source == NULL) (void)!read(watcher->wake_fd, &ignored, sizeof ignored);
-    else if (source->fd >= 0) on_source(source); /* An earlier event of this turn may have closed it. */
+    if (source == NULL)
+      (void)!read(watcher->wake_fd, &ignored, sizeof ignored);
+    else if (source->fd >= 0)
+      on_source(source); /* An earlier event of this turn may have closed it. */
   }
   for (struct process *process = watcher->processes, *next; process != NULL && watcher->ended > 0; process = next) {
     next = process->next; /* Only a finished process leaves the list, and only here. */
@@ -421,8 +432,10 @@ void watcher_close(struct watcher *watcher, void (*callback)(void *context), voi
   watcher->processes = NULL;
   watcher->on_closed = callback;
   watcher->closed_context = context;
-  if (watcher->has_loop) uv_close((uv_handle_t *)&watcher->poll, on_closed);
-  else free_watcher(watcher);
+  if (watcher->has_loop)
+    uv_close((uv_handle_t *)&watcher->poll, on_closed);
+  else
+    free_watcher(watcher);
 }
 
 static struct process *find(struct watcher *watcher, uint32_t id) {
@@ -450,7 +463,8 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
   process->context = options->context;
   for (int role = 0; role < ROLES; role++) process->sources[role] = (struct source){process, (enum role)role, -1};
 
-  const int fds[ROLES] = {options->pidfd, options->report_fd, options->input_fd, options->output_fd[STDOUT], options->output_fd[STDERR]};
+  const int fds[ROLES] = {options->pidfd, options->report_fd, options->input_fd, options->output_fd[STDOUT],
+                          options->output_fd[STDERR]};
   for (int role = 0; role < ROLES; role++) {
     if (role != ROLE_EXIT) set_nonblocking(fds[role]);
     if (add_source(process, (enum role)role, fds[role], role == ROLE_INPUT ? EPOLLOUT : EPOLLIN) < 0) {

@@ -16,9 +16,9 @@ enum { STDOUT = 0, STDERR = 1, OUTPUTS = 2 };
 /* What a process is watched for. Every descriptor is the watcher's from here on; -1: there is none. */
 struct watch_options {
   int pidfd;
-  int report_fd;         /* a helper's report */
-  int input_fd;          /* takes input, and is closed after it */
-  const char *input;     /* lives until the process is done */
+  int report_fd;     /* a helper's report */
+  int input_fd;      /* takes input, and is closed after it */
+  const char *input; /* lives until the process is done */
   size_t input_size;
   int output_fd[OUTPUTS];
   int streamed[OUTPUTS]; /* hand each piece over as it comes, instead of all at the end */
