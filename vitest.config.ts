@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -19,6 +20,8 @@ export default defineConfig({
     environment: 'node',
     // A process per file: descriptors, children and signal handlers are counted per process.
     pool: 'forks',
+    // Most of the time is spent waiting for processes, so that one worker less than there are processors leaves them idle.
+    maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,

@@ -25,23 +25,17 @@ async function story(): Promise<void> {
 
   const wanted = !process.argv.includes('--responder');
   const installed = wanted ? findDnsmasq() : undefined;
-  const { program, command } =
-    installed === undefined ? responder(port) : await dnsmasq(installed, join(directory, 'dnsmasq.conf'), port);
+  const { program, command } = installed === undefined ? responder(port) : await dnsmasq(installed, join(directory, 'dnsmasq.conf'), port);
   const daemon = command.envPassCommon().outputFile(log, { append: true }).errorToOutput().pidFile(pidFile).daemonize();
 
   if (installed !== undefined) step('dnsmasq is installed. This command starts it:');
-  else
-    step(
-      `dnsmasq is ${wanted ? 'not installed' : 'left aside'}. A small responder plays its part; this command starts it:`,
-    );
+  else step(`dnsmasq is ${wanted ? 'not installed' : 'left aside'}. A small responder plays its part; this command starts it:`);
   show(daemon.toString({ lineBreaks: true }));
 
   step('The plan, before anything is started:');
   show(daemon.explain());
   if (engineInfo().engine === 'portable')
-    show(
-      '\nThe portable engine takes these steps as far as child_process can; docs/engines.md says what it leaves out.',
-    );
+    show('\nThe portable engine takes these steps as far as child_process can; docs/engines.md says what it leaves out.');
 
   step('Start it as a daemon.');
   ({ pid } = await daemon.run());
@@ -62,8 +56,7 @@ async function story(): Promise<void> {
 
   step('Look at what is left.');
   await rm(directory, { recursive: true });
-  if (isRunning(found) || existsSync(directory))
-    throw new Error('The process still runs, or its directory is still there.');
+  if (isRunning(found) || existsSync(directory)) throw new Error('The process still runs, or its directory is still there.');
   show(`No process ${found}. No directory ${directory}. Nothing else was made.`);
   pid = undefined;
 }
@@ -82,9 +75,7 @@ async function ask(port: number, log: string, server: number): Promise<string[]>
         continue;
       }
       const state = isRunning(server) ? 'does not answer' : 'has ended';
-      throw new Error(`The server ${state}. Its log: ${(await linesOf(log)).slice(-5).join('\n') || 'empty'}`, {
-        cause,
-      });
+      throw new Error(`The server ${state}. Its log: ${(await linesOf(log)).slice(-5).join('\n') || 'empty'}`, { cause });
     }
   }
 }

@@ -11,9 +11,7 @@ async function makeBridge(name: string, address: string): Promise<string> {
 }
 
 {
-  using dry = dryRun({
-    respond: ({ argv }) => ({ stdout: argv.includes('show') ? 'virbr7 DOWN 52:54:00:00:00:07\n' : '' }),
-  });
+  using dry = dryRun({ respond: ({ argv }) => ({ stdout: argv.includes('show') ? 'virbr7 DOWN 52:54:00:00:00:07\n' : '' }) });
   const state = await makeBridge('virbr7', '192.0.2.1/24');
   console.log(`The driver believes that its bridge is ${state}. It would have run:`);
   for (const command of dry.commands) console.log(`  ${command}`);
@@ -22,8 +20,6 @@ async function makeBridge(name: string, address: string): Promise<string> {
 {
   // What a program answers can be an error as well.
   using dry = dryRun({ respond: () => ({ exitCode: 2, stderr: 'RTNETLINK answers: File exists\n' }) });
-  await makeBridge('virbr7', '192.0.2.1/24').catch((error: unknown) =>
-    console.log(`\nA bridge that exists already:\n${String(error)}`),
-  );
+  await makeBridge('virbr7', '192.0.2.1/24').catch((error: unknown) => console.log(`\nA bridge that exists already:\n${String(error)}`));
   console.log(`The driver gave up after ${dry.commands.length} command.`);
 }

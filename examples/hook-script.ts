@@ -7,14 +7,7 @@ import { Command, ExitError } from 'vircommand';
 
 const hookDirectory = await mkdtemp(join(tmpdir(), 'hooks-'));
 
-async function runhook(
-  drv: string,
-  id: string,
-  op: string,
-  subop: string,
-  extra: string,
-  input: string,
-): Promise<string> {
+async function runhook(drv: string, id: string, op: string, subop: string, extra: string, input: string): Promise<string> {
   const hook = new Command(join(hookDirectory, drv)).envPassCommon();
   hook.args(id, op, subop, extra).inputBuffer(input);
   const { stdout } = await hook.outputBuffer().run();

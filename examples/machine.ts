@@ -7,11 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Command, type HookChild, killPainfully, PidFile, thisHost, UnsupportedError } from 'vircommand';
 
 const directory = await mkdtemp(join(tmpdir(), 'machine-'));
-const [log, pidFile, stateFile] = ['web-1.log', 'web-1.pid', 'web-1.json'].map((name) => join(directory, name)) as [
-  string,
-  string,
-  string,
-];
+const [log, pidFile, stateFile] = ['web-1.log', 'web-1.pid', 'web-1.json'].map((name) => join(directory, name)) as [string, string, string];
 const qemu = '/usr/bin/qemu-system-x86_64';
 const command =
   process.argv.includes('--stand-in') || thisHost.look(qemu) !== 'executable'
@@ -19,26 +15,15 @@ const command =
     : new Command(qemu, '-name', 'web-1', '-machine', 'none', '-nodefaults', '-display', 'none', '-S');
 
 /** Runs in the process itself, before it is the program. */
-async function register(
-  { name, stateFile: file }: { name: string; stateFile: string },
-  child: HookChild,
-): Promise<void> {
+async function register({ name, stateFile: file }: { name: string; stateFile: string }, child: HookChild): Promise<void> {
   await process.getBuiltinModule('node:fs').promises.writeFile(file, JSON.stringify({ name, pid: child.pid }));
 }
 
 try {
-  command
-    .envPassCommon()
-    .outputFile(log, { append: true })
-    .errorToOutput()
-    .umask(0o002)
-    .maxFiles(512)
-    .maxCoreSize(0)
-    .oomScoreAdjust(100);
+  command.envPassCommon().outputFile(log, { append: true }).errorToOutput().umask(0o002).maxFiles(512).maxCoreSize(0).oomScoreAdjust(100);
   command.preExecHook(register, { name: 'web-1', stateFile });
   await using machine = await command.daemonize().pidFile(pidFile).requireHandshake().run();
   const pid = await PidFile.read(pidFile);
-  await machine.handshakeWait();
   console.log(`The hook wrote ${await readFile(stateFile, 'utf8')}.`);
   console.log(`Process ${pid} stands before its program: the log holds ${(await readFile(log)).length} bytes.`);
   setPriority(pid, 5); // The driver's part: processors, labels of images …

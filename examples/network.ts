@@ -10,18 +10,10 @@ import { findDnsmasq, freePort, name, quietOn } from './dnsmasq-parts.js';
 
 const program = findDnsmasq();
 const directory = await mkdtemp(join(tmpdir(), 'network-'));
-const [configFile, hostsFile, pidFile] = [
-  join(directory, 'default.conf'),
-  join(directory, 'hosts'),
-  PidFile.path(directory, 'default'),
-];
+const [configFile, hostsFile, pidFile] = [join(directory, 'default.conf'), join(directory, 'hosts'), PidFile.path(directory, 'default')];
 
 async function start(file: string): Promise<number> {
-  await new Command(file)
-    .argPair('--conf-file', configFile)
-    .argPair('--pid-file', pidFile)
-    .env('VIR_BRIDGE_NAME', 'virbr0')
-    .run();
+  await new Command(file).argPair('--conf-file', configFile).argPair('--pid-file', pidFile).env('VIR_BRIDGE_NAME', 'virbr0').run();
   return PidFile.read(pidFile);
 }
 
@@ -40,9 +32,7 @@ else {
   console.log(`It was reloaded: ${name} is ${String(await resolver.resolve4(name))}`);
   await killPainfully(pid);
   pid = await start(program);
-  console.log(
-    `It was started anew: process ${(await PidFile.readIfAlive(pidFile, program)) === pid ? String(pid) : 'unknown'}`,
-  );
+  console.log(`It was started anew: process ${(await PidFile.readIfAlive(pidFile, program)) === pid ? String(pid) : 'unknown'}`);
   await killPainfully(pid);
 }
 await rm(directory, { recursive: true });

@@ -22,10 +22,7 @@ try {
   const logFd = openSync(log, 'a');
   const configFd = openSync(config, 'r');
   // The log becomes 9 in the program. The config keeps its number, and is closed here when the program has it.
-  await new Command('sh', '-c', 'cat "$1" >&9', 'sh', `/dev/fd/${configFd}`)
-    .passFd(logFd, { as: 9 })
-    .transferFd(configFd)
-    .run();
+  await new Command('sh', '-c', 'cat "$1" >&9', 'sh', `/dev/fd/${configFd}`).passFd(logFd, { as: 9 }).transferFd(configFd).run();
   console.log(`The program wrote to its descriptor 9, our ${logFd}: ${readFileSync(log, 'utf8').trim()}`);
   console.log(`Here, the log is still ${state(logFd)}, and the config is ${state(configFd)}.`);
   closeSync(logFd);

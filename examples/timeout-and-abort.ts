@@ -16,10 +16,7 @@ await report(
   'Timeout',
   stubborn
     .timeout(500)
-    .stopSequence([
-      ['SIGTERM', 200],
-      ['SIGKILL', 0],
-    ])
+    .stopSequence([['SIGTERM', 200]])
     .run(),
 );
 

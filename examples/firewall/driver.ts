@@ -67,9 +67,7 @@ async function execute(command: Command): Promise<void> {
     await command.clone().outputBuffer(log).errorBuffer(log).run();
   } catch (error) {
     if (!(error instanceof ExitError)) throw error;
-    throw new FirewallError(`\`${command.toString({ stripPath: true })}\` was refused: ${String(log).trim()}`, {
-      cause: error,
-    });
+    throw new FirewallError(`\`${command.toString({ stripPath: true })}\` was refused: ${String(log).trim()}`, { cause: error });
   }
 }
 

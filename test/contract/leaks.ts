@@ -1,11 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import { nodeFixture, useDirectory } from '../helpers/tools.js';
 
-/** How often each kind of failure is brought about. */
-const TIMES = 200;
+/**
+ * How often each kind of failure is brought about. The counts must be equal afterwards, so that one lost descriptor in one
+ * start is seen; hundreds find what is rare, and are for a night: `VIRCOMMAND_LEAK_RUNS=20000`.
+ */
+const TIMES = Math.ceil(Number(process.env['VIRCOMMAND_LEAK_RUNS'] ?? 600) / 24);
+
+/** How often a program is run in each way, after hundreds at once. */
+const ROUNDS = Math.ceil(TIMES / 4);
 
 /** Hundreds of thousands of system calls on a busy machine. */
-const TEST_MS = 60_000;
+const TEST_MS = 60_000 + 1000 * TIMES;
 
 type Counts = Record<'descriptors' | 'children' | 'zombies' | 'resources' | 'listeners' | 'files' | 'warnings', number>;
 
@@ -37,9 +43,9 @@ export function leakContract(): void {
     );
 
     test('runs of every kind leave none behind either', { timeout: TEST_MS }, async () => {
-      const { stdout } = await nodeFixture('many-runs.js', path()).outputBuffer().run();
+      const { stdout } = await nodeFixture('many-runs.js', path(), String(ROUNDS)).outputBuffer().run();
       const { before, after, ended } = JSON.parse(stdout) as { before: Counts; after: Counts; ended: number };
-      expect(ended).toBe(600);
+      expect(ended).toBeGreaterThan(300 + 5 * ROUNDS);
       expect(after).toEqual(before);
     });
   });

@@ -14,7 +14,7 @@ const filesIn = (directory: string, ending: string) =>
     .map((file) => join(directory, file));
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 
-const documents = ['README.md', 'CHANGELOG.md', ...filesIn('docs', '.md')].filter((file) =>
+const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', ...filesIn('docs', '.md')].filter((file) =>
   existsSync(join(root, file)),
 );
 const entries = new Map([

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { portableLimits, portableRefusals } from '../../src/engine/portable/refusals.js';
 import { stepNames } from '../../src/text/step-names.js';
 
-// docs/engines.md and the table in README.md say what each engine refuses. Here they are held against the engines.
+// docs/engines.md and the table in docs/from-libvirt.md say what each engine refuses. Here they are held against the engines.
 
 let chosen: string | undefined;
 beforeEach(() => {
@@ -205,8 +205,8 @@ describe('docs/errors.md', () => {
   });
 });
 
-describe('the table in README.md', () => {
-  const table = rows(read('README.md').split('## From libvirt to vircommand')[1]?.split('\n## ')[0] ?? '');
+describe('the table in docs/from-libvirt.md', () => {
+  const table = rows(read('docs/from-libvirt.md'));
   const [, ...functions] = table;
 
   test('names every function of the page and of the design', () => {

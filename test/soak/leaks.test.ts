@@ -11,6 +11,8 @@ import { here, setting } from './tools.js';
 const RUNS = setting('VIRCOMMAND_LEAK_RUNS', 600);
 const FEWER = Math.ceil(RUNS / 10);
 const FEWEST = Math.ceil(RUNS / 20);
+/** Each hook is a start of Node, which is what takes the time. */
+const HOOKS = Math.ceil(RUNS / 100);
 
 /** A launch and its end take some milliseconds; a busy machine has many times that. */
 const TEST_MS = 60_000 + 100 * RUNS;
@@ -33,15 +35,13 @@ const scarce = [
   'helper: an abort',
   'helper: a daemon',
   'helper: a directory that is not there',
-  'hook: a program',
-  'hook: one that says no',
-  'hook: one that takes too long',
-  'hook: a daemon',
 ];
+const slow = ['hook: a program', 'hook: one that says no', 'hook: one that takes too long', 'hook: a daemon'];
 const kinds = [
   ['a program', RUNS] as const,
   ...plentiful.map((kind) => [kind, FEWER] as const),
   ...scarce.map((kind) => [kind, FEWEST] as const),
+  ...slow.map((kind) => [kind, HOOKS] as const),
 ];
 
 /**
