@@ -10,6 +10,7 @@ import {
   type ProcessRow,
   type ProcessTable,
   readProcess,
+  readProcessFiles,
   readProcessTable,
 } from '../host/process-table.js';
 import type { Binding } from '../native/binding.js';
@@ -25,8 +26,9 @@ export interface KillTreeResult {
    * * `cgroup`: the kernel ended all that was in the control group of the command, wherever it had gone in the tree.
    * * `group`: all that was in the session or process group of the command, orphans of it included.
    * * `walk`: who was below the root just then. Who had left the tree before was missed.
+   * * `root`: the root alone. There is neither a `/proc` nor a `ps`, so nobody could be looked for below it. *Portable only.*
    */
-  readonly level: 'cgroup' | 'group' | 'walk';
+  readonly level: 'cgroup' | 'group' | 'walk' | 'root';
   /** The pids that were ended. */
   readonly ended: readonly number[];
   /** The pids that were found and are still there. */
@@ -42,7 +44,8 @@ const GONE_MS = 2000;
  * The tree is stopped from the root down before anything is ended, so that nothing forks away meanwhile. A command that was
  * given a control group of its own by `.cgroup()`, or that leads a session or process group by `.newSession()`,
  * `.processGroup()` or `.daemonize()`, is ended with all that is in it; a descendant that became nobody's child before the
- * call is found there and nowhere else, or where `adoptOrphans()` has seen it. *Native:* by pidfds. *Portable:* a walk by pidtree.
+ * call is found there and nowhere else, or where `adoptOrphans()` has seen it. *Native:* by pidfds. *Portable:* a walk by
+ * `ps`, or by `/proc` where there is no `ps`.
  *
  * @throws {TypeError} if it is no pid above 1. {Error} with the code `EINVAL` if this process is in the tree.
  *
@@ -208,8 +211,11 @@ const GONE_PROBE_MS = 10;
 
 async function killByNumbers(root: number): Promise<KillTreeResult> {
   const stopped = new Set<number>();
+  let level: KillTreeResult['level'] = 'walk';
   for (let walk = 0; walk < WALKS; walk += 1) {
-    const fresh = (await descendants(root)).filter((pid) => !stopped.has(pid));
+    const tree = await treeByNumbers(root);
+    if (!tree.isWhole) level = 'root';
+    const fresh = tree.pids.filter((pid) => !stopped.has(pid));
     if (fresh.length === 0) break;
     for (const pid of fresh) {
       sendSignal(pid, 'SIGSTOP');
@@ -223,7 +229,7 @@ async function killByNumbers(root: number): Promise<KillTreeResult> {
     await delay(GONE_PROBE_MS);
     survivors = survivors.filter(isStillThere);
   }
-  return { level: 'walk', ended: pids.filter((pid) => !survivors.includes(pid)), survivors };
+  return { level, ended: pids.filter((pid) => !survivors.includes(pid)), survivors };
 }
 
 function isStillThere(pid: number): boolean {
@@ -231,17 +237,27 @@ function isStillThere(pid: number): boolean {
   return row === undefined ? isAlive(pid) : !isOver(row);
 }
 
-async function descendants(root: number): Promise<number[]> {
-  let pids: number[];
+/** The root and what is below it. Not whole: there was no way to look below it. */
+async function treeByNumbers(root: number): Promise<{ pids: readonly number[]; isWhole: boolean }> {
+  if (!isAlive(root)) return { pids: [], isWhole: true };
+  const pids = (await pidsOfPs(root)) ?? pidsOfProc(root);
+  if (pids?.includes(process.pid) === true) throw ownTree(root);
+  return pids === undefined ? { pids: [root], isWhole: false } : { pids, isWhole: true };
+}
+
+async function pidsOfPs(root: number): Promise<readonly number[] | undefined> {
   try {
-    pids = await pidtree(root, { root: true });
-  } catch (error) {
-    // pidtree says so where the root is gone; then there is no tree to walk.
-    if (!isAlive(root)) return [];
-    throw error;
+    return await pidtree(root, { root: true });
+  } catch {
+    // The root is gone, or there is no `ps`, or one that does not know the options: `/proc` tells the same.
+    return undefined;
   }
-  if (pids.includes(process.pid)) throw ownTree(root);
-  return pids;
+}
+
+function pidsOfProc(root: number): readonly number[] | undefined {
+  const table = readProcessFiles();
+  if (table === undefined) return undefined;
+  return table.has(root) ? Array.from(below(table, new Set([root]))) : [];
 }
 
 function ownTree(root: number): Error {

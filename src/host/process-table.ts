@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import type { Binding } from '../native/binding.js';
 
 /** A process as the kernel tells of it at one moment. Pid and start together name it for ever; the pid alone does not. */
@@ -27,6 +27,16 @@ export function readProcessTable(binding: Binding): ProcessTable {
     table.set(pid, { pid, parent, group, session, state: String.fromCharCode(state), start });
   }
   return table;
+}
+
+/** The same without the addon, a file for each process. `undefined` where there is no `/proc`: then this process is not in it either. */
+export function readProcessFiles(): ProcessTable | undefined {
+  if (readProcess(process.pid) === undefined) return undefined;
+  const rows = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => readProcess(Number(name)))
+    .filter((row) => row !== undefined);
+  return new Map(rows.map((row) => [row.pid, row]));
 }
 
 /** One row of the table, or `undefined` where there is no such process, or no `/proc`. */

@@ -1,9 +1,11 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { killPainfully, killTree } from '../../src/index.js';
+import { killPainfully, killTree, type KillTreeResult } from '../../src/index.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
+import { withVariables } from '../helpers/tools.js';
 
 // What is done by number, where there are no descriptors of processes. By descriptor: test/ending/kill-painfully.test.ts.
 process.env['VIRCOMMAND_ENGINE'] = 'portable';
@@ -172,6 +174,47 @@ describe('killTree', () => {
     const child = spawn('true');
     await once(child, 'exit');
     expect(await killTree(child.pid!)).toEqual({ level: 'walk', ended: [], survivors: [] });
+  });
+
+  // A container image without procps: `ps` is missing, and /proc tells the same.
+  test('without `ps` it walks by /proc', async () => {
+    const shell = spawn('sh', ['-c', 'sleep 1000 & echo $!; wait'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const exit = once(shell, 'exit');
+    const [line] = (await once(shell.stdout, 'data')) as [Buffer];
+    const pids = [shell.pid!, Number(String(line))];
+    await withVariables({ PATH: temporaryDirectory() }, async () => {
+      const { level, ended, survivors } = await killTree(shell.pid!);
+      expect({ level, ended: [...ended].sort(), survivors }).toEqual({
+        level: 'walk',
+        ended: [...pids].sort(),
+        survivors: [],
+      });
+    });
+    expect(await exit).toEqual([null, 'SIGKILL']);
+  });
+
+  test('without `ps` a tree that this process is in is refused all the same', async () => {
+    await withVariables({ PATH: temporaryDirectory() }, () =>
+      expect(killTree(process.ppid)).rejects.toMatchObject({ code: 'EINVAL' }),
+    );
+  });
+
+  test('without `ps` and /proc it ends the root, and says that it looked no further', async ({ skip }) => {
+    const [main, program] = [fileURLToPath(new URL('../../dist/index.js', import.meta.url)), process.execPath];
+    const told = `
+      import { spawn, spawnSync } from 'node:child_process';
+      import { killTree } from ${JSON.stringify(main)};
+      const child = spawn('/bin/sleep', ['1000'], { stdio: 'ignore' });
+      process.env.PATH = '/nowhere';
+      console.log(JSON.stringify([child.pid, await killTree(child.pid)]));`;
+    const { status, stdout, stderr } = spawnSync(
+      'unshare',
+      ['-m', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh', program, '--input-type=module', '-e', told],
+      { encoding: 'utf8' },
+    );
+    if (status !== 0 && /unshare|mount/.test(stderr)) return skip('a /proc that is covered needs root');
+    const [pid, result] = JSON.parse(stdout) as [number, KillTreeResult];
+    expect(result).toEqual({ level: 'root', ended: [pid], survivors: [] });
   });
 
   test('refuses a tree that this process is in', async () => {
