@@ -2,7 +2,7 @@ import { lstatSync, unlinkSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
-import { takeProblem } from '../engine/native/pidfile-answer.js';
+import { takeProblem } from '../wire/pidfile-answer.js';
 import { engineInfo } from '../engine/select.js';
 import { PidFileError, type PidFileProblem } from '../errors/pidfile-error.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';

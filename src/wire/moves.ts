@@ -29,7 +29,6 @@ export function orderMoves(moves: readonly Move[]): readonly Move[] {
     if (to === undefined) {
       const [[, from] = [0, 0]] = waiting;
       const aside = lowestUnused(used);
-      used.add(aside);
       ordered.push({ from, to: aside });
       for (const [target, source] of waiting) if (source === from) waiting.set(target, aside);
       readers.set(aside, readers.get(from) ?? 0);
@@ -50,9 +49,11 @@ export function orderMoves(moves: readonly Move[]): readonly Move[] {
   return [...ordered, ...moves.filter(({ from, to }) => from === to)];
 }
 
-function lowestUnused(used: ReadonlySet<number>): number {
+/** Finds the lowest number for a descriptor that is not used, above the standard streams, and marks it as used. */
+export function lowestUnused(used: Set<number>): number {
   let number = 3;
   while (used.has(number)) number += 1;
+  used.add(number);
   return number;
 }
 

@@ -7,12 +7,12 @@ import { LaunchError } from '../../errors/launch-error.js';
 import { readAnswer, sealed } from '../../hook/exchange.js';
 import type { Native } from '../../native/load.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
-import { errnoName } from '../../text/errno.js';
 import { encode, type Operation } from '../../wire/encode.js';
-import type { Move } from '../../wire/moves.js';
+import { lowestUnused, type Move } from '../../wire/moves.js';
 import { type HandshakeEnds, operationsOf } from '../../wire/operations.js';
 import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
-import { type Lane, LANE_STEP, unused } from './prepared-child.js';
+import { type Descriptors, type Ends, helperMoves } from './ends.js';
+import { LANE_STEP, type PreparedChild } from './prepared-child.js';
 
 /** The program that runs a hook, beside this file's directory, or, for a library that runs from its source, in the build of it. */
 const runner = ['../../hook/runner.js', '../../../dist/hook/runner.js']
@@ -36,112 +36,124 @@ const NOT_FOR_THE_RUNNER = [
   'NODE_DEBUG_NATIVE',
 ];
 
-/** What a lane needs of the engine. */
-export interface LaneTools extends Native {
-  /** Where each descriptor of the child comes from. */
-  readonly moves: readonly Move[];
-  /** The ends of the report, reading and writing; and of a handshake, both directions. */
-  readonly pipes: readonly number[];
+/** What this lane needs of the engine. */
+export interface HookTools extends Native {
+  readonly descriptors: Descriptors;
   /** This process's variables. */
   readonly environment: readonly Uint8Array[];
 }
 
+/** Where the lane's own descriptors stand in the child. */
+interface Numbers {
+  readonly pidFile: number;
+  readonly letter: number;
+  readonly report: number;
+  readonly plan: number;
+  readonly handshake: HandshakeEnds;
+}
+
 /**
- * A plan with a hook, in three parts. The steps before the hook are taken in shared memory, or by the helper if one of them
- * may wait; then the child executes a Node process, which runs the hook; and that executes the helper, which takes the steps
- * after it. The pid stays.
+ * Prepares a child of a plan with a hook, in three parts. The steps before the hook are performed in shared memory, or by the
+ * helper if one of them may wait; then the child executes a Node process, which runs the hook; and that executes the helper,
+ * which performs the steps after it. The pid stays.
  */
-export function hookLane(plan: LaunchPlan, { opaque }: LaunchResources, tools: LaneTools): Lane {
-  const { binding, addon, helper } = tools;
+export function prepareWithHook(
+  plan: LaunchPlan,
+  { opaque }: LaunchResources,
+  ends: Ends,
+  { descriptors, addon, helper, environment }: HookTools,
+): PreparedChild {
   const at = plan.steps.findIndex(({ step }) => step === 'hook');
   const hook = plan.steps[at];
   if (hook?.step !== 'hook' || runner === undefined) throw new TypeError('The plan has no hook that could be run.');
-  const [report = -1, reportEnd = -1, ready = -1, readyEnd = -1, goEnd = -1, go = -1] = tools.pipes;
-  const shakesHands = ready >= 0;
-
-  // The helper has nothing open but what it is given, so the pidfile gets the lowest number that is free: this one. It is below
-  // that of the report, and a process that dies closes its descriptors from below: at the report's end, the lock has gone.
-  const taken = new Set(tools.moves.map(({ to }) => to));
-  const pidFileAt = unused(taken);
-  const [letterAt, reportAt, planAt, readyAt, goAt] = [
-    unused(taken),
-    unused(taken),
-    unused(taken),
-    unused(taken),
-    unused(taken),
-  ];
   const pidFile = plan.steps.findIndex(({ step }) => step === 'pidfile');
-
-  const files: number[] = [];
+  const pipes = descriptors.makeHelperPipes(plan);
+  const made = [...pipes.kept, ...pipes.handedOver];
   const memoryFile = (content: Buffer): number => {
-    const fd = binding.memoryFile(content);
-    if (fd < 0) {
-      binding.closeAll(Int32Array.of(...tools.pipes, ...files));
-      throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(fd), syscall: 'memfd_create' });
-    }
-    files.push(fd);
+    const fd = descriptors.makeMemoryFile(plan, content, made);
+    made.push(fd);
     return fd;
   };
-  const rest = encodeRest(plan, { at, pidFile, pidFileAt, report: reportAt, handshake: { ready: readyAt, go: goAt } });
-  const keep = [
-    ...tools.moves.map(({ to }) => to),
-    ...(pidFile < 0 ? [] : [pidFileAt]),
-    ...(shakesHands ? [readyAt, goAt] : []),
-  ];
-  const letter = memoryFile(
-    sealed({ hook: hook.hook, opaque, addon, helper, rest, step: at, streamFlags: streamFlags(tools.moves), keep }),
-  );
 
+  const numbers = numbersBeside(ends.moves);
+  const letter = memoryFile(
+    sealed({
+      hook: hook.hook,
+      opaque,
+      addon,
+      helper,
+      rest: encodeRest(plan, at, pidFile, numbers),
+      step: at,
+      streamFlags: streamFlags(ends.moves),
+      keep: [
+        ...ends.moves.map(({ to }) => to),
+        ...(pidFile < 0 ? [] : [numbers.pidFile]),
+        ...(pipes.handshake === undefined ? [] : [numbers.handshake.ready, numbers.handshake.go]),
+      ],
+    }),
+  );
+  const moves = [...ends.moves, { from: letter, to: numbers.letter }, ...helperMoves(pipes, numbers)];
   const node = {
     file: process.execPath,
-    argv: ['vircommand-hook', '--no-warnings', runner, String(letterAt), String(reportAt)],
-    envp: tools.environment.filter((entry) => !isForThisProcess(entry)),
+    argv: ['vircommand-hook', '--no-warnings', runner, String(numbers.letter), String(numbers.report)],
+    envp: environment.filter((entry) => !isForThisProcess(entry)),
   };
   // Node does not expect to begin with signals blocked.
   const begin: readonly Operation[] = [
     { code: 'sigprocmask', step: at },
     { code: 'execve', step: at },
   ];
-  const moves = [
-    ...tools.moves,
-    { from: letter, to: letterAt },
-    { from: reportEnd, to: reportAt },
-    ...(shakesHands
-      ? [
-          { from: readyEnd, to: readyAt },
-          { from: goEnd, to: goAt },
-        ]
-      : []),
-  ];
   const parent = process.pid;
-  const lane = {
-    report,
-    handshake: shakesHands ? { ready, go } : undefined,
+  const child = {
+    report: pipes.report,
+    handshake: pipes.handshake,
     hook: new LetterWatch(plan, letter),
-    ours: [report, letter, ready, go],
+    ours: [...pipes.kept, letter],
   };
 
   if (pidFile < 0) {
     const { operations } = operationsOf(plan, plan.steps.slice(0, at), 0, { moves, parent });
-    const program = encode({ ...node, operations: [...operations, ...begin] });
-    return { ...lane, program, size: program.length, file: node.file, theirs: [reportEnd, readyEnd, goEnd] };
+    const encodedPlan = encode({ ...node, operations: [...operations, ...begin] });
+    return { ...child, encodedPlan, size: encodedPlan.length, file: node.file, theirs: pipes.handedOver };
   }
   const placed = plan.steps.findIndex(({ step }) => step === 'close_range') + 1;
   const before = operationsOf(plan, plan.steps.slice(placed, at), placed, { moves: [], parent });
   // The helper has marked its report as closed on exec; here it is not the program that is executed next.
-  const openReport: Operation = { code: 'dup2', step: at, a: reportAt, b: reportAt };
+  const openReport: Operation = { code: 'dup2', step: at, a: numbers.report, b: numbers.report };
   const planFd = memoryFile(encode({ ...node, operations: [...before.operations, openReport, ...begin] }));
   const first = operationsOf(plan, plan.steps.slice(0, placed), 0, {
-    moves: [...moves, { from: planFd, to: planAt }],
+    moves: [...moves, { from: planFd, to: numbers.plan }],
     parent,
   });
-  const program = encode({
+  const encodedPlan = encode({
     file: helper,
-    argv: ['vircommand-helper', String(planAt), String(reportAt)],
+    argv: ['vircommand-helper', String(numbers.plan), String(numbers.report)],
     envp: [],
     operations: [...first.operations, { code: 'execve', step: LANE_STEP }],
   });
-  return { ...lane, program, size: program.length, file: helper, theirs: [reportEnd, readyEnd, goEnd, planFd] };
+  return {
+    ...child,
+    encodedPlan,
+    size: encodedPlan.length,
+    file: helper,
+    theirs: [...pipes.handedOver, planFd],
+  };
+}
+
+/**
+ * Chooses numbers that the program does not have. The helper has nothing open but what it is given, so the pidfile gets the
+ * lowest number that is free: the first one here. It is below that of the report, and a process that dies closes its
+ * descriptors from below: at the report's end, the lock has gone.
+ */
+function numbersBeside(moves: readonly Move[]): Numbers {
+  const taken = new Set(moves.map(({ to }) => to));
+  return {
+    pidFile: lowestUnused(taken),
+    letter: lowestUnused(taken),
+    report: lowestUnused(taken),
+    plan: lowestUnused(taken),
+    handshake: { ready: lowestUnused(taken), go: lowestUnused(taken) },
+  };
 }
 
 /** The flags of the open files that the child will have at 0, 1 and 2, as this process has them now. */
@@ -157,26 +169,21 @@ function streamFlags(moves: readonly Move[]): number[] {
   });
 }
 
-interface RestNumbers {
-  readonly at: number;
-  readonly pidFile: number;
-  readonly pidFileAt: number;
-  readonly report: number;
-  readonly handshake: HandshakeEnds;
-}
-
-/** The steps after the hook, for the helper. Before them it undoes what Node has done to the signals, and takes over a pidfile. */
-function encodeRest(plan: LaunchPlan, { at, pidFile, pidFileAt, report, handshake }: RestNumbers): Buffer {
+/**
+ * Encodes the steps after the hook, for the helper. Before them it undoes what Node has done to the signals, and takes over a
+ * pidfile.
+ */
+function encodeRest(plan: LaunchPlan, at: number, pidFile: number, numbers: Numbers): Buffer {
   const { file, argv, steps } = plan;
   const { envp, operations } = operationsOf(plan, steps.slice(at + 1), at + 1, {
     moves: [],
     parent: process.pid,
-    report,
-    handshake,
+    report: numbers.report,
+    handshake: numbers.handshake,
   });
   const held = steps[pidFile];
   const before: Operation[] = [{ code: 'sigaction', step: at }];
-  if (held?.step === 'pidfile') before.push({ code: 'pidfile', step: pidFile, a: pidFileAt, text: held.path });
+  if (held?.step === 'pidfile') before.push({ code: 'pidfile', step: pidFile, a: numbers.pidFile, text: held.path });
   return encode({ file, argv, envp, operations: [...before, ...operations] });
 }
 

@@ -1,17 +1,21 @@
-import type { HandshakeEnds } from '../../wire/operations.js';
+import type { LaunchPlan } from '../../plan/launch-plan.js';
+import { encodedSize, encodeForNow } from '../../wire/encode.js';
+import { type HandshakeEnds, operationsOf } from '../../wire/operations.js';
 import type { HookWatch } from '../engine.js';
+import type { Ends } from './ends.js';
 
-/** A plan, ready for the child, with the descriptors that the lane itself needs. */
-export interface Lane {
-  readonly program: Buffer;
-  /** How much of it is the program. */
+/** An encoded plan, ready for the child, with the descriptors that the lane itself needs. */
+export interface PreparedChild {
+  readonly encodedPlan: Buffer;
+  /** How many of the bytes are the plan. */
   readonly size: number;
   /** The file that the child executes first. */
   readonly file: string;
-  /** The reading end of the helper's report; -1 in the fast lane. */
+  /** The reading end of the helper's report; -1 in shared memory. */
   readonly report: number;
   readonly handshake: HandshakeEnds | undefined;
   readonly hook: HookWatch | undefined;
+  /** The lane's descriptors that this process keeps, and those that it closes after the launch. */
   readonly ours: readonly number[];
   readonly theirs: readonly number[];
 }
@@ -19,10 +23,19 @@ export interface Lane {
 /** The place of what belongs to no step of the plan: to execute a program of the lane's own. */
 export const LANE_STEP = 0x7fff_ffff;
 
-/** The lowest number for a descriptor that is not taken, and takes it. */
-export function unused(taken: Set<number>): number {
-  let number = 3;
-  while (taken.has(number)) number += 1;
-  taken.add(number);
-  return number;
+/** Prepares a child that performs all steps in shared memory. `inherits`: it gets the variables of this process as they are then. */
+export function prepareInSharedMemory(plan: LaunchPlan, { moves }: Ends, inherits: boolean): PreparedChild {
+  const { spec, file, steps } = plan;
+  const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.pid }, { inherits });
+  const encodedPlan = encodeForNow({ file, argv: spec.argv, envp, operations });
+  return {
+    encodedPlan,
+    size: encodedSize(encodedPlan),
+    file,
+    report: -1,
+    handshake: undefined,
+    hook: undefined,
+    ours: [],
+    theirs: [],
+  };
 }

@@ -8,7 +8,8 @@ import type { SignalName } from '../../text/signals.js';
 import type { StepName } from '../../text/step-names.js';
 import type { EngineProcess, LaunchResources, ProcessEnd } from '../engine.js';
 import { NativeHandshake } from './handshake.js';
-import { type Started, type Triple, Watch } from './watch.js';
+import type { Triple } from './ends.js';
+import { type Started, Watch } from './watch.js';
 
 /** A daemon is nobody's child any more: there is nothing to look after. */
 export function daemonProcess({ pid, callers }: Started): EngineProcess {

@@ -9,23 +9,14 @@ import { type SignalName, signalName, signalNumber } from '../../text/signals.js
 import type { HandshakeEnds } from '../../wire/operations.js';
 import { explainStepFailure } from '../diagnose.js';
 import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
-import { takeProblem } from './pidfile-answer.js';
+import type { OurEnds } from './ends.js';
+import { watched } from './scratch.js';
+import { takeProblem } from '../../wire/pidfile-answer.js';
 
 /** How a process ended, by `si_code`. */
 const CLD_EXITED = 1;
 
 const CLD_DUMPED = 3;
-
-/** Something for each of a child's standard streams, by its number. */
-export type Triple = [stdin: number, stdout: number, stderr: number];
-
-/** Our ends of a child's pipes; -1 where there is none. */
-export interface OurEnds {
-  /** Those that the watcher writes to and reads from. */
-  readonly ours: Readonly<Triple>;
-  /** Those that the caller gets, as streams. */
-  readonly callers: Readonly<Triple>;
-}
 
 /** A child as it was started, with our ends of its pipes. */
 export interface Started extends OurEnds {
@@ -59,9 +50,6 @@ interface Listener {
   readonly onAnnounced?: () => void;
   readonly onEnd: (end: ProcessEnd) => void;
 }
-
-/** What {@link Binding.watch} is told, in an array that is used again. */
-const watched = new Int32Array(10);
 
 /** A child in the care of the watcher. */
 export class Watch {

@@ -1,6 +1,6 @@
-import type { PidFileProblem } from '../../errors/pidfile-error.js';
-import { commandLineOf } from '../../host/process-table.js';
-import { errnoName } from '../../text/errno.js';
+import type { PidFileProblem } from '../errors/pidfile-error.js';
+import { commandLineOf } from '../host/process-table.js';
+import { errnoName } from '../text/errno.js';
 
 /** The calls by which a pidfile is taken, as `enum pidfile_call` of pidfile.h numbers them. */
 const CALLS = ['open', 'fstat', 'fcntl', 'lstat', 'ftruncate', 'write', 'fsync'] as const;

@@ -1,0 +1,159 @@
+import { openSync } from 'node:fs';
+import { LaunchError } from '../../errors/launch-error.js';
+import type { Binding } from '../../native/binding.js';
+import type { LaunchPlan } from '../../plan/launch-plan.js';
+import { errnoName } from '../../text/errno.js';
+import type { Move } from '../../wire/moves.js';
+import type { HandshakeEnds } from '../../wire/operations.js';
+import { inRoomForClosing, roomForPipes } from './scratch.js';
+
+/** The descriptors of the files behind a plan's descriptors, by number in the child. */
+export type OpenFds = ReadonlyMap<number, number>;
+
+export const NO_FILES: OpenFds = new Map();
+
+/** Something for each of a child's standard streams, by its number. */
+export type Triple = [stdin: number, stdout: number, stderr: number];
+
+/** This process's ends of a child's pipes; -1 where there is none. */
+export interface OurEnds {
+  /** Those that the watcher writes to and reads from. */
+  readonly ours: Readonly<Triple>;
+  /** Those that the caller gets, as streams. */
+  readonly callers: Readonly<Triple>;
+}
+
+/** The descriptors of one launch in this process. */
+export interface Ends extends OurEnds {
+  /** Where each descriptor of the child comes from. */
+  readonly moves: readonly Move[];
+  /** The child's ends, which are closed here when it has its own. */
+  readonly theirs: readonly number[];
+}
+
+/** Two directions of a handshake, and the pipe of a report, between this process and a helper. */
+export interface HelperPipes {
+  /** The reading end of the report. */
+  readonly report: number;
+  /** This process's ends of a handshake, where the plan has one. */
+  readonly handshake: HandshakeEnds | undefined;
+  /** The helper's ends. */
+  readonly theirs: { readonly report: number; readonly handshake: HandshakeEnds | undefined };
+  /** All of them that this process keeps, and all that it closes after the launch. */
+  readonly kept: readonly number[];
+  readonly handedOver: readonly number[];
+}
+
+/** Makes and closes the descriptors of launches. */
+export class Descriptors {
+  readonly #binding: Binding;
+  #nullFd: number | undefined;
+
+  constructor(binding: Binding) {
+    this.#binding = binding;
+  }
+
+  /** Makes the pipes of a plan, and says where each descriptor of the child comes from. */
+  makeEnds(plan: LaunchPlan, files: OpenFds): Ends {
+    const { descriptors } = plan;
+    let pipes = 0;
+    let nullFd = -1;
+    for (const { source } of descriptors) {
+      if (source.kind === 'pipe') pipes += 1;
+      else if (source.kind === 'null') nullFd = this.#nullDevice(plan);
+    }
+    const ends = this.#makePipes(plan, pipes);
+    const ours: Triple = [-1, -1, -1];
+    const callers: Triple = [-1, -1, -1];
+    const theirs: number[] = [];
+    const moves: Move[] = [];
+    let next = 0;
+    for (const { childFd: to, source } of descriptors) {
+      let from = nullFd;
+      switch (source.kind) {
+        case 'null':
+          break;
+        case 'fd':
+          from = source.fd;
+          break;
+        case 'file':
+          from = files.get(to) ?? -1;
+          break;
+        case 'stdout':
+          from = moves[1]?.from ?? -1;
+          break;
+        case 'pipe': {
+          const readEnd = ends[next]!;
+          const writeEnd = ends[next + 1]!;
+          next += 2;
+          from = to === 0 ? readEnd : writeEnd;
+          theirs.push(from);
+          (source.for === 'caller' ? callers : ours)[to as 0 | 1 | 2] = to === 0 ? writeEnd : readEnd;
+        }
+      }
+      moves.push({ from, to });
+    }
+    return { moves, ours, callers, theirs };
+  }
+
+  /** Makes the pipes between this process and a helper: one for its report, and two for a handshake where the plan has one. */
+  makeHelperPipes(plan: LaunchPlan): HelperPipes {
+    const shakesHands = plan.steps.some(({ step }) => step === 'handshake');
+    const [report = -1, reportEnd = -1, ready = -1, readyEnd = -1, goEnd = -1, go = -1] = this.#makePipes(
+      plan,
+      shakesHands ? 3 : 1,
+    );
+    return {
+      report,
+      handshake: shakesHands ? { ready, go } : undefined,
+      theirs: { report: reportEnd, handshake: shakesHands ? { ready: readyEnd, go: goEnd } : undefined },
+      kept: shakesHands ? [report, ready, go] : [report],
+      handedOver: shakesHands ? [reportEnd, readyEnd, goEnd] : [reportEnd],
+    };
+  }
+
+  /** Makes a file in memory that holds the bytes. If that fails, the descriptors of `otherwise` are closed. */
+  makeMemoryFile(plan: LaunchPlan, bytes: Buffer, otherwise: readonly number[]): number {
+    const fd = this.#binding.memoryFile(bytes);
+    if (fd >= 0) return fd;
+    this.close(otherwise);
+    throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(fd), syscall: 'memfd_create' });
+  }
+
+  /** Closes those that are 0 or above. */
+  close(...lists: readonly (readonly number[] | undefined)[]): void {
+    inRoomForClosing(lists, (fds) => {
+      this.#binding.closeAll(fds);
+    });
+  }
+
+  /** One descriptor of /dev/null serves all launches. */
+  #nullDevice(plan: LaunchPlan): number {
+    try {
+      this.#nullFd ??= openSync('/dev/null', 'r+');
+      return this.#nullFd;
+    } catch (cause) {
+      const { code = 'EIO' } = cause as NodeJS.ErrnoException;
+      throw new LaunchError(plan.subject, { step: 'open', errno: code, path: '/dev/null', wanted: 'be opened', cause });
+    }
+  }
+
+  /** Makes pipes, all or none. Returns their ends, reading and writing in turn, in an array of {@link roomForPipes}. */
+  #makePipes(plan: LaunchPlan, count: number): Int32Array {
+    const ends = roomForPipes(count);
+    const errno = count === 0 ? 0 : this.#binding.pipe(ends);
+    if (errno !== 0) throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(errno) });
+    return ends;
+  }
+}
+
+/** Where the helper's own descriptors go: its ends of the pipes, to the numbers that it is told. */
+export function helperMoves(
+  { theirs }: HelperPipes,
+  { report, handshake }: { report: number; handshake: HandshakeEnds },
+): Move[] {
+  const moves = [{ from: theirs.report, to: report }];
+  if (theirs.handshake !== undefined)
+    moves.push({ from: theirs.handshake.ready, to: handshake.ready }, { from: theirs.handshake.go, to: handshake.go });
+  return moves;
+}

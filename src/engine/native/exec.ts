@@ -1,0 +1,99 @@
+import { openSync, readdirSync } from 'node:fs';
+import type { CommandError } from '../../errors/command-error.js';
+import { LaunchError } from '../../errors/launch-error.js';
+import type { Binding } from '../../native/binding.js';
+import { chooseLane } from '../../plan/lane.js';
+import type { LaunchPlan } from '../../plan/launch-plan.js';
+import { encode } from '../../wire/encode.js';
+import { operationsOf } from '../../wire/operations.js';
+import type { LaunchResources } from '../engine.js';
+import { openFilesSync } from '../redirections.js';
+import type { Descriptors, OpenFds } from './ends.js';
+import { launchResult } from './scratch.js';
+import { NativeSyncProcess } from './sync-process.js';
+import { failure, type Started } from './watch.js';
+
+/** Descriptors that `exec()` needs beside those it places: of its directory, of /proc, of a circle that is opened. */
+const SPARE_FDS = 4;
+
+/** The resources of a launch that nobody feeds or listens to. */
+const noResources: LaunchResources = {
+  input: undefined,
+  captures: new Map(),
+  waitForOutputEnd: false,
+  opaque: undefined,
+};
+
+/** What `exec()` needs of the engine. */
+export interface ExecTools {
+  readonly binding: Binding;
+  readonly descriptors: Descriptors;
+  /** Starts a child that is waited for turn by turn. */
+  readonly start: (plan: LaunchPlan, files: OpenFds, resources: LaunchResources) => Started;
+}
+
+/**
+ * Makes this process the plan's program. Calls `onReady` when nothing but the exec itself is left to do.
+ *
+ * @throws {CommandError} if a step fails; this process is still itself then.
+ */
+export function execInPlace(plan: LaunchPlan, tools: ExecTools, onReady: () => void): never {
+  const files = openFilesSync(plan);
+  try {
+    rehearse(plan, files, tools);
+    assertRoom(plan, tools);
+    onReady();
+    throw performInPlace(plan, files, tools);
+  } finally {
+    tools.descriptors.close(Array.from(files.values()));
+  }
+}
+
+/**
+ * Has a child perform all steps, the exec included, and ends it before the program's first instruction: the kernel stops a
+ * traced process there. What a child can do, this process can do too, and has not begun to do if the child cannot.
+ */
+function rehearse(plan: LaunchPlan, files: OpenFds, { binding, start }: ExecTools): void {
+  const last = plan.steps.length - 1;
+  const steps = [...plan.steps.slice(0, last), { step: 'ptrace', by: 'exec' } as const, ...plan.steps.slice(last)];
+  const rehearsal = { ...plan, steps, lane: chooseLane(steps) };
+  try {
+    const child = new NativeSyncProcess(binding, start(rehearsal, files, noResources), rehearsal, noResources);
+    child.signal('SIGKILL');
+    while (child.turn(-1) === undefined);
+  } catch (error) {
+    // Where nobody may be traced, all has been rehearsed but the exec.
+    if (!(error instanceof LaunchError && error.step === 'ptrace')) throw error;
+  }
+}
+
+/** To be able to go back takes a copy of what is replaced. Where there is no room for that, nothing must have ended for it. */
+function assertRoom(plan: LaunchPlan, { descriptors }: ExecTools): void {
+  const room: number[] = [];
+  try {
+    while (room.length < plan.descriptors.length + SPARE_FDS) room.push(openSync('/dev/null', 'r'));
+  } catch (cause) {
+    const { code = 'EIO' } = cause as NodeJS.ErrnoException;
+    throw new LaunchError(plan.subject, { step: 'dup2', errno: code, cause });
+  } finally {
+    descriptors.close(room);
+  }
+}
+
+/** Performs the steps in this process. Returns only if one failed: why this process is still itself. */
+function performInPlace(plan: LaunchPlan, files: OpenFds, { binding, descriptors }: ExecTools): CommandError {
+  const { moves, theirs } = descriptors.makeEnds(plan, files);
+  const { file, argv, steps } = plan;
+  const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.ppid });
+  // The event loop may have set a standard stream not to block, which few programs expect of theirs.
+  const streams = moves.filter(({ to }) => to <= 2).map(({ from }) => from);
+  binding.replace(
+    encode({ file, argv, envp, operations }),
+    Int32Array.from(readdirSync('/proc/self/fd'), Number),
+    Int32Array.from(streams),
+    launchResult,
+  );
+  descriptors.close(theirs);
+  const [step = -1, errno = 0] = launchResult;
+  return failure(plan, { step, errno, detail: 0 });
+}
