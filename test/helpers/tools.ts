@@ -15,7 +15,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
 import { Command } from 'vircommand';
-import { afterEach, beforeEach } from 'vitest';
+import { afterEach, beforeEach, onTestFinished } from 'vitest';
 
 /** How long an event may take to come on a busy machine. Nothing waits that long unless it fails. */
 export const DEADLINE_MS = 20_000;
@@ -133,6 +133,14 @@ export const children = (): number[] =>
   readdirSync('/proc')
     .map(Number)
     .filter((pid) => pid > 0 && processStat(pid)?.parent === process.pid);
+
+/** Sets this process's umask for the rest of a test, which does not depend on its starter's then. */
+export function useUmask(mask: number): void {
+  const before = process.umask(mask);
+  onTestFinished(() => {
+    process.umask(before);
+  });
+}
 
 /** This process's file mode creation mask. */
 export const umask = (): number =>

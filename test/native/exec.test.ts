@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Command, LaunchError, UnsupportedError, type UsageError } from 'vircommand';
 import { dryRun } from 'vircommand/testing';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -254,7 +254,7 @@ describe('exec() that fails', () => {
     const full = (program: string) => {
       const command = new Program(program)
         .umask(0)
-        .nice(3)
+        .nice(19)
         .oomScoreAdjust(900)
         .limit('nofile', 64, hard)
         .listenFds(fd)
@@ -324,6 +324,7 @@ describe('exec() that fails', () => {
       writeProgram(path('script'), '#!/nowhere/sh\n');
       const directory = path('writable');
       mkdirSync(directory);
+      chmodSync(directory, 0o755);
       for (const place of [path('file'), `${directory}/file`]) writeProgram(place, '', 0o666);
       const { before, after, lives, exitCode, error } = await inParent(
         attempt,

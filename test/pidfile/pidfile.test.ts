@@ -33,6 +33,7 @@ import {
   umask,
   useDirectory,
   useProcesses,
+  useUmask,
 } from '../helpers/tools.js';
 import {
   asNobody,
@@ -600,6 +601,7 @@ describe('PidFile.readIfLocked', () => {
 
   test('needs no right to write, and turns no starter away', async ({ skip }) => {
     needsNobody(skip);
+    useUmask(0o022);
     let done = false;
     const reading = inParent(
       async ({ PidFile: Files }, name) => {
