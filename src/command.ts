@@ -4,7 +4,7 @@ import { serialize } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
 import { argumentOf, callsOf } from './builder/calls-of-spec.js';
 import { combinationMistakes } from './builder/clashes.js';
-import { type Call, Draft, type Flag } from './builder/draft.js';
+import { type Call, Draft } from './builder/draft.js';
 import { givingAway, givingAwaySync, goneDescriptors, usesDescriptors } from './builder/given-away.js';
 import {
   type CaptureOptions,
@@ -43,6 +43,7 @@ import {
   type OutputLimitPolicy,
   printable,
   type StopSequence,
+  type Flag,
 } from './spec/spec.js';
 import { type Argument, describeKind, joinText, toBytes } from './text/bytes.js';
 import { hidden } from './text/call-text.js';

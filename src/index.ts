@@ -33,7 +33,7 @@ export { planLaunch } from './plan/plan-launch.js';
 export type { DescriptorSource, PlannedDescriptor } from './plan/descriptors.js';
 export type { Lane } from './plan/lane.js';
 export type { LaunchPlan, PlanOptions } from './plan/launch-plan.js';
-export type { Step } from './plan/steps.js';
+export type { Step } from './plan/step-table.js';
 export { thisHost } from './host/host.js';
 export type { Account } from './host/accounts.js';
 export type { FileKind, Host } from './host/host.js';

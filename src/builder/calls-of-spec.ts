@@ -1,5 +1,5 @@
 import { type Argument, type ByteText, toBytes } from '../text/bytes.js';
-import type { CommandSpec, InputSpec, LimitValue, OutputSpec } from '../spec/spec.js';
+import { type CommandSpec, flags, type InputSpec, type LimitValue, type OutputSpec } from '../spec/spec.js';
 
 /** A call on a command: the name of one of its methods, and what it is given. */
 export interface BuilderCall<Method extends string = string> {
@@ -43,14 +43,8 @@ export function callsOf(spec: CommandSpec) {
     ...given('timeout', spec.timeoutMs),
     ...given('stopSequence', spec.stopSequence),
     ...(spec.outputLimit === undefined ? [] : [call('outputLimit', spec.outputLimit.bytes, spec.outputLimit.policy)]),
-    ...said('clearCaps', spec.clearCaps),
-    ...said('noNewPrivileges', spec.noNewPrivileges),
-    ...said('newSession', spec.newSession),
-    ...said('processGroup', spec.processGroup),
-    ...said('daemonize', spec.daemonize),
-    ...said('requireHandshake', spec.handshake),
-    ...said('waitForOutputEnd', spec.waitForOutputEnd),
-    ...said('nonblockingFds', spec.nonblockingFds),
+    ...flags.filter((flag) => spec[flag] === true).map((flag) => call(flag)),
+    ...(spec.handshake === true ? [call('requireHandshake')] : []),
   ];
 }
 
@@ -120,11 +114,6 @@ function call<Method extends string>(method: Method, ...values: readonly unknown
 /** The call that gives a value, if there is one. */
 function given<Method extends string>(method: Method, value: unknown): BuilderCall<Method>[] {
   return value === undefined ? [] : [call(method, value)];
-}
-
-/** The call without a value that was made, if it was. */
-function said<Method extends string>(method: Method, flag: true | undefined): BuilderCall<Method>[] {
-  return flag === true ? [call(method)] : [];
 }
 
 const limitOf = (value: LimitValue): number | bigint | string =>

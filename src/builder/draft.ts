@@ -24,9 +24,6 @@ export type Single = Omit<
   'version' | 'argv' | 'secretArgs' | 'env' | 'descriptors' | 'limits' | 'allowCaps' | 'attached'
 >;
 
-/** The fields that are said or not, without a value. */
-export type Flag = { [K in keyof Single]-?: Exclude<Single[K], undefined> extends true ? K : never }[keyof Single];
-
 /** Everything about a call that a message about it needs. */
 export interface Call {
   readonly method: string;

@@ -1,7 +1,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import type { LaunchFailure } from '../errors/launch-error.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
-import type { Step } from '../plan/steps.js';
+import { rowOf, type Step } from '../plan/step-table.js';
 import { interpreterOf, loaderOf, readHeader } from './program-file.js';
 
 /**
@@ -21,13 +21,7 @@ export function diagnose(plan: LaunchPlan, errno: string, cause: unknown): Launc
       return { step: 'execve', errno, path: plan.file, bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp), cause };
     case 'EPERM': {
       const step = plan.steps.find(changesId);
-      if (step !== undefined)
-        return {
-          step: step.step,
-          errno,
-          wanted: `take the ${step.step === 'setgid' ? 'gid' : 'uid'} ${step.id}`,
-          cause,
-        };
+      if (step !== undefined) return { step: step.step, errno, wanted: rowOf(step).wish(step), cause };
     }
   }
   const directoryErrno = plan.directory === undefined ? undefined : enterErrno(plan.directory);
@@ -37,40 +31,17 @@ export function diagnose(plan: LaunchPlan, errno: string, cause: unknown): Launc
 
 /** What is known of a step that the child itself reported. */
 export function explainStepFailure(plan: LaunchPlan, step: Step, errno: string): LaunchFailure {
-  switch (step.step) {
-    case 'execve':
-      return {
-        step: 'execve',
-        errno,
-        path: step.path,
-        ...lookBehind(step.path, errno),
-        bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp),
-      };
-    case 'chdir':
-      return { step: 'chdir', errno, path: step.path };
-    case 'prlimit':
-      return {
-        step: step.step,
-        errno,
-        wanted: `set the limit of ${step.limit.resource} to ${step.limit.soft} (hard ${step.limit.hard})`,
-      };
-    case 'setgroups':
-      return { step: step.step, errno, wanted: `take the groups ${step.groups.join(', ')}` };
-    case 'setgid':
-      return { step: step.step, errno, wanted: `take the gid ${step.id}` };
-    case 'setuid':
-      return { step: step.step, errno, wanted: `take the uid ${step.id}` };
-    case 'setpriority':
-      return { step: step.step, errno, wanted: `take the nice value ${step.nice}` };
-    case 'oom_score_adj':
-      return { step: step.step, errno, wanted: `take the out-of-memory score ${step.score}` };
-    case 'cgroup':
-      return { step: step.step, errno, path: step.directory, wanted: `enter the control group '${step.directory}'` };
-    case 'hook':
-      return { step: step.step, errno, wanted: 'run its pre-exec hook' };
-    default:
-      return { step: step.step, errno };
-  }
+  const row = rowOf(step);
+  const failure = { step: step.step, errno, wanted: row.wish(step) };
+  const path = row.path?.(step);
+  if (step.step === 'execve')
+    return {
+      ...failure,
+      path: step.path,
+      ...lookBehind(step.path, errno),
+      bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp),
+    };
+  return path === undefined ? failure : { ...failure, path };
 }
 
 type IdStep = Extract<Step, { step: 'setgid' | 'setuid' }>;

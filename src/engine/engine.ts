@@ -2,7 +2,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { CommandError } from '../errors/command-error.js';
 import type { Capture } from '../io/capture.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
-import type { Step } from '../plan/steps.js';
+import type { Step } from '../plan/step-table.js';
 import type { ExitStatus } from '../result/exit-status.js';
 import type { ResourceUsage } from '../result/run-result.js';
 import type { SignalName } from '../text/signals.js';

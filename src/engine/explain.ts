@@ -1,6 +1,6 @@
 import type { DescriptorSource } from '../plan/descriptors.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
-import type { Step } from '../plan/steps.js';
+import { rowOf } from '../plan/step-table.js';
 import { printable } from '../spec/spec.js';
 import { printCommand } from '../text/quote.js';
 import type { Engine } from './engine.js';
@@ -30,7 +30,7 @@ export function explainPlan(plan: LaunchPlan, engine: Engine, why: string): stri
       'steps',
       plan.steps.map(
         (step, index) =>
-          `${`${index + 1}.`.padEnd(3)} ${step.step.padEnd(13)} ${stepText(step)}${noted(engine.note(step))}`,
+          `${`${index + 1}.`.padEnd(3)} ${step.step.padEnd(13)} ${rowOf(step).text(step)}${noted(engine.note(step))}`,
       ),
     ],
   ];
@@ -70,73 +70,5 @@ function sourceText(source: DescriptorSource, childFd: number): string {
       }[source.for];
     case 'stdout':
       return 'the same open file as 1';
-  }
-}
-
-/** What a step does, as one line without its name. */
-export function stepText(step: Step): string {
-  switch (step.step) {
-    case 'cgroup':
-      return `enters the control group ${step.directory}`;
-    case 'sigaction':
-      return 'every signal back to its default action';
-    case 'setsid':
-      return 'a session of its own';
-    case 'setpgid':
-      return 'a process group of its own';
-    case 'daemon-fork':
-      return 'forks once more, so that the daemon leads no session';
-    case 'dup2':
-      return `places descriptors ${step.descriptors.map(({ childFd }) => childFd).join(', ')}`;
-    case 'close_range':
-      return `closes all but ${step.keep.join(', ')}`;
-    case 'umask':
-      return `umask ${step.mask.toString(8).padStart(3, '0')}`;
-    case 'setpriority':
-      return `nice ${step.nice}`;
-    case 'oom_score_adj':
-      return `out-of-memory score ${step.score}`;
-    case 'sched_core':
-      return step.among === undefined
-        ? 'a core-scheduling group of its own'
-        : `the core-scheduling group of process ${step.among}`;
-    case 'prlimit':
-      return `${step.limit.resource} ${step.limit.soft} (hard ${step.limit.hard})${step.by === '' ? ', as Node found it' : ''}`;
-    case 'pidfile':
-      return `locks '${step.path}' and writes the pid`;
-    case 'listen_pid':
-      return 'sets LISTEN_PID to its own pid';
-    case 'hook':
-      return 'module' in step.hook ? `runs ${step.hook.module}` : 'runs a function';
-    case 'selinux':
-      return `SELinux label ${step.label}`;
-    case 'apparmor':
-      return `AppArmor profile ${step.label}`;
-    case 'capbset_drop':
-      return `drops from the bounding set all but ${step.keep.join(', ') || 'nothing'}`;
-    case 'setgroups':
-      return `groups ${step.groups.join(', ') || 'none'}`;
-    case 'setgid':
-      return `gid ${step.id}`;
-    case 'setuid':
-      return `uid ${step.id}`;
-    case 'capset':
-      return `capabilities ${step.keep.join(', ') || 'none'}`;
-    case 'cap_ambient':
-      return `ambient capabilities ${step.keep.join(', ')}`;
-    case 'chdir':
-      return step.path;
-    case 'no_new_privs':
-      return 'gains no privileges by executing a file, for good';
-    case 'pdeathsig':
-      return `${step.signal} when this process dies`;
-    case 'handshake':
-      return 'waits until the caller lets it go';
-    case 'sigprocmask':
-      return 'blocks no signal';
-    case 'ptrace':
-      return 'is stopped by its next exec, before the program begins';
-    case 'execve':
-      return step.path;
   }
 }

@@ -27,6 +27,8 @@ export interface LaunchFailure {
   readonly bytes?: number;
   /** No step failed: the child was ended before it came to its exec. */
   readonly wasEnded?: boolean;
+  /** Of an `exec()` that failed in this process itself: the steps whose effect no process can take back. */
+  readonly kept?: readonly StepName[];
   /** What became of the hook, for a failure of the step `hook`. */
   readonly hook?: HookFailure;
   readonly cause?: unknown;
@@ -91,7 +93,12 @@ function launchSentence(failure: LaunchFailure): string {
     failure.errno === undefined || failure.step === 'path-search'
       ? ''
       : ` (${failure.syscall ?? failure.step}: ${failure.errno})`;
-  return `${what}${code}.${wayOut === undefined ? '' : ` ${wayOut}`}`;
+  const { kept = [] } = failure;
+  return [
+    `${what}${code}.`,
+    ...(wayOut === undefined ? [] : [wayOut]),
+    ...(kept.length === 0 ? [] : [`This process keeps what no process can take back: ${kept.join(', ')}.`]),
+  ].join(' ');
 }
 
 function explainFailure(failure: LaunchFailure): Explanation {
@@ -136,11 +143,11 @@ function explainFailure(failure: LaunchFailure): Explanation {
       };
     case 'EPERM':
       return {
-        what: `this process may not ${failure.wanted ?? `take the step ${failure.step}`}`,
+        what: `this process may not ${failure.wanted ?? `perform the step ${failure.step}`}`,
         wayOut: 'Run as root, or with the capability that the step needs.',
       };
     default:
-      return { what: `it could not ${failure.wanted ?? `take the step ${failure.step}`}` };
+      return { what: `it could not ${failure.wanted ?? `perform the step ${failure.step}`}` };
   }
 }
 

@@ -3,7 +3,7 @@ import type { Subject } from '../errors/command-error.js';
 import type { CommandSpec, LaunchMode } from '../spec/spec.js';
 import type { PlannedDescriptor } from './descriptors.js';
 import type { Lane } from './lane.js';
-import type { Step } from './steps.js';
+import type { Step } from './step-table.js';
 
 /** Every question about a launch, answered: what an engine will do, as data. It holds for this moment only; PATH may change. */
 export interface LaunchPlan {

@@ -23,7 +23,7 @@ export function planLaunch(
   const { file, tried } = search ? findProgram(spec, subject, host) : { file: textOf(spec.argv[0]), tried: [] };
   const directory = plannedDirectory(spec, host);
   const descriptors = planDescriptors(spec, mode, host);
-  const steps = planSteps(spec, { host, subject, file, directory, descriptors });
+  const steps = planSteps({ spec, host, subject, file, directory, descriptors });
   const plan: Mutable<Omit<LaunchPlan, 'argv' | 'envp'>> = {
     spec,
     subject,
@@ -39,13 +39,3 @@ export function planLaunch(
   Object.defineProperty(plan, 'envp', environmentOf(spec, host, descriptors, inherited));
   return Object.defineProperty(plan, inspect.custom, shownSafely) as LaunchPlan;
 }
-
-// ---------------------------------------------------------------- the vectors
-
-// ---------------------------------------------------------------- the program
-
-// ---------------------------------------------------------------- environment and directory
-
-// ---------------------------------------------------------------- descriptors
-
-// ---------------------------------------------------------------- steps

@@ -73,13 +73,27 @@ export type StopSequence = readonly (readonly [signal: SignalName, graceMs: numb
 /** The hook to run in the child: a module's address, or a self-contained function's source. */
 export type HookSpec = { readonly module: string } | { readonly source: string };
 
+/** What is said of a command without a value, each by the method of its name. */
+export const flags = [
+  'clearCaps',
+  'noNewPrivileges',
+  'newSession',
+  'processGroup',
+  'daemonize',
+  'waitForOutputEnd',
+  'nonblockingFds',
+] as const;
+
+/** One of the {@link flags}. */
+export type Flag = (typeof flags)[number];
+
 /**
  * Everything that was said about a command: frozen, plain, and the same after `JSON.stringify` or `structuredClone`.
  *
  * A field that is absent was not asked for. What cannot be data (an `OutputBuffer`, an `AbortSignal`, a hook's `opaque`)
  * stays with the `Command` and is named in `attached`.
  */
-export interface CommandSpec {
+export interface CommandSpec extends Readonly<Partial<Record<Flag, true>>> {
   readonly version: 1;
   /** The program as it was named, then its arguments. */
   readonly argv: readonly ByteText[];
@@ -93,7 +107,6 @@ export interface CommandSpec {
   readonly stderr: OutputSpec | { readonly to: 'stdout' };
   readonly descriptors?: readonly DescriptorSpec[];
   readonly listenFds?: readonly number[];
-  readonly nonblockingFds?: true;
   readonly workingDirectory?: string;
   readonly umask?: number;
   readonly limits?: readonly LimitSpec[];
@@ -107,20 +120,14 @@ export interface CommandSpec {
   readonly uid?: number;
   readonly gid?: number;
   readonly groups?: readonly number[];
-  readonly clearCaps?: true;
   readonly allowCaps?: readonly string[];
-  readonly noNewPrivileges?: true;
   readonly dieWithParent?: SignalName;
-  readonly newSession?: true;
-  readonly processGroup?: true;
-  readonly daemonize?: true;
   readonly pidFile?: string;
   readonly preExecHook?: HookSpec;
   readonly handshake?: true;
   readonly timeoutMs?: number;
   readonly stopSequence?: StopSequence;
   readonly outputLimit?: { readonly bytes: number; readonly policy: OutputLimitPolicy };
-  readonly waitForOutputEnd?: true;
   /** What belongs to the command but is not data, by name. */
   readonly attached?: readonly string[];
 }

@@ -1,15 +1,11 @@
+/** The steps that this process performs before there is a child. */
+export const parentSteps = ['abort', 'path-search', 'open', 'pipe', 'clone'] as const;
+
 /**
- * The steps of a launch, by the names that plans and errors use, in the order in which they are taken.
- * A step is named after the system call that does it, where there is one.
+ * The steps that the child performs before it is the program, in the order in which they come.
+ * A step is named after the system call that does it, where there is one. What each means is told in plan/step-table.ts.
  */
-export const stepNames = [
-  // In this process, before there is a child.
-  'abort',
-  'path-search',
-  'open',
-  'pipe',
-  'clone',
-  // In the child, before it becomes the program.
+export const childSteps = [
   'cgroup',
   'sigaction',
   'setsid',
@@ -41,6 +37,12 @@ export const stepNames = [
   'ptrace',
   'execve',
 ] as const;
+
+/** The steps of a launch, by the names that plans and errors use, in the order in which they are performed. */
+export const stepNames = [...parentSteps, ...childSteps] as const;
+
+/** One of the {@link childSteps}. */
+export type ChildStep = (typeof childSteps)[number];
 
 /** One of the {@link stepNames}. */
 export type StepName = (typeof stepNames)[number];

@@ -2,16 +2,20 @@ import { Buffer } from 'node:buffer';
 import { type ByteText, toBytes } from '../text/bytes.js';
 import { type StepName, stepNames } from '../text/step-names.js';
 
-/** One thing for the child to do, as `struct operation` of plan.h has it. What `a` and `b` mean is told in child.c. */
-export interface Operation {
-  readonly code: StepName;
-  /** The place of the plan's step that it belongs to. */
-  readonly step: number;
+/** What an operation works with. What `a`, `b` and `count` mean is told in child.c, and steps.h tells which of them it takes. */
+export interface Operand {
   readonly a?: number | bigint | undefined;
   readonly b?: number | bigint | undefined;
   /** A text, or an array of numbers. */
   readonly text?: string | readonly number[] | undefined;
   readonly count?: number | undefined;
+}
+
+/** One thing for the child to do, as `struct operation` of plan.h has it. */
+export interface Operation extends Operand {
+  readonly code: StepName;
+  /** The place of the plan's step that it belongs to. */
+  readonly step: number;
 }
 
 /** A program to execute, and what to do before. */

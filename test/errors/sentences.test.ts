@@ -132,13 +132,13 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
     ],
     [
       { step: 'setgroups', errno: 'EPERM' },
-      'this process may not take the step setgroups (setgroups: EPERM). Run as root, or with the capability that the step needs.',
+      'this process may not perform the step setgroups (setgroups: EPERM). Run as root, or with the capability that the step needs.',
     ],
     [
       { step: 'umask', errno: 'EINVAL', wanted: 'set the umask to 022' },
       'it could not set the umask to 022 (umask: EINVAL).',
     ],
-    [{ step: 'prlimit', errno: 'EINVAL' }, 'it could not take the step prlimit (prlimit: EINVAL).'],
+    [{ step: 'prlimit', errno: 'EINVAL' }, 'it could not perform the step prlimit (prlimit: EINVAL).'],
   ];
   for (const [failure, sentence] of rows)
     test(sentence, () => {

@@ -206,7 +206,7 @@ describe('exec() that fails', () => {
   /** Everything that the steps change of a process, seen before and after. Runs in the other process, and must stand by itself. */
   async function attempt(
     library: Library,
-    asked: { how: 'missing' | 'directory' | 'interpreter' | 'ids' | 'session' | 'late'; directory: string },
+    asked: { how: 'missing' | 'directory' | 'interpreter' | 'ids' | 'session' | 'late' | 'kept'; directory: string },
   ) {
     const { readFileSync: read, readdirSync, readlinkSync, openSync, statSync } = process.getBuiltinModule('node:fs');
     const { spawn: start } = process.getBuiltinModule('node:child_process');
@@ -270,9 +270,10 @@ describe('exec() that fails', () => {
       ids: () => full('/bin/true').uid(1234).gid(1234),
       session: () => new Program('/bin/true').newSession(),
       late: () => full('/bin/true'),
+      kept: () => full('/bin/true').noNewPrivileges(),
     };
     let tracer: ReturnType<typeof start> | undefined;
-    if (asked.how === 'late') {
+    if (asked.how === 'late' || asked.how === 'kept') {
       // The rehearsal is another process: only the exec of this very thread is made to fail.
       tracer = start('strace', ['-o', '/dev/null', '-p', String(process.pid), '-e', 'inject=execve:error=EIO'], {
         stdio: ['ignore', 'ignore', 'pipe'],
@@ -336,6 +337,17 @@ describe('exec() that fails', () => {
       expect([lives, exitCode]).toEqual(['a signal came', 0]);
     },
   );
+
+  test('what no process can take back is kept, and the error names its steps', async ({ skip }) => {
+    if (!hasProgram('strace')) skip('there is no strace');
+    writeProgram(path('file'), '', 0o666);
+    const { before, after, error } = await inParent(attempt, { how: 'kept', directory: path() });
+    const keeps = (line: string): string => (line.startsWith('NoNewPrivs:') ? 'NoNewPrivs:\t1' : line);
+    expect(after).toEqual({ ...before, status: before.status.map(keeps) });
+    expect(error.message).toBe(
+      "Cannot start `/bin/true`: '/bin/true' cannot be executed (execve: EIO). This process keeps what no process can take back: no_new_privs.",
+    );
+  });
 
   test('a step that only a child could take is a LaunchError too: a process that leads a group can open no session', async () => {
     const { output } = await replaced(

@@ -2,9 +2,9 @@ import { openSync } from 'node:fs';
 import { LaunchError } from '../../errors/launch-error.js';
 import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
+import type { HandshakeEnds } from '../../plan/step-table.js';
 import { errnoName } from '../../text/errno.js';
 import type { Move } from '../../wire/moves.js';
-import type { HandshakeEnds } from '../../wire/operations.js';
 import { inRoomForClosing, roomForPipes } from './scratch.js';
 
 /** The descriptors of the files behind a plan's descriptors, by number in the child. */

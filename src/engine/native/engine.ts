@@ -4,7 +4,7 @@ import { LaunchError } from '../../errors/launch-error.js';
 import type { Binding } from '../../native/binding.js';
 import type { Native } from '../../native/load.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
-import type { Step } from '../../plan/steps.js';
+import type { Step } from '../../plan/step-table.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal, SyncProcess } from '../engine.js';

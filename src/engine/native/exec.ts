@@ -4,8 +4,9 @@ import { LaunchError } from '../../errors/launch-error.js';
 import type { Binding } from '../../native/binding.js';
 import { chooseLane } from '../../plan/lane.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
+import { operationsOf } from '../../plan/operations.js';
+import { stepTable } from '../../plan/step-table.js';
 import { encode } from '../../wire/encode.js';
-import { operationsOf } from '../../wire/operations.js';
 import type { LaunchResources } from '../engine.js';
 import { openFilesSync } from '../redirections.js';
 import type { Descriptors, OpenFds } from './ends.js';
@@ -95,5 +96,7 @@ function performInPlace(plan: LaunchPlan, files: OpenFds, { binding, descriptors
   );
   descriptors.close(theirs);
   const [step = -1, errno = 0] = launchResult;
-  return failure(plan, { step, errno, detail: 0 });
+  const done = steps.slice(0, Math.max(step, 0)).map((one) => one.step);
+  const kept = done.filter((name) => stepTable[name].afterExec === 'stays');
+  return failure(plan, { step, errno, detail: 0 }, kept);
 }

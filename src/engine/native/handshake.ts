@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import type { CommandError, Subject } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
 import { UsageError } from '../../errors/usage-error.js';
-import type { HandshakeEnds } from '../../wire/operations.js';
+import type { HandshakeEnds } from '../../plan/step-table.js';
 import type { Handshake } from '../engine.js';
 
 /** Two pipes and two bytes: the helper says that all is ready, and waits for our word. */

@@ -1,7 +1,7 @@
 import type { LaunchPlan } from '../../plan/launch-plan.js';
+import { operationsOf } from '../../plan/operations.js';
 import { encode } from '../../wire/encode.js';
 import { lowestUnused } from '../../wire/moves.js';
-import { operationsOf } from '../../wire/operations.js';
 import { type Descriptors, type Ends, helperMoves } from './ends.js';
 import { LANE_STEP, type PreparedChild } from './prepared-child.js';
 

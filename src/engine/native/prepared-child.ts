@@ -1,6 +1,7 @@
 import type { LaunchPlan } from '../../plan/launch-plan.js';
+import { operationsOf } from '../../plan/operations.js';
+import type { HandshakeEnds } from '../../plan/step-table.js';
 import { encodedSize, encodeForNow } from '../../wire/encode.js';
-import { type HandshakeEnds, operationsOf } from '../../wire/operations.js';
 import type { HookWatch } from '../engine.js';
 import type { Ends } from './ends.js';
 

@@ -4,9 +4,10 @@ import { LaunchError } from '../../errors/launch-error.js';
 import { PidFileError } from '../../errors/pidfile-error.js';
 import { type Binding, watchEvents } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
+import type { HandshakeEnds } from '../../plan/step-table.js';
 import { errnoName } from '../../text/errno.js';
+import type { StepName } from '../../text/step-names.js';
 import { type SignalName, signalName, signalNumber } from '../../text/signals.js';
-import type { HandshakeEnds } from '../../wire/operations.js';
 import { explainStepFailure } from '../diagnose.js';
 import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
 import type { OurEnds } from './ends.js';
@@ -29,17 +30,18 @@ export interface Started extends OurEnds {
   readonly hook: HookWatch | undefined;
 }
 
-/** What a step that failed is to the caller. */
+/** What a step that failed is to the caller. `kept` are the steps before it whose effect this process keeps. */
 export function failure(
   plan: LaunchPlan,
   { step: index, errno: number, detail }: { step: number; errno: number; detail: number },
+  kept: readonly StepName[] = [],
 ): CommandError {
   const errno = errnoName(number);
   const step = plan.steps[index];
   if (step === undefined && number === 0) return new LaunchError(plan.subject, { step: 'execve', wasEnded: true });
   if (step === undefined) return new LaunchError(plan.subject, { step: 'clone', errno });
   if (step.step === 'pidfile') return new PidFileError(step.path, takeProblem(number, detail), plan.subject);
-  return new LaunchError(plan.subject, explainStepFailure(plan, step, errno));
+  return new LaunchError(plan.subject, { ...explainStepFailure(plan, step, errno), kept });
 }
 
 /** What the watcher tells of a child, beside its output, which goes where the plan says. */

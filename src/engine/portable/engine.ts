@@ -2,7 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { execa, type ResultPromise } from 'execa';
 import { LaunchError } from '../../errors/launch-error.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
-import type { Step } from '../../plan/steps.js';
+import type { Step } from '../../plan/step-table.js';
 import { diagnose } from '../diagnose.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal } from '../engine.js';
 import { isForeignFormat } from '../program-file.js';

@@ -1,4 +1,5 @@
-import type { StepName } from '../../text/step-names.js';
+import { stepTable } from '../../plan/step-table.js';
+import { type ChildStep, childSteps } from '../../text/step-names.js';
 
 /** What the portable engine promises less of, as sentences. `engineInfo()` tells them, and `docs/engines.md` prints them. */
 export const portableLimits: readonly string[] = [
@@ -14,23 +15,10 @@ export const portableLimits: readonly string[] = [
   "A launch copies this process's page tables and holds the event loop meanwhile: about 1 ms in a small process, over 100 ms at 4 GiB.",
 ];
 
-/** The steps that `child_process` has no way to take, each with the reason. `docs/engines.md` prints this table. */
-export const portableRefusals: Partial<Record<StepName, string>> = {
-  cgroup: 'child_process cannot place a child, and to move it after its start would be too late',
-  setpgid: 'child_process can only make a new session, which is newSession()',
-  umask: "child_process sets no umask, and to change this process's own for a moment would reach all its threads",
-  setpriority: 'child_process sets no priority, and to set it after the start would miss what the program starts first',
-  oom_score_adj: 'child_process cannot set it before the program runs',
-  sched_core: 'child_process does not know core scheduling',
-  prlimit: 'child_process sets no resource limits',
-  listen_pid: "LISTEN_PID must hold the child's pid, which child_process tells only after the program has started",
-  hook: 'child_process runs nothing between fork and exec',
-  selinux: 'child_process does not know SELinux',
-  apparmor: 'child_process does not know AppArmor',
-  capbset_drop: 'child_process does not know capabilities',
-  capset: 'child_process does not know capabilities',
-  cap_ambient: 'child_process does not know capabilities',
-  no_new_privs: 'child_process does not know this attribute',
-  pdeathsig: 'child_process does not know the parent-death signal',
-  handshake: 'child_process cannot hold a child between fork and exec',
-};
+/** The steps that `child_process` has no way to perform, each with the reason. `docs/engines.md` prints this table. */
+export const portableRefusals: Readonly<Partial<Record<ChildStep, string>>> = Object.fromEntries(
+  childSteps.flatMap((step) => {
+    const why = stepTable[step].refusal;
+    return why === undefined ? [] : [[step, why]];
+  }),
+);
