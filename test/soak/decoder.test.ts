@@ -150,6 +150,44 @@ describe('the addon', () => {
     }
   });
 
+  test('executes nothing of a plan with a string that begins in what was checked before, the operations above all', ({
+    skip,
+  }) => {
+    if (native === undefined) skip(why);
+    const mark = join(path(), 'mark');
+    const FILE = 24;
+    const FIRST_ARGUMENT = 28;
+    for (const word of [FILE, FIRST_ARGUMENT]) {
+      for (let offset = 0; offset < OPERATIONS + 3 * OPERATION; offset += 1) {
+        const plan = marking(mark);
+        plan.writeUInt32LE(offset, word);
+        expectRefusal(plan, mark);
+      }
+    }
+  });
+
+  test('executes nothing of a plan whose operation carries what its step does not take', ({ skip }) => {
+    if (native === undefined) skip(why);
+    const mark = join(path(), 'mark');
+    const refused = [
+      // A text in the place of nothing and of numbers, numbers in the place of nothing.
+      { code: 'sigaction', step: 1, text: 'text' },
+      { code: 'umask', step: 1, text: 'text' },
+      { code: 'no_new_privs', step: 1, a: 1 },
+      { code: 'setsid', step: 1, b: 1 },
+      { code: 'sigprocmask', step: 1, count: 1 },
+      // No text where there must be one, and one of another length.
+      { code: 'chdir', step: 1 },
+      { code: 'chdir', step: 1, text: '/tmp', count: 3 },
+      { code: 'chdir', step: 1, text: '/tmp', b: 1 },
+      { code: 'setgroups', step: 1, text: [1], a: 1 },
+    ] as const;
+    for (const operation of refused) {
+      const operations = [{ code: 'pidfile', step: 0, text: mark }, operation, { code: 'execve', step: 2 }] as const;
+      expectRefusal(encode({ file: '/bin/true', argv: [Buffer.from('true')], envp: [], operations }), mark);
+    }
+  });
+
   test('executes nothing of a plan whose child would write outside of it', ({ skip }) => {
     if (native === undefined) skip(why);
     const mark = join(path(), 'mark');

@@ -37,23 +37,23 @@ const everything: readonly Operation[] = [
   { code: 'execve', step: 26 },
 ];
 
-/** A plan with an operation that looks like a variable with room for a pid: nobody may write there. */
+/**
+ * A plan with an operation that looks like a variable with room for a pid, as far as one can: a digit less, for what an operation does not
+ * carry is zero. Nobody may write there.
+ */
 function decoy(): Buffer {
   const digits = 0x3030_3030;
   const twice = BigInt(digits) * 0x1_0000_0001n;
-  const plan = encode({
+  return encode({
     file: '/bin/a',
     argv: bytes(['a']),
     envp: bytes([LISTEN_PID]),
     operations: [
-      { code: 'umask', step: digits + 0xd, a: twice, b: twice },
+      { code: 'umask', step: digits + 0xd, a: twice, b: twice, count: digits },
       { code: 'listen_pid', step: 1, a: 0 },
       { code: 'execve', step: 2 },
     ],
   });
-  const TEXT_OF_UMASK = 40 + 24;
-  plan.writeUInt32LE(digits, TEXT_OF_UMASK);
-  return plan;
 }
 
 /** Plans to change: the smallest, one with every operation, one with long vectors, and a trap. */

@@ -1,7 +1,7 @@
 /*
  * Everything that happens between clone() and execve(), one step after the other.
  *
- * In the fast lane this runs inside the parent's memory, on a stack of its own, while the parent's thread sleeps. Hence:
+ * In shared memory this runs inside the parent's, on a stack of its own, while the parent's thread sleeps. Hence:
  *
  *   1. System calls only, by sys.h. No C library: no malloc, no stdio, no locks, no errno.
  *      `npm run check` compares the symbols that this file needs with a list, and the list is empty.
@@ -9,7 +9,7 @@
  *   3. Nothing that changes ids or waits, be it for a disk: a plan that does so goes to the helper, which runs this same code
  *      in a memory of its own. A change of ids here would take the parent's dumpable flag, and have two privileges on one memory.
  *
- * The order of the steps is the plan's. Why each stands where it does is told in src/plan/steps.ts.
+ * The order of the steps is the plan's. Why each stands where it does is told in src/plan/step-table.ts and docs/internals.md.
  */
 #include "child/plan.h"
 
@@ -165,7 +165,7 @@ static long write_listen_pid(char *entry) {
  * The pidfile is locked by the process that it names, for as long as that lives: the descriptor is not closed at exec, because
  * the lock would go with it. Gives the descriptor.
  */
-static long take_pidfile(const char *path, struct report *report) {
+static long acquire_pidfile(const char *path, struct report *report) {
   char pid[NUMBER_SIZE];
   const size_t length = print_number(pid, (uint64_t)SYS0(SYS_getpid));
   int32_t detail;
@@ -205,7 +205,7 @@ static void announce_exec(long report_fd) {
   (void)SYS4(SYS_rt_sigaction, SIGPIPE, &to_default, NULL, SIGNAL_SET_SIZE);
 }
 
-static long take(const struct plan *plan, const struct operation *operation, struct report *report) {
+static long perform(const struct plan *plan, const struct operation *operation, struct report *report) {
   const char *text = plan->bytes + operation->text;
   switch (operation->code) {
     case STEP_CGROUP:
@@ -232,8 +232,8 @@ static long take(const struct plan *plan, const struct operation *operation, str
     case STEP_PRLIMIT:
       return set_limit(operation);
     case STEP_PIDFILE:
-      /* a: the descriptor of one that was taken before the hook, and is held; only a failure still has to know of it. */
-      return operation->a != 0 ? (long)operation->a : take_pidfile(text, report);
+      /* a: the descriptor of one that was acquired before the hook, and is held; only a failure still has to know of it. */
+      return operation->a != 0 ? (long)operation->a : acquire_pidfile(text, report);
     case STEP_LISTEN_PID:
       return write_listen_pid(plan->envp[operation->a]);
     case STEP_SELINUX:
@@ -294,7 +294,7 @@ void child_run(const struct plan *plan, uint32_t from, struct report *report) {
   long pidfile_fd = -1;
   for (uint32_t i = from; i < plan->count; i++) {
     const struct operation *operation = &plan->operations[i];
-    const long result = operation->code == STEP_DAEMON_FORK ? fork_daemon(report) : take(plan, operation, report);
+    const long result = operation->code == STEP_DAEMON_FORK ? fork_daemon(report) : perform(plan, operation, report);
     if (result >= 0) {
       if (operation->code == STEP_PIDFILE) {
         pidfile = plan->bytes + operation->text;

@@ -52,45 +52,32 @@ static int has_room_for_pid(const char *entry) {
   return equals != NULL && strlen(equals + 1) >= PID_ROOM;
 }
 
+/* What an operation may carry, by the third column of steps.h. What it does not carry is zero: nothing is there that nobody has checked. */
+enum operand { NOTHING, NUMBERS, TEXT, ARRAY, VARIABLE, NEVER };
+
+#define STEP_OPERAND(name, text, operand) [STEP_##name] = operand,
+static const unsigned char operands[STEP_COUNT] = {FOR_EACH_STEP(STEP_OPERAND)};
+#undef STEP_OPERAND
+
 static int is_operation(const struct reader *reader, const struct plan *plan, const struct operation *operation,
                         uint32_t envc) {
-  switch (operation->code) {
-    case STEP_CGROUP:
-    case STEP_OOM_SCORE_ADJ:
-    case STEP_PIDFILE:
-    case STEP_SELINUX:
-    case STEP_APPARMOR:
-    case STEP_CHDIR:
-      return is_counted_string(reader, operation->text, operation->count);
-    case STEP_SETGROUPS:
-      return is_array(reader, operation->text, operation->count);
-    case STEP_LISTEN_PID:
-      return operation->a < envc && has_room_for_pid(plan->envp[operation->a]);
-    case STEP_SIGACTION:
-    case STEP_SETSID:
-    case STEP_SETPGID:
-    case STEP_DAEMON_FORK:
-    case STEP_DUP2:
-    case STEP_CLOSE_RANGE:
-    case STEP_UMASK:
-    case STEP_SETPRIORITY:
-    case STEP_SCHED_CORE:
-    case STEP_PRLIMIT:
-    case STEP_CAPBSET_DROP:
-    case STEP_SETGID:
-    case STEP_SETUID:
-    case STEP_CAPSET:
-    case STEP_CAP_AMBIENT:
-    case STEP_NO_NEW_PRIVS:
-    case STEP_PDEATHSIG:
-    case STEP_HANDSHAKE:
-    case STEP_SIGPROCMASK:
-    case STEP_PTRACE:
-    case STEP_EXECVE:
-      return 1;
-    default:
+  if (operation->code >= STEP_COUNT) return 0;
+  switch ((enum operand)operands[operation->code]) {
+    case NOTHING:
+      return operation->a == 0 && operation->b == 0 && operation->text == 0 && operation->count == 0;
+    case NUMBERS:
+      return operation->text == 0;
+    case TEXT:
+      return operation->b == 0 && is_counted_string(reader, operation->text, operation->count);
+    case ARRAY:
+      return operation->a == 0 && operation->b == 0 && is_array(reader, operation->text, operation->count);
+    case VARIABLE:
+      return operation->b == 0 && operation->text == 0 && operation->count == 0 && operation->a < envc &&
+             has_room_for_pid(plan->envp[operation->a]);
+    case NEVER:
       return 0;
   }
+  return 0;
 }
 
 static int fill_vector(const struct reader *reader, char **vector, size_t at, uint32_t count) {

@@ -1,50 +1,60 @@
 /*
- * The one list of steps: for plans, for errors, and for the child that takes them.
+ * The one list of steps: for plans, for errors, for the decoder, and for the child that performs them.
  *
- * src/text/step-names.ts holds the same names in the same order; a test compares the two. A step's number is its place here, and is
- * what stands in an encoded plan. What a step means is told in child.c, where it is taken.
+ * src/text/step-names.ts holds the same names in the same order, and src/plan/step-table.ts writes the operations; a test compares them.
+ * A step's number is its place here, and is what stands in an encoded plan. The third column is what an operation of the step carries, and
+ * so what decode.c lets pass:
+ *
+ *   NOTHING   no operand
+ *   NUMBERS   a and b, and a number in the place of count
+ *   TEXT      a string, whose length is count; a as well, where child.c says so
+ *   ARRAY     count numbers of 32 bits
+ *   VARIABLE  a: the place of a variable that the child writes its pid into
+ *   NEVER     no child performs it
+ *
+ * What a step means is told in child.c, where it is performed.
  */
 #ifndef VIRCOMMAND_STEPS_H
 #define VIRCOMMAND_STEPS_H
 
-#define FOR_EACH_STEP(STEP)            \
-  STEP(ABORT, "abort")                 \
-  STEP(PATH_SEARCH, "path-search")     \
-  STEP(OPEN, "open")                   \
-  STEP(PIPE, "pipe")                   \
-  STEP(CLONE, "clone")                 \
-  STEP(CGROUP, "cgroup")               \
-  STEP(SIGACTION, "sigaction")         \
-  STEP(SETSID, "setsid")               \
-  STEP(SETPGID, "setpgid")             \
-  STEP(DAEMON_FORK, "daemon-fork")     \
-  STEP(DUP2, "dup2")                   \
-  STEP(CLOSE_RANGE, "close_range")     \
-  STEP(UMASK, "umask")                 \
-  STEP(SETPRIORITY, "setpriority")     \
-  STEP(OOM_SCORE_ADJ, "oom_score_adj") \
-  STEP(SCHED_CORE, "sched_core")       \
-  STEP(PIDFILE, "pidfile")             \
-  STEP(HOOK, "hook")                   \
-  STEP(LISTEN_PID, "listen_pid")       \
-  STEP(SELINUX, "selinux")             \
-  STEP(APPARMOR, "apparmor")           \
-  STEP(PRLIMIT, "prlimit")             \
-  STEP(CAPBSET_DROP, "capbset_drop")   \
-  STEP(SETGROUPS, "setgroups")         \
-  STEP(SETGID, "setgid")               \
-  STEP(SETUID, "setuid")               \
-  STEP(CAPSET, "capset")               \
-  STEP(CAP_AMBIENT, "cap_ambient")     \
-  STEP(CHDIR, "chdir")                 \
-  STEP(NO_NEW_PRIVS, "no_new_privs")   \
-  STEP(PDEATHSIG, "pdeathsig")         \
-  STEP(HANDSHAKE, "handshake")         \
-  STEP(SIGPROCMASK, "sigprocmask")     \
-  STEP(PTRACE, "ptrace")               \
-  STEP(EXECVE, "execve")
+#define FOR_EACH_STEP(STEP)                   \
+  STEP(ABORT, "abort", NEVER)                 \
+  STEP(PATH_SEARCH, "path-search", NEVER)     \
+  STEP(OPEN, "open", NEVER)                   \
+  STEP(PIPE, "pipe", NEVER)                   \
+  STEP(CLONE, "clone", NEVER)                 \
+  STEP(CGROUP, "cgroup", TEXT)                \
+  STEP(SIGACTION, "sigaction", NOTHING)       \
+  STEP(SETSID, "setsid", NOTHING)             \
+  STEP(SETPGID, "setpgid", NOTHING)           \
+  STEP(DAEMON_FORK, "daemon-fork", NOTHING)   \
+  STEP(DUP2, "dup2", NUMBERS)                 \
+  STEP(CLOSE_RANGE, "close_range", NUMBERS)   \
+  STEP(UMASK, "umask", NUMBERS)               \
+  STEP(SETPRIORITY, "setpriority", NUMBERS)   \
+  STEP(OOM_SCORE_ADJ, "oom_score_adj", TEXT)  \
+  STEP(SCHED_CORE, "sched_core", NUMBERS)     \
+  STEP(PIDFILE, "pidfile", TEXT)              \
+  STEP(HOOK, "hook", NEVER)                   \
+  STEP(LISTEN_PID, "listen_pid", VARIABLE)    \
+  STEP(SELINUX, "selinux", TEXT)              \
+  STEP(APPARMOR, "apparmor", TEXT)            \
+  STEP(PRLIMIT, "prlimit", NUMBERS)           \
+  STEP(CAPBSET_DROP, "capbset_drop", NUMBERS) \
+  STEP(SETGROUPS, "setgroups", ARRAY)         \
+  STEP(SETGID, "setgid", NUMBERS)             \
+  STEP(SETUID, "setuid", NUMBERS)             \
+  STEP(CAPSET, "capset", NUMBERS)             \
+  STEP(CAP_AMBIENT, "cap_ambient", NUMBERS)   \
+  STEP(CHDIR, "chdir", TEXT)                  \
+  STEP(NO_NEW_PRIVS, "no_new_privs", NOTHING) \
+  STEP(PDEATHSIG, "pdeathsig", NUMBERS)       \
+  STEP(HANDSHAKE, "handshake", NUMBERS)       \
+  STEP(SIGPROCMASK, "sigprocmask", NOTHING)   \
+  STEP(PTRACE, "ptrace", NOTHING)             \
+  STEP(EXECVE, "execve", NUMBERS)
 
-#define STEP_NUMBER(name, text) STEP_##name,
+#define STEP_NUMBER(name, text, operand) STEP_##name,
 enum step_code { FOR_EACH_STEP(STEP_NUMBER) STEP_COUNT };
 #undef STEP_NUMBER
 
