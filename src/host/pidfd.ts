@@ -1,5 +1,5 @@
 import { errnoName } from '../text/errno.js';
-import type { Binding } from '../native/binding.js';
+import { type Binding, roomFor } from '../native/binding.js';
 import { isSame, type ProcessRow, readProcess } from './process-table.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 
@@ -68,13 +68,13 @@ export class PidFd {
 
   /** Reaps it, if it is an ended child of this thread: gives code, status and usage, or `undefined` where there is nothing to reap. */
   reap(): Float64Array | undefined {
-    const end = new Float64Array(5);
+    const end = new Float64Array(roomFor('reap'));
     return this.#binding.reap(this.#fd, 0, end) === 1 ? end : undefined;
   }
 
   /** Whether it is a child of this thread, ended or not, that nobody has reaped. */
   get isOurChild(): boolean {
-    return this.#binding.reap(this.#fd, 1, new Float64Array(5)) >= 0;
+    return this.#binding.reap(this.#fd, 1, new Float64Array(roomFor('reap'))) >= 0;
   }
 
   /** Closes the descriptor. Who still waits for the end is let go. */

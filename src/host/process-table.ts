@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import type { Binding } from '../native/binding.js';
+import { type Binding, places, roomFor } from '../native/binding.js';
 
 /** A process as the kernel tells of it at one moment. Pid and start together name it for ever; the pid alone does not. */
 export interface ProcessRow {
@@ -16,15 +16,23 @@ export interface ProcessRow {
 /** All processes that can be seen, by pid. */
 export type ProcessTable = ReadonlyMap<number, ProcessRow>;
 
-const COLUMNS = 6;
+const at = places.row;
+const COLUMNS = roomFor('row');
 
 /** Reads all of `/proc`, in C: about 10 µs for each process. */
 export function readProcessTable(binding: Binding): ProcessTable {
   const numbers = binding.processes();
   const table = new Map<number, ProcessRow>();
-  for (let at = 0; at < numbers.length; at += COLUMNS) {
-    const [pid = 0, parent = 0, group = 0, session = 0, state = 0, start = 0] = numbers.subarray(at, at + COLUMNS);
-    table.set(pid, { pid, parent, group, session, state: String.fromCharCode(state), start });
+  for (let row = 0; row < numbers.length; row += COLUMNS) {
+    const pid = numbers[row + at.pid]!;
+    table.set(pid, {
+      pid,
+      parent: numbers[row + at.parent]!,
+      group: numbers[row + at.group]!,
+      session: numbers[row + at.session]!,
+      state: String.fromCharCode(numbers[row + at.state]!),
+      start: numbers[row + at.start]!,
+    });
   }
   return table;
 }

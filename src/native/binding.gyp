@@ -7,8 +7,9 @@
     {
       'target_name': 'vircommand',
       'sources': [
-        'addon/addon.c', 'addon/pidfd.c', 'addon/hook.c',
-        'process/launch.c', 'process/watch.c', 'process/replace.c', 'process/pidlock.c', 'process/accounts.c',
+        'addon/addon.c', 'addon/addon-launch.c', 'addon/addon-watch.c', 'addon/addon-pidfile.c', 'addon/addon-process.c',
+        'process/descriptors.c', 'process/launch.c', 'process/exec.c', 'process/watch.c', 'process/pidlock.c',
+        'host/accounts.c', 'host/processes.c',
         'child/child.c', 'child/decode.c',
       ],
       'defines': ['NAPI_VERSION=8'],

@@ -1,88 +1,162 @@
-/** What the addon gives. Its functions are dumb on purpose: all policy stands in the engine. */
+/**
+ * The functions of the addon. They have no policy, which stands in the engine: numbers and buffers go in, numbers and buffers
+ * come out. A negative result is an errno. Numbers that travel in an array stand at the {@link places} of that function.
+ * A function that is called with other values than it takes throws.
+ */
 export interface Binding {
   /** Whether a child can share this process's memory here, and the kernel gives pidfds. */
   isPossible(): boolean;
   /** Whether the kernel and the processor know core scheduling. */
   hasCoreScheduling(): boolean;
-  /** Makes as many pipes as the array has room for: two ends each, reading and writing, closed on exec. Gives 0, or an errno and no pipe. */
-  pipe(ends: Int32Array): number;
-  /** Makes a file in memory that holds the bytes, and gives its descriptor or a negative errno. */
-  memoryFile(bytes: Buffer): number;
-  /** The variables of this process as they are, each with a NUL after it. For the main thread only: others have copies. */
+  /** Returns the variables of this process as they are, each with a NUL after it. For the main thread only: others have copies. */
   environment(): Buffer;
+
+  // -------------------------------------------------------------- descriptors, all of them closed on exec
+
+  /** Makes as many pipes as the array has room for: two ends each, reading and writing. Returns 0, or an errno and no pipe. */
+  pipe(ends: Int32Array): number;
+  /** Makes a file in memory that holds the bytes. Returns its descriptor, or a negative errno. */
+  memoryFile(bytes: Buffer): number;
   /** Closes the descriptors that are 0 or above. */
   closeAll(fds: Int32Array): void;
-  /** Name, uid, gid and groups of a user, `undefined` where there is none, or a negative errno. */
-  account(
-    nameOrUid: string | number,
-  ): [name: string, uid: number, gid: number, ...groups: number[]] | number | undefined;
+
+  // -------------------------------------------------------------- launching
+
   /**
-   * Takes a pidfile in Node's thread pool, and holds it by a thread of its own. Gives `undefined` where there is no memory.
-   * The detail is the holder's pid, 0 if that cannot be seen, or the call that failed: see `pidfile.h`.
+   * Launches a child by an encoded plan, which takes so many bytes of the buffer. Sets {@link places.launch}. Throws for bytes
+   * that are no plan.
+   */
+  launch(plan: Buffer, size: number, result: Int32Array): void;
+  /** Ends a child that {@link watch} could not take, and reaps it. Closes its pidfd. */
+  undo(pidfd: number): void;
+  /**
+   * Performs an encoded plan's steps in this process, and becomes its program. Returns only if that failed: sets
+   * {@link places.exec}. `open` are the descriptors whose flags are put back then; those in `blocking` lose O_NONBLOCK.
+   */
+  exec(plan: Buffer, open: Int32Array, blocking: Int32Array, result: Int32Array): void;
+  /** In the hook runner, at its start: marks all descriptors above 2 as closed on exec. */
+  shelter(): void;
+  /**
+   * In the hook runner, at its end: gives the standard streams the flags of their open files that they had before Node (-1:
+   * leaves one as it is), and executes an encoded plan. A step that fails is reported, and is the end of this process. Throws
+   * for bytes that are no plan.
+   */
+  becomeHelper(plan: Buffer, flags: Int32Array, report: number): never;
+
+  // -------------------------------------------------------------- looking after children
+
+  /** Makes what {@link watch} needs, with the event loop (0) or without (1). Returns 0, or an errno. */
+  ready(waits: number): number;
+  /**
+   * Looks after a child, by what {@link places.watch} says. Returns a number for the functions below, and the descriptors are
+   * the watcher's; or a negative errno, and they are still the caller's. Calls back with an event of {@link watchEvents} and the
+   * values that stand at the places of its name; `end` is the last. `input` must not change until then.
+   */
+  watch(told: Int32Array, input: Buffer | undefined, onEvent: (event: number, ...values: unknown[]) => void): number;
+  /** Waits for events of the processes that are waited for, for so many milliseconds; -1: as long as it takes. */
+  turn(timeoutMs: number): void;
+  /** Sends a signal. Returns 0, or a negative errno. */
+  signal(id: number, signal: number): number;
+  /** Does not wait for the end of the output any more. */
+  stopReading(id: number): void;
+  /** Sets whether the event loop waits for the process: 1 or 0. One that it does not wait for outlives this thread. */
+  keep(id: number, isKept: number): void;
+  /** Calls back when the process has ended, whosever child it is, and reaps nobody. Returns a number, or a negative errno. */
+  awaitEnd(pidfd: number, onEvent: () => void): number;
+  /** Ends what {@link awaitEnd} began, before there was anything to tell. */
+  leave(id: number): void;
+
+  // -------------------------------------------------------------- pidfiles
+
+  /**
+   * Acquires a pidfile in Node's thread pool, and holds it by a thread of its own. Resolves with `undefined` where there is no
+   * memory. The detail is the holder's pid, 0 if that cannot be seen, or the call that failed: see `pidfile.h`.
    */
   takePidFile(
     path: string,
     text: string,
     create: number,
   ): Promise<TakenPidFile | readonly [errno: number, detail: number] | undefined>;
-  /** Gives the lock up. The file stays. */
+  /** Gives the lock up. The file stays. A number that is not held any more does nothing. */
   releasePidFile(id: number): void;
-  /** The pid that holds the lock of an open pidfile, 0 for nobody, -1 for somebody who cannot be seen, or a negative errno less one. */
+  /** Returns the pid that holds the lock of an open pidfile, 0 for nobody, -1 for somebody who cannot be seen, or a negative errno less one. */
   pidFileHolder(fd: number): number;
-  /**
-   * Starts a child by an encoded plan, which takes so many bytes of the buffer, or all. Sets pid, pidfd, failed, step, errno, and
-   * the detail of a pidfile. Throws for bytes that are no plan.
-   */
-  launch(plan: Buffer, result: Int32Array, size?: number): void;
-  /**
-   * Takes an encoded plan's steps in this process, and becomes its program. Returns only if that failed: sets step and errno.
-   * `open` are the descriptors whose flags are put back then; those in `blocking` lose O_NONBLOCK.
-   */
-  replace(plan: Buffer, open: Int32Array, blocking: Int32Array, result: Int32Array): void;
-  /** Makes what {@link watch} needs, with the event loop (0) or without (1), and gives 0 or an errno. */
-  ready(waits: number): number;
-  /** Ends a child that {@link watch} could not take, and reaps it. Closes its pidfd. */
-  undo(pidfd: number): void;
-  /**
-   * Looks after a child: pidfd, report, input, stdout, stderr, stdout streamed, stderr streamed, read to the end, wait by turn(), announces its exec.
-   * Gives a number for the functions below, or a negative errno; then the descriptors are still the caller's.
-   */
-  watch(fds: Int32Array, input: Buffer | undefined, onEvent: (event: number, ...values: unknown[]) => void): number;
-  /** Calls back when the process has ended, whosever child it is, and reaps nobody. Gives a number, or a negative errno. */
-  awaitEnd(pidfd: number, onEvent: () => void): number;
-  /** Ends what {@link awaitEnd} began, before there was anything to tell. */
-  leave(id: number): void;
-  /** Gives a descriptor of the process, or a negative errno. */
+
+  // -------------------------------------------------------------- users, and processes that this library need not have launched
+
+  /** Returns name, uid, gid and groups of a user, `undefined` where there is none, or a negative errno. */
+  account(
+    nameOrUid: string | number,
+  ): [name: string, uid: number, gid: number, ...groups: number[]] | number | undefined;
+  /** Returns a pidfd, or a negative errno. */
   openPid(pid: number): number;
-  /** Sends a signal to the process, or (1) to the process group that it leads, and gives 0 or a negative errno. */
+  /** Sends a signal to the process, or (1) to the process group that it leads. Returns 0, or a negative errno. */
   signalPid(pidfd: number, signal: number, toGroup: number): number;
+  /** Sends a signal to a daemon that still holds the other end of its report. Returns 0, or a negative errno. */
+  signalDaemon(pid: number, report: number, signal: number): number;
   /** Whether the process has ended, reaped or not: 1 or 0. */
   hasEnded(pidfd: number): number;
-  /** Reaps a child of this thread, or (1) only looks at it: 1 it has ended, 0 it runs, or a negative errno. Sets code, status, user ms, system ms, KiB. */
+  /**
+   * Reaps a child of this thread, or (1) only looks at it. Returns 1 if it has ended, and sets {@link places.reap}; 0 if it
+   * runs; or a negative errno.
+   */
   reap(pidfd: number, peek: number, end: Float64Array): number;
-  /** Whether orphans below this process become its children: 1 or 0. Gives what it was before, or a negative errno. */
+  /** Sets whether orphans below this process become its children: 1 or 0. Returns what it was before, or a negative errno. */
   setSubreaper(isOn: number): number;
-  /** All processes in sight, six numbers each: pid, parent, group, session, state, start. */
+  /** Returns all processes in sight, a row of {@link places.row} each. Throws where there is no memory for them. */
   processes(): Float64Array;
-  /** Waits for events of the processes that are waited for, for so many milliseconds; -1: as long as it takes. */
-  turn(timeoutMs: number): void;
-  /** Sends a signal, and gives 0 or a negative errno. */
-  signal(id: number, signal: number): number;
-  stopReading(id: number): void;
-  /** Whether the event loop waits for the process: 1 or 0. */
-  keep(id: number, isKept: number): void;
-  /** In the hook runner, at its start: marks all descriptors above 2 as closed on exec. */
-  shelter(): void;
-  /** In the hook runner, at its end: executes an encoded plan in this very process. What fails is reported, and is the end. Throws for bytes that are no plan. */
-  become(plan: Buffer, flags: Int32Array, report: number): never;
-  /** Sends a signal to a daemon that still holds the other end of its report, and gives 0 or a negative errno. */
-  signalDaemon(pid: number, report: number, signal: number): number;
 }
 
 /** A pidfile that is held: its number, and by what the file can be known again. */
 export type TakenPidFile = readonly [errno: 0, detail: 0, id: number, dev: bigint, ino: bigint];
 
-/** The kinds of events, as `enum event` of addon.c numbers them; what comes with each stands there. */
+/** The kinds of events of {@link Binding.watch}. */
 export const watchEvents = { report: 0, output: 1, end: 2 } as const;
+
+/** Where a number stands that crosses the boundary in an array, as the enums of addon.h have it. */
+export const places = {
+  /** What `launch` sets. -1: there is no pidfd (a daemon), or no step that failed. The detail is that of a pidfile. */
+  launch: { pid: 0, pidfd: 1, failed: 2, step: 3, errno: 4, detail: 5 },
+  /** What `exec` sets. */
+  exec: { step: 0, errno: 1 },
+  /** What `watch` is told: descriptors, -1 for none; then 1 or 0. A stream is streamed where its pieces are wanted as they come. */
+  watch: {
+    pidfd: 0,
+    report: 1,
+    input: 2,
+    stdout: 3,
+    stderr: 4,
+    stdoutStreamed: 5,
+    stderrStreamed: 6,
+    readToEnd: 7,
+    waits: 8,
+    announcesExec: 9,
+  },
+  /** What comes with the event `report`. A step of -1 without an errno: nobody has said anything. */
+  report: { event: 0, failed: 1, step: 2, errno: 3, detail: 4 },
+  /** What comes with the event `output`: the stream is 0 for stdout, 1 for stderr; the piece is a Buffer. */
+  output: { event: 0, stream: 1, piece: 2 },
+  /** What comes with the event `end`: a `si_code`, 0 if somebody else has reaped it; `lost` has a bit for each stream. */
+  end: {
+    event: 0,
+    code: 1,
+    status: 2,
+    heldOpen: 3,
+    lost: 4,
+    inputWritten: 5,
+    userMs: 6,
+    systemMs: 7,
+    maxRssKib: 8,
+    stdout: 9,
+    stderr: 10,
+  },
+  /** What `reap` sets. */
+  reap: { code: 0, status: 1, userMs: 2, systemMs: 3, maxRssKib: 4 },
+  /** A row of `processes`. The state is a character's code; the start is in clock ticks since the boot. */
+  row: { pid: 0, parent: 1, group: 2, session: 3, state: 4, start: 5 },
+} as const;
+
+/** The length of an array with such places. */
+export const roomFor = (kind: keyof typeof places): number => Object.keys(places[kind]).length;
 
 export const { platform, arch } = process;

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { watchEvents } from '../../src/native/binding.js';
+import { places, roomFor, watchEvents } from '../../src/native/binding.js';
 import { loadNative, type Native } from '../../src/native/load.js';
 import { stepNames } from '../../src/text/step-names.js';
 import { encode } from '../../src/wire/encode.js';
@@ -73,7 +73,7 @@ describe('the addon', () => {
     else native = loaded;
   });
 
-  const result = new Int32Array(6);
+  const result = new Int32Array(roomFor('launch'));
   const code = (name: (typeof stepNames)[number]): number => stepNames.indexOf(name);
 
   /** A plan that leaves a mark as soon as any of it is executed: its first operation writes a pidfile, and its program too. */
@@ -95,23 +95,26 @@ describe('the addon', () => {
 
   function expectRefusal(plan: Buffer, mark: string): void {
     result.fill(0);
-    expect(() => native?.binding.launch(plan, result)).toThrow(
+    expect(() => native?.binding.launch(plan, plan.length, result)).toThrow(
       expect.objectContaining({ code: 'ERR_VIRCOMMAND_PLAN' }) as Error,
     );
     expect(existsSync(mark)).toBe(false);
-    expect(Array.from(result)).toEqual([0, 0, 0, 0, 0, 0]);
+    expect(Array.from(result)).toEqual(Array.from(result, () => 0));
   }
 
   test('executes the plan that the next tests break', async ({ skip }) => {
     if (native === undefined) return skip(why);
     const mark = join(path(), 'mark');
-    native.binding.launch(marking(mark), result);
-    const [, pidfd = -1, failed] = result;
-    expect(failed).toBe(0);
+    const plan = marking(mark);
+    native.binding.launch(plan, plan.length, result);
+    const pidfd = result[places.launch.pidfd] ?? -1;
+    expect(result[places.launch.failed]).toBe(0);
     expect(existsSync(mark)).toBe(true);
     const { binding } = native;
     await new Promise<void>((resolve) => {
-      binding.watch(Int32Array.of(pidfd, -1, -1, -1, -1, 0, 0, 0, 0, 0), undefined, (event) => {
+      const told = new Int32Array(roomFor('watch')).fill(-1, 0, places.watch.stderr + 1);
+      told[places.watch.pidfd] = pidfd;
+      binding.watch(told, undefined, (event) => {
         if (event === watchEvents.end) resolve();
       });
     });

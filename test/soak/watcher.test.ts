@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { type Binding, watchEvents } from '../../src/native/binding.js';
+import { type Binding, places, roomFor, watchEvents } from '../../src/native/binding.js';
 import { loadNative } from '../../src/native/load.js';
 import { encode } from '../../src/wire/encode.js';
 import { eventually, processStat } from '../helpers/tools.js';
@@ -21,14 +21,22 @@ describe('the watcher', () => {
       envp: [],
       operations,
     });
-    const result = new Int32Array(6);
-    binding.launch(plan, result);
-    const [pid = 0, pidfd = -1, failed] = result;
-    expect(failed).toBe(0);
-    return { pid, pidfd };
+    const result = new Int32Array(roomFor('launch'));
+    binding.launch(plan, plan.length, result);
+    const { pid, pidfd, failed } = places.launch;
+    expect(result[failed]).toBe(0);
+    return { pid: result[pid] ?? 0, pidfd: result[pidfd] ?? -1 };
   }
 
-  const fds = (pidfd: number, report = -1): Int32Array => Int32Array.of(pidfd, report, -1, -1, -1, 0, 0, 0, 0, 0);
+  /** What the watcher is told of a child without pipes. */
+  function fds(pidfd: number, report = -1): Int32Array {
+    const told = new Int32Array(roomFor('watch'));
+    const { input, stdout, stderr } = places.watch;
+    for (const place of [input, stdout, stderr]) told[place] = -1;
+    told[places.watch.pidfd] = pidfd;
+    told[places.watch.report] = report;
+    return told;
+  }
 
   /** A pipe in which a helper's report waits to be read: it failed, at step 5, with errno 13. */
   function report(binding: Binding): number {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
 import { LaunchError } from '../../errors/launch-error.js';
-import type { Binding } from '../../native/binding.js';
+import { type Binding, places } from '../../native/binding.js';
 import type { Native } from '../../native/load.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { Step } from '../../plan/step-table.js';
@@ -19,6 +19,8 @@ import { launchResult } from './scratch.js';
 import { removeStalePidFile } from './stale-pidfile.js';
 import { NativeSyncProcess } from './sync-process.js';
 import { failure, type Started } from './watch.js';
+
+const at = places.launch;
 
 /** The engine for Linux: the child performs the plan's steps between clone and exec, in the lane that the plan has chosen. */
 export class NativeEngine implements Engine {
@@ -117,15 +119,15 @@ export class NativeEngine implements Engine {
     let child: PreparedChild | undefined;
     try {
       child = this.#prepare(plan, ends, resources, files);
-      this.#binding.launch(child.encodedPlan, launchResult, child.size);
-      const failed = launchResult[2]!;
-      const step = launchResult[3]!;
-      const errno = launchResult[4]!;
+      this.#binding.launch(child.encodedPlan, child.size, launchResult);
+      const failed = launchResult[at.failed]!;
+      const step = launchResult[at.step]!;
+      const errno = launchResult[at.errno]!;
       if (failed !== 0 && step === LANE_STEP)
         throw new LaunchError(plan.subject, { step: 'execve', errno: errnoName(errno), path: child.file });
-      if (failed !== 0) throw failure(plan, { step, errno, detail: launchResult[5]! });
+      if (failed !== 0) throw failure(plan, { step, errno, detail: launchResult[at.detail]! });
       const { report, handshake, hook } = child;
-      return { pid: launchResult[0]!, pidfd: launchResult[1]!, report, ours, callers, handshake, hook };
+      return { pid: launchResult[at.pid]!, pidfd: launchResult[at.pidfd]!, report, ours, callers, handshake, hook };
     } catch (error) {
       this.#descriptors.close(ours, callers, child?.ours);
       throw error;

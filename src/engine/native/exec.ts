@@ -1,7 +1,7 @@
 import { openSync, readdirSync } from 'node:fs';
 import type { CommandError } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
-import type { Binding } from '../../native/binding.js';
+import { type Binding, places } from '../../native/binding.js';
 import { chooseLane } from '../../plan/lane.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { operationsOf } from '../../plan/operations.js';
@@ -10,7 +10,7 @@ import { encode } from '../../wire/encode.js';
 import type { LaunchResources } from '../engine.js';
 import { openFilesSync } from '../redirections.js';
 import type { Descriptors, OpenFds } from './ends.js';
-import { launchResult } from './scratch.js';
+import { execResult } from './scratch.js';
 import { NativeSyncProcess } from './sync-process.js';
 import { failure, type Started } from './watch.js';
 
@@ -88,14 +88,15 @@ function performInPlace(plan: LaunchPlan, files: OpenFds, { binding, descriptors
   const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.ppid });
   // The event loop may have set a standard stream not to block, which few programs expect of theirs.
   const streams = moves.filter(({ to }) => to <= 2).map(({ from }) => from);
-  binding.replace(
+  binding.exec(
     encode({ file, argv, envp, operations }),
     Int32Array.from(readdirSync('/proc/self/fd'), Number),
     Int32Array.from(streams),
-    launchResult,
+    execResult,
   );
   descriptors.close(theirs);
-  const [step = -1, errno = 0] = launchResult;
+  const step = execResult[places.exec.step]!;
+  const errno = execResult[places.exec.errno]!;
   const done = steps.slice(0, Math.max(step, 0)).map((one) => one.step);
   const kept = done.filter((name) => stepTable[name].afterExec === 'stays');
   return failure(plan, { step, errno, detail: 0 }, kept);

@@ -1,14 +1,19 @@
+import { roomFor } from '../../native/binding.js';
+
 /**
  * The arrays in which numbers go to C and come back. Every launch of this thread uses them again, since a new array costs
  * more than the call that fills it. The rule: what stands in one of them is good until the next call that uses it, so it is
  * read out, or handed to C, before anything else runs. Nothing here may be kept, or be held across an `await`.
  */
 
-/** The answer of `launch` and of `replace`: see {@link Binding}. */
-export const launchResult = new Int32Array(6);
+/** The answer of `launch`. */
+export const launchResult = new Int32Array(roomFor('launch'));
 
-/** What `watch` is told: see {@link Binding}. */
-export const watched = new Int32Array(10);
+/** The answer of `exec`. */
+export const execResult = new Int32Array(roomFor('exec'));
+
+/** What `watch` is told. */
+export const watched = new Int32Array(roomFor('watch'));
 
 const pipeEnds: Int32Array[] = [];
 

@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import type { CommandError } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
 import { PidFileError } from '../../errors/pidfile-error.js';
-import { type Binding, watchEvents } from '../../native/binding.js';
+import { type Binding, places, watchEvents } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
 import { errnoName } from '../../text/errno.js';
@@ -13,6 +13,8 @@ import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
 import type { OurEnds } from './ends.js';
 import { watched } from './scratch.js';
 import { takeProblem } from '../../wire/pidfile-answer.js';
+
+const { watch: told, report: reported, output, end: ended } = places;
 
 /** How a process ended, by `si_code`. */
 const CLD_EXITED = 1;
@@ -74,23 +76,26 @@ export class Watch {
     this.#binding = binding;
     this.#pid = pid;
     this.#daemonReport = pidfd < 0 ? report : -1;
-    watched[0] = pidfd;
-    watched[1] = report;
-    watched[2] = ours[0];
-    watched[3] = ours[1];
-    watched[4] = ours[2];
-    watched[5] = captures.get(1)?.isWatched === true ? 1 : 0;
-    watched[6] = captures.get(2)?.isWatched === true ? 1 : 0;
-    watched[7] = waitForOutputEnd ? 1 : 0;
-    watched[8] = waits ? 1 : 0;
-    watched[9] = report < 0 ? 0 : 1;
+    watched[told.pidfd] = pidfd;
+    watched[told.report] = report;
+    watched[told.input] = ours[0];
+    watched[told.stdout] = ours[1];
+    watched[told.stderr] = ours[2];
+    watched[told.stdoutStreamed] = captures.get(1)?.isWatched === true ? 1 : 0;
+    watched[told.stderrStreamed] = captures.get(2)?.isWatched === true ? 1 : 0;
+    watched[told.readToEnd] = waitForOutputEnd ? 1 : 0;
+    watched[told.waits] = waits ? 1 : 0;
+    watched[told.announcesExec] = report < 0 ? 0 : 1;
     const { input } = resources;
     const bytes = input === undefined ? undefined : Buffer.from(input.buffer, input.byteOffset, input.byteLength);
-    this.#id = binding.watch(watched, bytes, (event: number, ...values: unknown[]) => {
-      switch (event) {
+    this.#id = binding.watch(watched, bytes, (...values: unknown[]) => {
+      switch (values[0]) {
         case watchEvents.report: {
-          const [failed = 0, step = 0, errno = 0, detail = 0] = values as number[];
-          const found = failed === 0 ? undefined : failure(plan, { step, errno, detail });
+          const numbers = values as number[];
+          const failed = numbers[reported.failed]!;
+          const step = numbers[reported.step]!;
+          const errno = numbers[reported.errno]!;
+          const found = failed === 0 ? undefined : failure(plan, { step, errno, detail: numbers[reported.detail]! });
           this.#daemonReport = -1;
           if (failed === 0 && step >= 0) listener.onAnnounced?.();
           if (hook === undefined) listener.onReport(found);
@@ -98,13 +103,11 @@ export class Watch {
           else if (!hook.onReport(found, step < 0 && errno === 0, listener.onReport)) this.stopReading();
           break;
         }
-        case watchEvents.output: {
-          const [stream, piece] = values as [number, Buffer];
-          resources.captures.get(stream === 0 ? 1 : 2)?.write(piece);
+        case watchEvents.output:
+          resources.captures.get(values[output.stream] === 0 ? 1 : 2)?.write(values[output.piece] as Buffer);
           break;
-        }
         case watchEvents.end: {
-          const end = readEnd(values as EndValues, resources);
+          const end = readEnd(values, resources);
           hook?.onEnd(end);
           listener.onEnd(end);
         }
@@ -142,34 +145,28 @@ export class Watch {
   }
 }
 
-type EndValues = [
-  code: number,
-  status: number,
-  heldOpen: number,
-  lost: number,
-  inputWritten: number,
-  userMs: number,
-  systemMs: number,
-  maxRssKib: number,
-  out?: Buffer,
-  err?: Buffer,
-];
-
-function readEnd(
-  [code, status, heldOpen, lost, inputWritten, userMs, systemMs, maxRssKib, out, err]: EndValues,
-  { captures }: LaunchResources,
-): ProcessEnd {
-  if (out !== undefined) captures.get(1)?.write(out);
-  if (err !== undefined) captures.get(2)?.write(err);
+function readEnd(values: readonly unknown[], { captures }: LaunchResources): ProcessEnd {
+  const stdout = values[ended.stdout] as Buffer | undefined;
+  const stderr = values[ended.stderr] as Buffer | undefined;
+  if (stdout !== undefined) captures.get(1)?.write(stdout);
+  if (stderr !== undefined) captures.get(2)?.write(stderr);
+  const numbers = values as readonly number[];
+  const code = numbers[ended.code]!;
+  const status = numbers[ended.status]!;
+  const lost = numbers[ended.lost]!;
   const exited = code === CLD_EXITED;
   return {
     exitCode: exited ? status : null,
     // Code 0: somebody else in this process has reaped it, and nobody knows how it ended.
     signal: exited || code === 0 ? null : signalName(status),
     coreDumped: code === CLD_DUMPED,
-    outputHeldOpen: heldOpen !== 0,
+    outputHeldOpen: numbers[ended.heldOpen] !== 0,
     lostOutput: lost === 0 ? undefined : (lost & 1) !== 0 ? 'stdout' : 'stderr',
-    inputWritten,
-    resourceUsage: { userMs, systemMs, maxRssKib },
+    inputWritten: numbers[ended.inputWritten]!,
+    resourceUsage: {
+      userMs: numbers[ended.userMs]!,
+      systemMs: numbers[ended.systemMs]!,
+      maxRssKib: numbers[ended.maxRssKib]!,
+    },
   };
 }

@@ -22,22 +22,10 @@
 #include <signal.h>
 #include <stdint.h>
 
+#include "child/kernel.h"
 #include "child/pidfile.h"
 #include "child/steps.h"
 #include "child/sys.h"
-
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC (1U << 2)
-#endif
-#ifndef PR_SCHED_CORE
-#define PR_SCHED_CORE 62
-#define PR_SCHED_CORE_CREATE 1
-#define PR_SCHED_CORE_SHARE_FROM 3
-#endif
-#ifndef PR_SCHED_CORE_SCOPE_THREAD
-#define PR_SCHED_CORE_SCOPE_THREAD 0
-#define PR_SCHED_CORE_SCOPE_THREAD_GROUP 1
-#endif
 
 enum { SIGNALS = 64, SIGNAL_SET_SIZE = 8, NUMBER_SIZE = 24 };
 

@@ -15,7 +15,7 @@
 
 #include "child/sys.h"
 
-/* The call that failed. A detail below 0 is -1 minus one of them; src/engine/native/pidfile-answer.ts has the names, in this order. */
+/* The call that failed. A detail below 0 is -1 minus one of them; src/wire/pidfile-answer.ts has the names, in this order. */
 enum pidfile_call {
   PIDFILE_OPEN,
   PIDFILE_FSTAT,

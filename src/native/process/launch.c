@@ -18,21 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child/kernel.h"
 #include "child/sys.h"
-
-#ifndef CLONE_PIDFD
-#define CLONE_PIDFD 0x00001000
-#endif
-#ifndef SYS_pidfd_send_signal
-#define SYS_pidfd_send_signal 424
-#endif
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
-
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC (1U << 2)
-#endif
 
 enum { SIGNAL_SET_SIZE = 8 };
 
@@ -161,4 +148,9 @@ int launch_is_possible(char *stack) {
     (void)waitpid(pid, NULL, 0); /* A kernel that ignores CLONE_PIDFD; the answer is no either way. */
   }
   return shared == 1 && pidfd >= 0;
+}
+
+int launch_has_core_scheduling(void) {
+  unsigned long cookie = 0; /* To ask for one's own changes nothing. */
+  return prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, PR_SCHED_CORE_SCOPE_THREAD, &cookie) == 0;
 }

@@ -24,6 +24,9 @@ void launch_undo(int pidfd);
 /* Takes over the pidfd of a child that outlives the thread which looked after it; it is reaped by a later launch of any thread. */
 void launch_adopt(int pidfd);
 
+/* Whether the kernel and the processor know core scheduling. */
+int launch_has_core_scheduling(void);
+
 /* Whether a vfork child really shares memory here, and clone() gives pidfds. User-mode emulators and sandboxes may not. */
 int launch_is_possible(char *stack);
 

@@ -16,11 +16,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "child/kernel.h"
 #include "child/pidfile.h"
-
-#ifndef CLOSE_RANGE_UNSHARE
-#define CLOSE_RANGE_UNSHARE (1U << 1)
-#endif
 
 /* The thread calls the kernel and waits. The C library takes room for its thread-local variables from the stack as well. */
 enum { STACK_SIZE = 256 * 1024 };

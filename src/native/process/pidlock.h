@@ -13,7 +13,7 @@ struct pidlock_answer {
   uint64_t dev, ino;
 };
 
-/* No thread could be made, or it got no table of its own: src/engine/native/pidfile-answer.ts knows these, too. */
+/* No thread could be made, or it got no table of its own: src/wire/pidfile-answer.ts knows these, too. */
 enum { PIDLOCK_NO_THREAD = -100, PIDLOCK_NO_TABLE = -101 };
 
 /* Takes a pidfile and writes the text into it. flags: 0 or O_CREAT. It waits for the file system. NULL: see the answer. */

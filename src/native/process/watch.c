@@ -19,14 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child/kernel.h"
 #include "process/launch.h"
-
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
-#ifndef SYS_pidfd_send_signal
-#define SYS_pidfd_send_signal 424
-#endif
 
 enum {
   EVENTS = 64,
@@ -454,6 +448,13 @@ static uint32_t next_id(struct watcher *watcher) {
 uint32_t watch_start(struct watcher *watcher, const struct watch_options *options) {
   struct process *process = calloc(1, sizeof *process);
   if (process == NULL) return 0;
+  const int pidfd = options->only_looks ? fcntl(options->pidfd, F_DUPFD_CLOEXEC, 0) : options->pidfd;
+  if (options->only_looks && pidfd < 0) {
+    const int why = errno;
+    free(process);
+    errno = why;
+    return 0;
+  }
   process->watcher = watcher;
   process->input = options->input;
   process->input_size = options->input_size;
@@ -463,7 +464,7 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
   process->context = options->context;
   for (int role = 0; role < ROLES; role++) process->sources[role] = (struct source){process, (enum role)role, -1};
 
-  const int fds[ROLES] = {options->pidfd, options->report_fd, options->input_fd, options->output_fd[STDOUT],
+  const int fds[ROLES] = {pidfd, options->report_fd, options->input_fd, options->output_fd[STDOUT],
                           options->output_fd[STDERR]};
   for (int role = 0; role < ROLES; role++) {
     if (role != ROLE_EXIT) set_nonblocking(fds[role]);
@@ -472,6 +473,7 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
       for (int added = 0; added < role; added++) {
         if (fds[added] >= 0) (void)epoll_ctl(watcher->epoll_fd, EPOLL_CTL_DEL, fds[added], NULL);
       }
+      if (options->only_looks) close(pidfd);
       free(process);
       errno = why;
       return 0;

@@ -13,7 +13,7 @@ struct watcher;
 
 enum { STDOUT = 0, STDERR = 1, OUTPUTS = 2 };
 
-/* What a process is watched for. Every descriptor is the watcher's from here on; -1: there is none. */
+/* What a process is watched for. -1: there is no such descriptor. */
 struct watch_options {
   int pidfd;
   int report_fd;     /* a helper's report */
@@ -23,8 +23,8 @@ struct watch_options {
   int output_fd[OUTPUTS];
   int streamed[OUTPUTS]; /* hand each piece over as it comes, instead of all at the end */
   int read_to_end;       /* wait for the end of the output, not only of the process */
-  int only_looks;        /* somebody else's process: it is neither reaped nor ever ended from here */
-  int announces_exec;    /* a report without a failure comes before the exec */
+  int only_looks; /* somebody else's process: it is neither reaped nor ever ended from here, and the pidfd is copied */
+  int announces_exec; /* a report without a failure comes before the exec */
   void *context;
 };
 
@@ -69,8 +69,8 @@ void watcher_turn(struct watcher *watcher, int timeout);
 void watcher_close(struct watcher *watcher, void (*on_closed)(void *context), void *context);
 
 /*
- * Gives the process a number, above 0, by which the functions below know it until its last event. 0: no memory, or no room in
- * the kernel; errno tells, and the descriptors are still the caller's.
+ * Gives the process a number, above 0, by which the functions below know it until its last event. From then on, the descriptors
+ * are the watcher's. 0: no memory, or no room in the kernel; errno tells, and the descriptors are still the caller's.
  */
 uint32_t watch_start(struct watcher *watcher, const struct watch_options *options);
 

@@ -2,7 +2,7 @@
  * Users and their groups, as the C library knows them. This is asked in the parent, before there is a child: a name service
  * may open files, take locks and talk to a server, none of which a vfork child may do.
  */
-#include "process/accounts.h"
+#include "host/accounts.h"
 
 #include <errno.h>
 #include <grp.h>

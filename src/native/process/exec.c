@@ -1,13 +1,13 @@
 /*
  * exec() in a process that has a life of its own: an event loop, threads, descriptors that it needs if it must go on.
  *
- * The steps are the same as a child's, taken by the same child_run(). A child that fails is thrown away; this process is not.
+ * The steps are the same as a child's, performed by the same child_run(). A child that fails is thrown away; this process is not.
  * So all that the steps change is noted first, and put back if one of them fails. Whether they can succeed was tried before,
- * in a child (see NativeEngine.replace): what fails here has changed in the moment between.
+ * in a child (see src/engine/native/exec.ts): what fails here has changed in the moment between.
  *
  * Nothing else of this thread runs in between, and signals wait.
  */
-#include "process/replace.h"
+#include "process/exec.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "child/kernel.h"
 #include "child/steps.h"
 #include "child/sys.h"
 
@@ -186,8 +187,8 @@ static void put_back_attributes(const struct before *before) {
   for (unsigned limit = 0; limit < LIMITS; limit++) put_back_limit(limit, before->limits[limit]);
 }
 
-void replace_process(const struct plan *plan, struct descriptors open, struct descriptors blocking,
-                     struct report *ret_report) {
+void exec_in_place(const struct plan *plan, struct descriptors open, struct descriptors blocking,
+                   struct report *ret_report) {
   struct before before = {.directory = -1};
   *ret_report = (struct report){.failed = 1, .step = -1, .errno_ = ENOMEM};
   if (!note_places(plan, &before, ret_report) || !note_modes(open, blocking, &before)) {
@@ -208,4 +209,33 @@ end:
   free(before.places);
   free(before.flags);
   free(before.statuses);
+}
+
+/* ---------------------------------------------------------------- in the hook runner */
+
+/*
+ * The steps after the hook are not performed in the Node process itself. Ids would change for one of its threads only, and the
+ * others would run on in the same memory with the old ones, until the exec ends them. So the plan here only places descriptors
+ * and executes the helper.
+ */
+void exec_helper(const struct plan *plan, const int32_t flags[STANDARD_STREAMS], int report_fd) {
+  for (int fd = 0; fd < STANDARD_STREAMS; fd++) {
+    if (flags[fd] >= 0) (void)fcntl(fd, F_SETFL, flags[fd]); /* The hook may have closed it, which is its affair. */
+  }
+  /* As in every child: a signal waits for the program. Node's handlers end with this process. */
+  const uint64_t all = ~(uint64_t)0;
+  (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK_, &all, NULL, SIGNAL_SET_SIZE);
+  struct report report = {.failed = 1, .step = -1, .errno_ = ENOMEM};
+  if (plan != NULL) {
+    report = (struct report){0};
+    child_run(plan, 0, &report);
+  }
+  (void)!write(report_fd, &report, sizeof report); /* A caller that has died reads nothing, and loses nothing. */
+  (void)SYS1(SYS_exit_group, 127);
+  __builtin_unreachable();
+}
+
+void exec_shelter(void) {
+  /* It is there: without it, the engine would not have been chosen. Node itself has marked the first few only. */
+  (void)SYS3(SYS_close_range, STANDARD_STREAMS, ~0u, CLOSE_RANGE_CLOEXEC);
 }

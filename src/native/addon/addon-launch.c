@@ -1,0 +1,149 @@
+/* Launching, and exec in place. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "addon/addon.h"
+#include "process/descriptors.h"
+#include "process/exec.h"
+#include "process/launch.h"
+
+napi_value addon_is_possible(napi_env env, napi_callback_info info) {
+  (void)info;
+  napi_value result;
+  CHECK(env, napi_get_boolean(env, launch_is_possible(environment_of(env)->stack), &result));
+  return result;
+}
+
+napi_value addon_has_core_scheduling(napi_env env, napi_callback_info info) {
+  (void)info;
+  napi_value result;
+  CHECK(env, napi_get_boolean(env, launch_has_core_scheduling(), &result));
+  return result;
+}
+
+/* To ask process.env costs a call into the engine for each variable, and its strings lose bytes that are not UTF-8. */
+napi_value addon_environment(napi_env env, napi_callback_info info) {
+  (void)info;
+  size_t size = 0;
+  for (char **entry = environ; entry != NULL && *entry != NULL; entry++) size += strlen(*entry) + 1;
+  napi_value result;
+  void *data;
+  CHECK(env, napi_create_buffer(env, size, &data, &result));
+  char *end = data;
+  for (char **entry = environ; entry != NULL && *entry != NULL; entry++) {
+    const size_t length = strlen(*entry) + 1;
+    if (length > size) break;
+    memcpy(end, *entry, length);
+    end += length;
+    size -= length;
+  }
+  return result;
+}
+
+napi_value addon_pipe(napi_env env, napi_callback_info info) {
+  napi_value ends;
+  int32_t *fds;
+  size_t count;
+  CHECK(env, arguments(env, info, 1, &ends));
+  CHECK(env, int32_array(env, ends, 0, &fds, &count));
+  return number(env, descriptors_pipes(fds, count / 2));
+}
+
+napi_value addon_memory_file(napi_env env, napi_callback_info info) {
+  napi_value value;
+  void *bytes;
+  size_t size;
+  CHECK(env, arguments(env, info, 1, &value));
+  CHECK(env, napi_get_buffer_info(env, value, &bytes, &size));
+  return number(env, descriptors_memory_file(bytes, size));
+}
+
+napi_value addon_close_all(napi_env env, napi_callback_info info) {
+  napi_value value;
+  int32_t *fds;
+  size_t count;
+  CHECK(env, arguments(env, info, 1, &value));
+  CHECK(env, int32_array(env, value, 0, &fds, &count));
+  for (size_t i = 0; i < count; i++) {
+    if (fds[i] >= 0) close(fds[i]);
+  }
+  return NULL;
+}
+
+napi_value addon_launch(napi_env env, napi_callback_info info) {
+  napi_value values[3];
+  void *bytes;
+  size_t size, count;
+  uint32_t used;
+  int32_t *result;
+  CHECK(env, arguments(env, info, 3, values));
+  CHECK(env, napi_get_buffer_info(env, values[0], &bytes, &size));
+  CHECK(env, napi_get_value_uint32(env, values[1], &used));
+  CHECK(env, int32_array(env, values[2], LAUNCH_PLACES, &result, &count));
+  struct plan *plan;
+  if (!read_plan(env, bytes, used < size ? used : size, &plan)) return NULL;
+  struct launched launched = {.pidfd = -1, .clone_errno = ENOMEM};
+  if (plan != NULL) launch(plan, environment_of(env)->stack, &launched);
+  plan_free(plan);
+  const bool has_child = launched.clone_errno == 0;
+  result[LAUNCH_PID] = launched.pid;
+  result[LAUNCH_PIDFD] = launched.pidfd;
+  result[LAUNCH_FAILED] = launched.report.failed || !has_child;
+  result[LAUNCH_STEP] = has_child ? launched.report.step : -1;
+  result[LAUNCH_ERRNO] = has_child ? launched.report.errno_ : launched.clone_errno;
+  result[LAUNCH_DETAIL] = launched.report.daemon_pid;
+  return NULL;
+}
+
+napi_value addon_undo(napi_env env, napi_callback_info info) {
+  int32_t pidfd;
+  CHECK(env, integers(env, info, 1, &pidfd));
+  launch_undo(pidfd);
+  return NULL;
+}
+
+napi_value addon_exec(napi_env env, napi_callback_info info) {
+  napi_value values[4];
+  void *bytes;
+  size_t size, open_count, blocking_count, count;
+  int32_t *open, *blocking, *result;
+  CHECK(env, arguments(env, info, 4, values));
+  CHECK(env, napi_get_buffer_info(env, values[0], &bytes, &size));
+  CHECK(env, int32_array(env, values[1], 0, &open, &open_count));
+  CHECK(env, int32_array(env, values[2], 0, &blocking, &blocking_count));
+  CHECK(env, int32_array(env, values[3], EXEC_PLACES, &result, &count));
+  struct plan *plan;
+  if (!read_plan(env, bytes, size, &plan)) return NULL;
+  struct report report = {.step = -1, .errno_ = ENOMEM};
+  if (plan != NULL)
+    exec_in_place(plan, (struct descriptors){open, open_count}, (struct descriptors){blocking, blocking_count},
+                  &report);
+  plan_free(plan);
+  result[EXEC_STEP] = report.step;
+  result[EXEC_ERRNO] = report.errno_;
+  return NULL;
+}
+
+/* ---------------------------------------------------------------- in the hook runner */
+
+napi_value addon_shelter(napi_env env, napi_callback_info info) {
+  (void)env;
+  (void)info;
+  exec_shelter();
+  return NULL;
+}
+
+napi_value addon_become_helper(napi_env env, napi_callback_info info) {
+  napi_value values[3];
+  void *bytes;
+  size_t size, count;
+  int32_t *flags, report_fd;
+  CHECK(env, arguments(env, info, 3, values));
+  CHECK(env, napi_get_buffer_info(env, values[0], &bytes, &size));
+  CHECK(env, int32_array(env, values[1], STANDARD_STREAMS, &flags, &count));
+  CHECK(env, napi_get_value_int32(env, values[2], &report_fd));
+  struct plan *plan;
+  if (!read_plan(env, bytes, size, &plan)) return NULL;
+  exec_helper(plan, flags, report_fd);
+}

@@ -1,0 +1,40 @@
+/* A plan's steps in this very process: for exec(), and at the end of a hook. */
+#ifndef VIRCOMMAND_EXEC_H
+#define VIRCOMMAND_EXEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "child/plan.h"
+
+/* Descriptors of this process, by number. */
+struct descriptors {
+  const int32_t *numbers;
+  size_t count;
+};
+
+/*
+ * Performs the plan's steps and becomes the program. Returns only if that failed, with the step and errno in *ret_report; then
+ * this process is again as it was, but for what a process cannot take back: ids, capabilities, labels, core-scheduling group,
+ * no_new_privs, session, control group, and a hard limit without the privilege to raise it.
+ *
+ * `open` are all descriptors that are open, whose close-on-exec flags are put back; `blocking` those that the program shall find
+ * in blocking mode, whatever mode the event loop has put them into.
+ */
+void exec_in_place(const struct plan *plan, struct descriptors open, struct descriptors blocking,
+                   struct report *ret_report);
+
+enum { STANDARD_STREAMS = 3 };
+
+/*
+ * Performs the steps of a plan that executes the helper, in the hook runner. A step that fails is written to the report, and is
+ * the end of the process; without a plan, that there was no memory for it. The flags are those that 0, 1 and 2 had before Node,
+ * or -1: it sets pipes not to block, and that is a property of the open file, which the program and others share.
+ */
+__attribute__((noreturn)) void exec_helper(const struct plan *plan, const int32_t flags[STANDARD_STREAMS],
+                                           int report_fd);
+
+/* Marks all descriptors above the standard streams as closed on exec: nothing else reaches what a hook starts. */
+void exec_shelter(void);
+
+#endif
