@@ -17,7 +17,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'pidfile-error',
   ],
   native: ['binding', 'load'],
-  host: ['accounts', 'open-files', 'process-table', 'host', 'pidfd'],
+  host: ['time', 'accounts', 'open-files', 'process-table', 'host', 'pidfd'],
   io: ['capture', 'output-buffer', 'on-abort'],
   wire: ['encode', 'moves', 'pidfile-answer'],
   plan: [

@@ -4,6 +4,7 @@ import { UnsupportedError } from '../errors/unsupported-error.js';
 import { type AdoptedEvent, onLaunch, publishAdopted } from '../events/events.js';
 import { PidFd } from '../host/pidfd.js';
 import { commandLineOf, isOver, type ProcessRow, type ProcessTable, readProcessTable } from '../host/process-table.js';
+import { clearTimeout, now, setImmediate, setTimeout, soon } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
 import { errnoName } from '../text/errno.js';
 import { signalName } from '../text/signals.js';
@@ -169,12 +170,12 @@ class Subreaper {
   }
 
   readonly #onChildEnd = (): void => {
-    this.#lookIn(Math.max(0, this.#lookedAt + LOOK_MS - performance.now()));
+    this.#lookIn(Math.max(0, this.#lookedAt + LOOK_MS - now()));
   };
 
   /** Looks after so many milliseconds, and after a turn of the event loop, in which whoever waits for a child hears of its end. */
   #lookIn(ms: number): void {
-    const due = performance.now() + ms;
+    const due = now() + ms;
     if (this.#timer !== undefined && this.#due <= due) return;
     clearTimeout(this.#timer);
     this.#due = due;
@@ -188,13 +189,13 @@ class Subreaper {
 
   #look(): void {
     const table = readProcessTable(this.#binding);
-    this.#lookedAt = performance.now();
+    this.#lookedAt = now();
     this.#remember(table);
     const ends = Array.from(this.#orphans.values()).flatMap((orphan) => this.#reap(orphan, table) ?? []);
     for (const end of ends) {
       publishAdopted(end);
       // Each on its own: one listener that throws takes nothing from the others.
-      for (const { onEnd } of this.#listeners) if (onEnd !== undefined) process.nextTick(onEnd, end);
+      for (const { onEnd } of this.#listeners) if (onEnd !== undefined) soon(() => onEnd(end));
     }
     if (!this.isOn && this.#orphans.size === 0) {
       this.#stopHearing?.();
@@ -236,8 +237,8 @@ class Subreaper {
     const { pid } = orphan.row;
     const row = table.get(pid);
     if (row === undefined || !isOver(row)) return undefined;
-    orphan.deadSince ??= performance.now();
-    if (!orphan.isProven && performance.now() - orphan.deadSince < GRACE_MS) return undefined;
+    orphan.deadSince ??= now();
+    if (!orphan.isProven && now() - orphan.deadSince < GRACE_MS) return undefined;
     const pidfd = PidFd.openRow(this.#binding, orphan.row);
     const end = pidfd?.reap();
     pidfd?.close();

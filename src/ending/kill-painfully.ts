@@ -1,7 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { addonInUse } from '../engine/select.js';
 import { PidFd } from '../host/pidfd.js';
 import { readProcess, readProcessTable } from '../host/process-table.js';
+import { delay, now } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
 import type { SignalName } from '../text/signals.js';
 import { comesWithin, sendSignal } from './send-signal.js';
@@ -79,8 +79,8 @@ function killError(pid: number, code: string, problem: string): Error {
 
 /** Waits until a pid, or, if it is negative, a group is no more, but not for ever: its parent may never ask. */
 async function reaped(target: number): Promise<void> {
-  const deadline = performance.now() + REAP_GRACE_MS;
-  while (sendSignal(target, 0) !== 'ESRCH' && performance.now() < deadline) await delay(REAP_PROBE_MS);
+  const deadline = now() + REAP_GRACE_MS;
+  while (sendSignal(target, 0) !== 'ESRCH' && now() < deadline) await delay(REAP_PROBE_MS);
 }
 
 /** Who is to be ended: one process or a group, by descriptor or by number. */
@@ -173,11 +173,11 @@ class Group implements Prey {
   }
 
   async endsWithin(ms: number): Promise<boolean> {
-    const deadline = performance.now() + ms;
+    const deadline = now() + ms;
     // Those who go may leave newcomers behind.
     for (let members = this.#look(); members.length > 0; members = this.#look()) {
       const ends = Promise.all(members.map((member) => member.ended()));
-      if (!(await comesWithin(ends, deadline - performance.now()))) return false;
+      if (!(await comesWithin(ends, deadline - now()))) return false;
     }
     return true;
   }

@@ -1,6 +1,5 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import pidtree from 'pidtree';
 import { addonInUse } from '../engine/select.js';
 import { PidFd } from '../host/pidfd.js';
@@ -13,6 +12,7 @@ import {
   readProcessFiles,
   readProcessTable,
 } from '../host/process-table.js';
+import { delay } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
 import { orphansFrom } from './adopt-orphans.js';
 import { belongsTo, below, membersOf, type Root, roots } from './roots.js';

@@ -1,5 +1,6 @@
 import { onExit } from 'signal-exit';
 import { signals } from 'signal-exit/signals';
+import { setTimeout } from '../host/time.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 
 /** A process that can be signaled. */

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { clearTimeout, setTimeout } from '../host/time.js';
 import type { SignalName } from '../text/signals.js';
 
 /** Sends a signal by pid, and gives the errno's name of a failure. A negative pid means the process group. */
@@ -17,12 +17,13 @@ export function isAlive(pid: number): boolean {
 }
 
 /** Waits for an event, for so many milliseconds at most, and tells whether it came. */
-export async function comesWithin(event: Promise<unknown>, ms: number): Promise<boolean> {
-  const timer = new AbortController();
-  const elapsed = delay(ms, false, { signal: timer.signal }).catch(() => false);
-  try {
-    return await Promise.race([event.then(() => true), elapsed]);
-  } finally {
-    timer.abort();
-  }
+export function comesWithin(event: Promise<unknown>, ms: number): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => resolve(false), ms);
+    event
+      .then(() => resolve(true), reject)
+      .finally(() => {
+        clearTimeout(timer);
+      });
+  });
 }

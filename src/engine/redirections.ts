@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { LaunchError } from '../errors/launch-error.js';
+import { clearTimeout, now, setTimeout } from '../host/time.js';
 import { onAbort } from '../io/on-abort.js';
 import type { DescriptorSource } from '../plan/descriptors.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
@@ -26,7 +27,7 @@ const flags = {
  */
 export async function openFiles(plan: LaunchPlan, abortSignal?: AbortSignal): Promise<OpenFiles> {
   const files = new Map<number, FileHandle>();
-  const startedAt = performance.now();
+  const startedAt = now();
   for (const { childFd, source } of plan.descriptors) {
     if (source.kind !== 'file') continue;
     try {
@@ -61,8 +62,7 @@ function openInTime(
     };
     const late = (): void =>
       giveUp(new LaunchError(subject, { step: 'open', path: source.path, wanted: wantedOf(source), limitMs }));
-    const timer =
-      limitMs === undefined ? undefined : setTimeout(late, Math.max(0, startedAt + limitMs - performance.now()));
+    const timer = limitMs === undefined ? undefined : setTimeout(late, Math.max(0, startedAt + limitMs - now()));
     const callOff =
       abortSignal === undefined
         ? undefined

@@ -1,3 +1,5 @@
+import { soon } from '../host/time.js';
+
 /** Who waits for each signal. A thousand commands may share one; Node warns of a leak where each adds a listener. */
 const waiting = new WeakMap<AbortSignal, Set<(reason: unknown) => void>>();
 
@@ -11,7 +13,7 @@ export function onAbort(signal: AbortSignal, callback: (reason: unknown) => void
   const all = callbacks;
   if (all.size === 0) signal.addEventListener('abort', tellAll, { once: true });
   all.add(callback);
-  if (signal.aborted) queueMicrotask(() => all.delete(callback) && callback(signal.reason));
+  if (signal.aborted) soon(() => all.delete(callback) && callback(signal.reason));
   return () => {
     if (all.delete(callback) && all.size === 0) signal.removeEventListener('abort', tellAll);
   };

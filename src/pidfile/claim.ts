@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { mkdir, rename, rmdir, writeFile } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Subject } from '../errors/command-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
 import { commandLineOf } from '../host/process-table.js';
+import { delay, wallTime } from '../host/time.js';
 import { errnoOf, fileError } from './content.js';
 import { PidFile } from './pidfile.js';
 
@@ -70,8 +70,8 @@ async function beginClaim(directory: string): Promise<void> {
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error;
     }
-    const begun = statSync(directory, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
-    if (Date.now() - begun > LONGEST_CLAIM_MS) await rmdir(directory).catch(() => undefined);
+    const begun = statSync(directory, { throwIfNoEntry: false })?.mtimeMs ?? wallTime();
+    if (wallTime() - begun > LONGEST_CLAIM_MS) await rmdir(directory).catch(() => undefined);
     await delay(CLAIM_PROBE_MS);
   }
 }

@@ -1,7 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { killPainfully } from '../ending/kill-painfully.js';
 import { holderOf } from '../wire/pidfile-answer.js';
 import { PidFileError } from '../errors/pidfile-error.js';
+import { delay } from '../host/time.js';
 import { errnoOf } from './content.js';
 import { checkPath, lockBinding, look, type Look, PidFileLock, take } from './lock.js';
 

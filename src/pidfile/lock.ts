@@ -1,12 +1,12 @@
 import { lstatSync, unlinkSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { takeProblem } from '../wire/pidfile-answer.js';
 import { engineInfo } from '../engine/select.js';
 import { PidFileError, type PidFileProblem } from '../errors/pidfile-error.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
 import type { Binding } from '../native/binding.js';
+import { delay } from '../host/time.js';
 import { native } from '../native/load.js';
 import { errnoName } from '../text/errno.js';
 import { contentOf, errnoOf, fileError, leadsTo, pidIn, withPidFile } from './content.js';
@@ -155,8 +155,7 @@ export async function acquire(
     }
     if (!wait || taken.heldBy === undefined) throw new PidFileError(path, taken);
     problem = taken;
-    // The loop sees the abort; the pause only ends early.
-    await delay(RETRY_MS, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
+    await delay(RETRY_MS);
   }
   throw new PidFileError(path, { ...problem, aborted: true, cause: signal.reason });
 }

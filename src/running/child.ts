@@ -1,11 +1,12 @@
 import type { Readable, Writable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { ABORT_GRACE_MS, disown, own } from '../ending/owned-children.js';
+import { comesWithin } from '../ending/send-signal.js';
 import type { Handshake } from '../engine/engine.js';
 import type { CommandError } from '../errors/command-error.js';
 import type { StopReport } from '../errors/exit-error.js';
 import { UsageError } from '../errors/usage-error.js';
+import { clearTimeout, now, setTimeout } from '../host/time.js';
 import { onAbort } from '../io/on-abort.js';
 import type { RunResult } from '../result/run-result.js';
 import type { StopSequence } from '../spec/spec.js';
@@ -201,7 +202,7 @@ export class Child {
             () => {
               void this.#stop({ reason: 'timeout', limit: timeoutMs });
             },
-            Math.max(0, this.#launched.startedAt + timeoutMs - performance.now()),
+            Math.max(0, this.#launched.startedAt + timeoutMs - now()),
           );
     const callOff =
       signal === undefined ? undefined : onAbort(signal, (cause) => void this.#stop({ reason: 'aborted', cause }));
@@ -230,16 +231,13 @@ export class Child {
         return;
       }
       this.#stopping ??= { ...report, sent: [] };
-      this.#stopping.sent.push({ signal, atMs: performance.now() - startedAt });
+      this.#stopping.sent.push({ signal, atMs: now() - startedAt });
       if (graceMs > 0) await this.#endsWithin(graceMs);
     }
   }
 
   async #endsWithin(ms: number): Promise<void> {
-    const timer = new AbortController();
-    const elapsed = delay(ms, undefined, { signal: timer.signal }).catch(() => undefined);
-    await Promise.race([this.#launched.process.ended, elapsed]);
-    timer.abort();
+    await comesWithin(this.#launched.process.ended, ms);
   }
 
   // -------------------------------------------------------------- ending

@@ -2,6 +2,7 @@ import { disown, own } from '../ending/owned-children.js';
 import type { Engine, EngineProcess, LaunchResources } from '../engine/engine.js';
 import type { HookFailure } from '../errors/hook-failure.js';
 import { LaunchError } from '../errors/launch-error.js';
+import { clearTimeout, now, setTimeout } from '../host/time.js';
 import { onAbort } from '../io/on-abort.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import type { Launched } from './outcome.js';
@@ -27,7 +28,7 @@ export async function launchPatiently(
     if (state.child === undefined || endNow(state.child)) state.whyEnded ??= why;
   };
   const { timeoutMs } = spec;
-  const restMs = startedAt + (timeoutMs ?? 0) - performance.now();
+  const restMs = startedAt + (timeoutMs ?? 0) - now();
   const timer =
     timeoutMs === undefined
       ? undefined

@@ -9,6 +9,7 @@ import { UnsupportedError } from '../errors/unsupported-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { isHeard, publishAsNode, publishError, publishLaunch } from '../events/events.js';
 import { thisHost } from '../host/host.js';
+import { now } from '../host/time.js';
 import { Capture, type CaptureLimit } from '../io/capture.js';
 import { connectBuffer, type OutputBuffer } from '../io/output-buffer.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
@@ -103,7 +104,7 @@ export function prepare(spec: CommandSpec, mode: LaunchMode, attachments: Attach
     opaque: attachments.opaque,
     abortSignal,
   };
-  return { plan, resources, spec, subject, captures, startedAt: performance.now(), abortSignal };
+  return { plan, resources, spec, subject, captures, startedAt: now(), abortSignal };
 }
 
 export function launched<Process>(

@@ -3,6 +3,7 @@ import type { CommandError, Subject } from '../errors/command-error.js';
 import { ExitError } from '../errors/exit-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { isHeard, publishError, publishExit } from '../events/events.js';
+import { now } from '../host/time.js';
 import type { Capture } from '../io/capture.js';
 import { rawWaitStatus } from '../result/exit-status.js';
 import { type Captured, RunResult } from '../result/run-result.js';
@@ -90,7 +91,7 @@ function makeResult(launched: Launched<unknown>, end: ProcessEnd, pid: number, t
     outputTruncated: (spec.stdout.to === 'buffer' && isCut(out)) || (spec.stderr.to === 'buffer' && isCut(err)),
     inputWritten,
     timedOut,
-    durationMs: performance.now() - startedAt,
+    durationMs: now() - startedAt,
     resourceUsage,
   });
 }

@@ -1,6 +1,7 @@
 import type { SyncProcess } from '../engine/engine.js';
 import { selectEngine } from '../engine/select.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
+import { now } from '../host/time.js';
 import type { CommandSpec } from '../spec/spec.js';
 import { type Attachments, failed, launched, prepare, started } from './launch.js';
 import { type Launched, Outcome } from './outcome.js';
@@ -38,7 +39,7 @@ function waitSync(launched: Launched<SyncProcess>): Outcome {
   const stop = (report: Omit<Stopping, 'sent'>): void => {
     stopping ??= { ...report, sent: [] };
     process.stopReading();
-    wakeAt = performance.now();
+    wakeAt = now();
   };
   for (const [fd, capture] of captures) {
     capture.whenOverrun(() => {
@@ -46,10 +47,10 @@ function waitSync(launched: Launched<SyncProcess>): Outcome {
     });
   }
   for (;;) {
-    const restMs = wakeAt - performance.now();
+    const restMs = wakeAt - now();
     const end = process.turn(restMs === Infinity ? -1 : Math.max(0, Math.ceil(restMs)));
     if (end !== undefined) return new Outcome(launched, end, process.pid, stopping);
-    if (performance.now() < wakeAt) continue;
+    if (now() < wakeAt) continue;
     if (stopping === undefined) stop({ reason: 'timeout', limit: spec.timeoutMs ?? 0 });
     const step = steps.next();
     if (step.done === true) {
@@ -57,7 +58,7 @@ function waitSync(launched: Launched<SyncProcess>): Outcome {
       continue;
     }
     const [signal, graceMs] = step.value;
-    if (process.signal(signal)) stopping?.sent.push({ signal, atMs: performance.now() - startedAt });
-    wakeAt = performance.now() + graceMs;
+    if (process.signal(signal)) stopping?.sent.push({ signal, atMs: now() - startedAt });
+    wakeAt = now() + graceMs;
   }
 }

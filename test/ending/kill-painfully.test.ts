@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { Command, killPainfully } from 'vircommand';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import type * as time from '../../src/host/time.js';
 import { end, eventually, exists, FOREVER, isRunning, processStat, useProcesses } from '../helpers/tools.js';
 import { inParent, useNativeEngine } from '../helpers/native.js';
 
@@ -12,14 +13,14 @@ const started = useProcesses();
 
 /** The patience that was asked for. Nobody has it: every wait of a second or more is as long as `patienceMs`. */
 const waits = vi.hoisted(() => ({ asked: [] as number[], patienceMs: 50 }));
-vi.mock('node:timers/promises', async (original) => {
-  const real = await original<Record<'setTimeout', (ms: number, ...rest: unknown[]) => Promise<unknown>>>();
-  const delay = (ms: number, ...rest: unknown[]) => {
-    if (ms < 1000) return real.setTimeout(ms, ...rest);
+vi.mock('../../src/host/time.js', async (original) => {
+  const real = await original<typeof time>();
+  const setTimeout = (callback: () => void, ms: number) => {
+    if (ms < 1000) return real.setTimeout(callback, ms);
     waits.asked.push(Math.round(ms / 1000) * 1000);
-    return real.setTimeout(waits.patienceMs, ...rest);
+    return real.setTimeout(callback, waits.patienceMs);
   };
-  return { ...real, setTimeout: delay };
+  return { ...real, setTimeout };
 });
 
 beforeEach(() => {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import type * as time from '../../src/host/time.js';
 import { killPainfully, killTree, type KillTreeResult } from '../../src/index.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
 import { withVariables } from '../helpers/tools.js';
@@ -12,10 +13,10 @@ process.env['VIRCOMMAND_ENGINE'] = 'portable';
 
 /** The pauses between two looks that `killPainfully` asked for. Nobody waits for them, but for `during`; shorter pauses are real. */
 const pauses = vi.hoisted(() => ({ asked: [] as number[], during: (): Promise<unknown> => Promise.resolve() }));
-vi.mock('node:timers/promises', async (original) => {
-  const real = await original<Record<'setTimeout', (ms: number) => Promise<void>>>();
-  const delay = (ms: number) => (ms < 200 ? real.setTimeout(ms) : (pauses.asked.push(ms), pauses.during()));
-  return { ...real, setTimeout: delay };
+vi.mock('../../src/host/time.js', async (original) => {
+  const real = await original<typeof time>();
+  const delay = (ms: number) => (ms < 200 ? real.delay(ms) : (pauses.asked.push(ms), pauses.during()));
+  return { ...real, delay };
 });
 
 beforeEach(() => {

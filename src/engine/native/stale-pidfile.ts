@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { readFile, unlink } from 'node:fs/promises';
 import { constants as system } from 'node:os';
-import { setTimeout as delay } from 'node:timers/promises';
+import { delay } from '../../host/time.js';
 import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 

@@ -1,5 +1,6 @@
 import type { CommandError } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
+import { now } from '../../host/time.js';
 import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { SignalName } from '../../text/signals.js';
@@ -30,12 +31,12 @@ export class NativeSyncProcess implements SyncProcess {
     const isSettled = (): boolean => report !== undefined && (report.failure === undefined || this.#end !== undefined);
     // Only a hook can take long.
     const limitMs = plan.lane === 'hook-runner' ? plan.spec.timeoutMs : undefined;
-    const deadline = limitMs === undefined ? Infinity : performance.now() + limitMs;
+    const deadline = limitMs === undefined ? Infinity : now() + limitMs;
     let isLate = false;
     while (!isSettled()) {
-      const restMs = isLate ? Infinity : deadline - performance.now();
+      const restMs = isLate ? Infinity : deadline - now();
       binding.turn(restMs === Infinity ? -1 : Math.max(0, Math.ceil(restMs)));
-      if (isLate || isSettled() || performance.now() < deadline) continue;
+      if (isLate || isSettled() || now() < deadline) continue;
       isLate = this.#watch.signal('SIGKILL');
     }
     if (isLate) throw new LaunchError(plan.subject, { step: 'hook', hook: { what: 'timeout', limitMs: limitMs ?? 0 } });

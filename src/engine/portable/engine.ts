@@ -1,4 +1,5 @@
 import { closeSync, openSync } from 'node:fs';
+import { TextDecoder } from 'node:util';
 import { execa, type ResultPromise } from 'execa';
 import { LaunchError } from '../../errors/launch-error.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { PassThrough, pipeline, type Readable, type Writable } from 'node:stream';
-import { setImmediate } from 'node:timers/promises';
 import type { ResultPromise } from 'execa';
+import { nextTurn } from '../../host/time.js';
 import type { Capture } from '../../io/capture.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { ExitStatus } from '../../result/exit-status.js';
@@ -128,7 +128,7 @@ export class PortableProcess implements EngineProcess {
     let seen = before;
     let quietTurns = 0;
     while (quietTurns < QUIET_TURNS && seen - before < LAST_READ && this.#captured.some((output) => !output.ended)) {
-      await setImmediate();
+      await nextTurn();
       const now = bytesRead();
       quietTurns = now === seen ? quietTurns + 1 : 0;
       seen = now;
