@@ -13,6 +13,7 @@ export { CommandError } from './errors/command-error.js';
 export { ExitError } from './errors/exit-error.js';
 export { LaunchError } from './errors/launch-error.js';
 export { PidFileError } from './errors/pidfile-error.js';
+export { ProcessError } from './errors/process-error.js';
 export { UnsupportedError } from './errors/unsupported-error.js';
 export { UsageError } from './errors/usage-error.js';
 export type { ExitReason } from './errors/exit-error.js';

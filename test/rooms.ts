@@ -15,6 +15,8 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'exit-error',
     'unsupported-error',
     'pidfile-error',
+    'process-error',
+    'argument-error',
   ],
   native: ['binding', 'load'],
   host: ['time', 'accounts', 'open-files', 'process-table', 'host', 'pidfd'],
@@ -59,7 +61,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'native/engine',
     'select',
   ],
-  ending: ['owned-children', 'send-signal', 'kill-painfully', 'adopt-orphans', 'roots', 'kill-tree'],
+  ending: ['bounded-map', 'owned-children', 'send-signal', 'kill-painfully', 'adopt-orphans', 'roots', 'kill-tree'],
   pidfile: ['content', 'lock', 'cleanup', 'pidfile', 'claim'],
   running: [
     'stopping',

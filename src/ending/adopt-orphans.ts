@@ -1,13 +1,16 @@
 import { isMainThread } from 'node:worker_threads';
+import { dryRunOf } from '../engine/dry-run.js';
 import { addonInUse } from '../engine/select.js';
+import { readOptions } from '../errors/argument-error.js';
+import { ProcessError } from '../errors/process-error.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
 import { type AdoptedEvent, onLaunch, publishAdopted } from '../events/events.js';
 import { PidFd } from '../host/pidfd.js';
-import { commandLineOf, isOver, type ProcessRow, type ProcessTable, readProcessTable } from '../host/process-table.js';
+import { isOver, type ProcessRow, type ProcessTable, programNameOf, readProcessTable } from '../host/process-table.js';
 import { clearTimeout, now, setImmediate, setTimeout, soon } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
+import { exitStatusOf } from '../result/exit-status.js';
 import { errnoName } from '../text/errno.js';
-import { signalName } from '../text/signals.js';
 import { disown, own, ownedPids, type Signalable } from './owned-children.js';
 
 /** How {@link adoptOrphans} tells of ends. */
@@ -18,7 +21,7 @@ export interface AdoptOptions {
 
 /** What {@link adoptOrphans} gives: the way to end it, by `using` or by hand. */
 export interface Adoption {
-  /** Adopts nobody any more and tells of nobody. Those adopted before stay children of this process, and are reaped. */
+  /** Ends the adoption and its reports. Processes that were adopted before stay children of this process, and are reaped. */
   [Symbol.dispose](): void;
 }
 
@@ -26,8 +29,8 @@ export interface Adoption {
 const LOOK_MS = 100;
 
 /**
- * How long a dead child of unknown origin is left to whoever may wait for it. Node itself and this library take one turn
- * of the event loop, or less.
+ * Grace for a dead child of unknown origin: other code in this process may not have waited for it yet. Node itself and this
+ * library take one turn of the event loop, or less.
  */
 const GRACE_MS = 1000;
 
@@ -35,7 +38,7 @@ const GRACE_MS = 1000;
 interface Orphan {
   readonly row: ProcessRow;
   command: string | undefined;
-  /** Whether it certainly began as somebody else's child. */
+  /** Whether it certainly began as the child of another process. */
   isProven: boolean;
   /** When it was first seen dead. */
   deadSince: number | undefined;
@@ -49,7 +52,7 @@ interface Line {
 
 /**
  * Becomes the parent of all that is orphaned below this process, daemons included, and reaps it: no zombie stays, and each
- * end is told, to `onEnd` and on the channel `vircommand:adopted`.
+ * end is told, to `onEnd` and on the channel `vircommand:adopted`. In a `dryRun()` it does nothing.
  *
  * Without it orphans go to init, or to the next process above that adopts. Made for long-lived services, and for
  * PID 1 of a container, where SIGTERM and its like then end this process too (the kernel keeps them from a PID 1 that has
@@ -59,13 +62,16 @@ interface Line {
  * A process is reaped by its own pidfd, never by `waitpid(-1)`: children of `child_process`, of `cluster`, of this library
  * and of worker threads keep their exit codes. See docs/reaping.md for the promise and its limits.
  *
- * @throws {UnsupportedError} on the portable engine, and in a worker thread.
+ * @throws {UnsupportedError} on the portable engine, and in a worker thread. {ProcessError} where `/proc` cannot be read.
+ * {TypeError} for options that are none.
  *
  * @example
  * using orphans = adoptOrphans({ onEnd: ({ pid, command, exitCode }) => console.log(pid, command, exitCode) });
  * await new Command('sh', '-c', 'sleep 0.1 &').run(); // the sleep is ours now, and is reaped at its end
  */
-export function adoptOrphans(options: AdoptOptions = {}): Adoption {
+export function adoptOrphans(options?: AdoptOptions): Adoption {
+  const listener = readOptions('adoptOrphans', [], options, { onEnd: 'function' });
+  if (dryRunOf('adoptOrphans') !== undefined) return { [Symbol.dispose]: () => undefined };
   const binding = addonInUse();
   const nobody = { command: '', spec: undefined };
   if (binding === undefined) {
@@ -82,7 +88,6 @@ export function adoptOrphans(options: AdoptOptions = {}): Adoption {
       why: 'a worker hears no signals; the main thread can adopt',
     });
   }
-  const listener = { ...options };
   subreaper ??= new Subreaper(binding);
   subreaper.add(listener);
   return {
@@ -108,7 +113,7 @@ class Subreaper {
   readonly #orphans = new Map<number, Orphan>();
   /** Daemons of this library, which become our children by their launch: their commands. */
   readonly #daemons = new Map<number, string>();
-  /** Who stood above each process below us, as far as that was ever seen. */
+  /** What stood above each process below this one, as far as that was ever seen. */
   #lines = new Map<number, Line>();
   #stopHearing: (() => void) | undefined;
   #wasOn = 0;
@@ -125,7 +130,11 @@ class Subreaper {
   }
 
   add(listener: AdoptOptions): void {
-    if (!this.isOn) this.#switchOn();
+    if (!this.isOn) {
+      // Where nothing can be looked at, nothing could be reaped: that is an error of the first call.
+      readProcessTable(this.#binding);
+      this.#switchOn();
+    }
     this.#listeners.add(listener);
     this.#begin();
   }
@@ -146,8 +155,10 @@ class Subreaper {
   #switchOn(): void {
     const before = this.#binding.setSubreaper(1);
     if (before < 0)
-      throw Object.assign(new Error(`Cannot adopt orphans (prctl: ${errnoName(before)}).`), {
+      throw new ProcessError(`Cannot adopt orphans (prctl: ${errnoName(before)}).`, {
         code: errnoName(before),
+        pid: process.pid,
+        syscall: 'prctl',
       });
     this.#wasOn = before;
     // As PID 1, this process needs handlers for signals even while it has no child to end.
@@ -173,7 +184,7 @@ class Subreaper {
     this.#lookIn(Math.max(0, this.#lookedAt + LOOK_MS - now()));
   };
 
-  /** Looks after so many milliseconds, and after a turn of the event loop, in which whoever waits for a child hears of its end. */
+  /** Looks after so many milliseconds, and after a turn of the event loop, in which other code that waits for a child hears of its end. */
   #lookIn(ms: number): void {
     const due = now() + ms;
     if (this.#timer !== undefined && this.#due <= due) return;
@@ -188,8 +199,13 @@ class Subreaper {
   }
 
   #look(): void {
-    const table = readProcessTable(this.#binding);
+    const table = this.#table();
     this.#lookedAt = now();
+    if (table === undefined) {
+      // Nobody is gone because no descriptor is free: what is known stays known, and the next look may see it.
+      this.#lookIn(GRACE_MS + LOOK_MS);
+      return;
+    }
     this.#remember(table);
     const ends = Array.from(this.#orphans.values()).flatMap((orphan) => this.#reap(orphan, table) ?? []);
     for (const end of ends) {
@@ -206,7 +222,16 @@ class Subreaper {
     }
   }
 
-  /** Notes which children are new, which are gone, and who stands above whom. */
+  #table(): ProcessTable | undefined {
+    try {
+      return readProcessTable(this.#binding);
+    } catch (error) {
+      if (error instanceof ProcessError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Notes which children are new, which are gone, and what stands above what. */
   #remember(table: ProcessTable): void {
     const owned = ownedPids();
     const self = table.get(process.pid);
@@ -216,7 +241,7 @@ class Subreaper {
       const before = this.#lines.get(row.pid);
       const isKnown = before?.row.start === row.start;
       if (above === undefined) continue;
-      // Who has lost its parent keeps the line that it came from.
+      // A process that has lost its parent keeps the line that it came from.
       lines.set(row.pid, { row, above: above.length === 0 && isKnown ? before.above : above });
       if (row.parent !== process.pid || owned.has(row.pid)) continue;
       const orphan = this.#orphans.get(row.pid);
@@ -226,13 +251,13 @@ class Subreaper {
       // A child that was forked here is in our session, unless it leads one of its own.
       const isForeign = row.session !== self?.session && row.session !== row.pid;
       const isProven = command !== undefined || isForeign || (isKnown && before.row.parent !== process.pid);
-      this.#orphans.set(row.pid, { row, command: command ?? commandLineOf(row.pid), isProven, deadSince: undefined });
+      this.#orphans.set(row.pid, { row, command: command ?? programNameOf(row.pid), isProven, deadSince: undefined });
     }
     this.#lines = lines;
     for (const [pid, { row }] of this.#orphans) if (table.get(pid)?.start !== row.start) this.#orphans.delete(pid);
   }
 
-  /** Reaps an orphan that is dead and that nobody else waits for. */
+  /** Reaps an orphan that is dead and that no other code waits for. */
   #reap(orphan: Orphan, table: ProcessTable): AdoptedEvent | undefined {
     const { pid } = orphan.row;
     const row = table.get(pid);
@@ -240,27 +265,22 @@ class Subreaper {
     orphan.deadSince ??= now();
     if (!orphan.isProven && now() - orphan.deadSince < GRACE_MS) return undefined;
     const pidfd = PidFd.openRow(this.#binding, orphan.row);
-    const end = pidfd?.reap();
-    pidfd?.close();
+    // It cannot be held just now; the next look tries again.
+    if (typeof pidfd === 'string') return undefined;
+    const end = pidfd.reap();
+    pidfd.close();
     // Nothing to reap: other threads of it still run, or it is the child of a thread of ours, which waits for it itself.
     if (end === undefined) return undefined;
     this.#orphans.delete(pid);
     const [code = 0, status = 0, userMs = 0, systemMs = 0, maxRssKib = 0] = end;
-    const hasExited = code === CLD_EXITED;
     return {
       pid,
       command: orphan.command,
-      exitCode: hasExited ? status : null,
-      signal: hasExited ? null : signalName(status),
-      coreDumped: code === CLD_DUMPED,
+      ...exitStatusOf(code, status),
       resourceUsage: { userMs, systemMs, maxRssKib },
     };
   }
 }
-
-/** How a process ended, by `si_code`. */
-const CLD_EXITED = 1;
-const CLD_DUMPED = 3;
 
 /** In the place of a child, so that the handlers of an exiting process are up. There is nobody to signal. */
 const exitHandler: Signalable = { pid: 0, signal: () => false };

@@ -1,8 +1,12 @@
+import { dryRunOf } from '../engine/dry-run.js';
 import { addonInUse } from '../engine/select.js';
+import { argumentError, isPidNumber, readOptions } from '../errors/argument-error.js';
+import { ProcessError } from '../errors/process-error.js';
 import { PidFd } from '../host/pidfd.js';
-import { readProcess, readProcessTable } from '../host/process-table.js';
+import { inspectProcess, isOver, readProcessTable, whyUnseen } from '../host/process-table.js';
 import { delay, now } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
+import { errnoName } from '../text/errno.js';
 import type { SignalName } from '../text/signals.js';
 import { comesWithin, sendSignal } from './send-signal.js';
 
@@ -28,65 +32,79 @@ const REAP_PROBE_MS = 5;
  * Ends a process that need not be ours, such as a daemon known by its pidfile, and resolves when it is gone.
  *
  * SIGTERM at once; with `force`, SIGKILL after 10 s. Answers to `virProcessKillPainfully`. *Native:* the process is held by a
- * descriptor (`pidfd_open`) from the first moment, so nobody is hit who gets its pid later, and its end is an event. Its
- * parent is given three seconds to reap it; a zombie that nobody reaps is gone all the same. *Portable:* by pid, with a look every
+ * descriptor (`pidfd_open`) from the first moment, so no process is hit that gets its pid later, and its end is an event. Its
+ * parent is given three seconds to reap it; a zombie that is never reaped is gone all the same. *Portable:* by pid, with a look every
  * 0.2 s, and a zombie counts as alive, as in libvirt. A pid of 1 or less is nobody: it counts as gone.
  *
- * With `group` all members of the process's group are signaled and waited for, also where the one that led it is dead.
+ * With `group` all members of the process's group are signaled and waited for, also where the one that led it is dead. Members that
+ * cannot be seen or held (`hidepid`, no `/proc`, no free descriptor) are waited for as on the portable engine. In a `dryRun()` it
+ * is recorded in `kills`, and nothing is signaled.
  *
- * @throws {Error} with `code` `EPERM` if the process may not be signaled, `EBUSY` if it is still there after 15 s (40 s with `force`),
- * `EINVAL` if its group is the one that this process is in.
+ * @throws {ProcessError} with `code` `EPERM` if the process may not be signaled, `EBUSY` if it is still there after 15 s (40 s with `force`),
+ * `EINVAL` if its group is the one that this process is in, and the kernel's errno if it cannot be held, such as `EMFILE`.
+ * {TypeError} if it is no pid, and for options that are none.
  *
  * @example
  * const pid = await PidFile.readIfAlive('/run/dnsmasq.pid', '/usr/sbin/dnsmasq');
  * if (pid !== undefined) await killPainfully(pid, { force: true });
  */
-export async function killPainfully(pid: number, { force = false, group = false }: KillOptions = {}): Promise<void> {
-  if (!Number.isInteger(pid))
-    throw new TypeError(`killPainfully(${String(pid)}): a pid is a whole number; read it with PidFile.read().`);
+export async function killPainfully(pid: number, options?: KillOptions): Promise<void> {
+  if (!isPidNumber(pid))
+    throw argumentError('killPainfully', [pid], 'a pid is a whole number; read it with PidFile.read()');
+  const { force = false, group = false } = readOptions('killPainfully', [pid], options, {
+    force: 'boolean',
+    group: 'boolean',
+  });
+  const dryRun = dryRunOf('killPainfully');
   if (pid <= 1) return;
+  if (dryRun !== undefined) {
+    dryRun.kills.push({ call: 'killPainfully', pid, signal: 'SIGTERM' });
+    return;
+  }
   const binding = addonInUse();
-  const prey = group ? groupOf(binding, pid) : processBy(binding, pid);
+  const target = group ? groupOf(binding, pid) : processBy(binding, pid);
   try {
-    const steps = force
-      ? ([
-          ['SIGTERM', FORCE_AFTER_MS],
-          ['SIGKILL', PATIENCE_AFTER_FORCE_MS],
-        ] as const)
-      : ([['SIGTERM', PATIENCE_MS]] as const);
-    for (const [signal, ms] of steps) {
-      const errno = prey.send(signal);
-      if (errno !== undefined && errno !== 'ESRCH')
-        throw killError(pid, errno, `it may not be signaled (${prey.syscall}: ${errno})`);
-      if (errno === 'ESRCH' || (await prey.endsWithin(ms))) {
-        if (binding !== undefined) await reaped(prey.target);
-        return;
-      }
-    }
-    throw killError(
-      pid,
-      'EBUSY',
-      force ? 'it is still there 30 s after SIGKILL' : 'it ignored SIGTERM for 15 s; say { force: true }',
-    );
+    await end(pid, target, force);
+    if (binding !== undefined) await reaped(target.number);
   } finally {
-    prey.close();
+    target.close();
   }
 }
 
-function killError(pid: number, code: string, problem: string): Error {
-  return Object.assign(new Error(`Cannot end process ${pid}: ${problem}.`), { code });
+/** Sends the signals, one after the other, until the target is gone. */
+async function end(pid: number, target: Target, force: boolean): Promise<void> {
+  const steps = force
+    ? ([
+        ['SIGTERM', FORCE_AFTER_MS],
+        ['SIGKILL', PATIENCE_AFTER_FORCE_MS],
+      ] as const)
+    : ([['SIGTERM', PATIENCE_MS]] as const);
+  for (const [signal, ms] of steps) {
+    const errno = target.send(signal);
+    if (errno !== undefined && errno !== 'ESRCH')
+      throw killError(pid, errno, `it may not be signaled (${target.syscall}: ${errno})`, target.syscall);
+    if (errno === 'ESRCH' || (await target.endsWithin(ms))) return;
+  }
+  throw killError(
+    pid,
+    'EBUSY',
+    force ? 'it is still there 30 s after SIGKILL' : 'it ignored SIGTERM for 15 s; say { force: true }',
+  );
 }
+
+const killError = (pid: number, code: string, problem: string, syscall?: string): ProcessError =>
+  new ProcessError(`Cannot end process ${pid}: ${problem}.`, { code, pid, syscall });
 
 /** Waits until a pid, or, if it is negative, a group is no more, but not for ever: its parent may never ask. */
-async function reaped(target: number): Promise<void> {
+async function reaped(number: number): Promise<void> {
   const deadline = now() + REAP_GRACE_MS;
-  while (sendSignal(target, 0) !== 'ESRCH' && now() < deadline) await delay(REAP_PROBE_MS);
+  while (sendSignal(number, 0) !== 'ESRCH' && now() < deadline) await delay(REAP_PROBE_MS);
 }
 
-/** Who is to be ended: one process or a group, by descriptor or by number. */
-interface Prey {
+/** What is to be ended: one process or a group, by descriptor or by number. */
+interface Target {
   /** As `kill()` takes it: a pid, or a group as a negative number. */
-  readonly target: number;
+  readonly number: number;
   /** What sends the signals, for the error. */
   readonly syscall: string;
   /** Sends a signal, and gives the errno's name of a failure. `ESRCH`: nobody is left. */
@@ -96,29 +114,33 @@ interface Prey {
 }
 
 /** By number: there is nothing but to look, as libvirt does. */
-function byNumber(target: number): Prey {
+function byNumber(number: number): Target {
   return {
-    target,
+    number,
     syscall: 'kill',
-    send: (signal) => sendSignal(target, signal),
-    async endsWithin(ms) {
-      for (let waited = 0; waited < ms; waited += PROBE_MS) {
-        await delay(PROBE_MS);
-        if (sendSignal(target, 0) === 'ESRCH') return true;
-      }
-      return false;
-    },
+    send: (signal) => sendSignal(number, signal),
+    endsWithin: (ms) => vanishesWithin(number, ms),
     close: () => undefined,
   };
 }
 
-function processBy(binding: Binding | undefined, pid: number): Prey {
+/** Waits until there is nobody of that number, zombies included. */
+async function vanishesWithin(number: number, ms: number): Promise<boolean> {
+  for (let waited = 0; waited < ms; waited += PROBE_MS) {
+    await delay(Math.min(PROBE_MS, ms - waited));
+    if (sendSignal(number, 0) === 'ESRCH') return true;
+  }
+  return false;
+}
+
+function processBy(binding: Binding | undefined, pid: number): Target {
   if (binding === undefined) return byNumber(pid);
   const opened = PidFd.open(binding, pid);
   if (opened === 'ESRCH') return { ...byNumber(pid), send: () => opened };
-  if (typeof opened === 'string') throw killError(pid, opened, `it cannot be held (pidfd_open: ${opened})`);
+  if (typeof opened === 'string')
+    throw killError(pid, opened, `it cannot be held (pidfd_open: ${opened})`, 'pidfd_open');
   return {
-    target: pid,
+    number: pid,
     syscall: 'pidfd_send_signal',
     send: (signal) => (opened.hasEnded ? 'ESRCH' : opened.send(signal)),
     endsWithin: (ms) => comesWithin(opened.ended(), ms),
@@ -130,9 +152,8 @@ function processBy(binding: Binding | undefined, pid: number): Prey {
 
 // ---------------------------------------------------------------- groups
 
-function groupOf(binding: Binding | undefined, pid: number): Prey {
-  // Where its process is gone, the group that it led may not be; and while that has members, nobody gets its number.
-  const group = readProcess(pid)?.group ?? pid;
+function groupOf(binding: Binding | undefined, pid: number): Target {
+  const group = binding === undefined ? groupByNumber(pid) : groupByKernel(binding, pid);
   // 0 is a group of another namespace, and 1 would be everybody.
   if (group <= 1)
     throw killError(
@@ -140,17 +161,39 @@ function groupOf(binding: Binding | undefined, pid: number): Prey {
       'EINVAL',
       `its process group is ${group}, which cannot be ended as one; leave out { group: true }`,
     );
-  if (group === readProcess(process.pid)?.group) {
+  const own = binding === undefined ? groupByNumber(process.pid) : binding.groupOf(0);
+  if (group === own)
     throw killError(pid, 'EINVAL', 'its process group is the one that this process is in; leave out { group: true }');
-  }
   return binding === undefined ? byNumber(-group) : new Group(binding, group);
 }
 
-/** A process group whose members are held by descriptors, as far as they were seen. */
-class Group implements Prey {
+/** Where its process is gone, the group that it led may not be; and while that has members, no other gets its number. */
+function groupByKernel(binding: Binding, pid: number): number {
+  const group = binding.groupOf(pid);
+  if (group >= 0) return group;
+  const errno = errnoName(group);
+  if (errno === 'ESRCH') return pid;
+  throw killError(pid, errno, `its process group cannot be found out (getpgid: ${errno})`, 'getpgid');
+}
+
+/** Node has no `getpgid()`. Where `/proc` does not tell the group either, a group of the process's own number is the one that it leads. */
+function groupByNumber(pid: number): number {
+  const seen = inspectProcess(pid);
+  if (typeof seen !== 'string') return seen.group;
+  if (seen === 'ESRCH' || pid === process.pid || sendSignal(-pid, 0) !== 'ESRCH') return pid;
+  throw killError(
+    pid,
+    seen,
+    `its process group cannot be found out, because ${whyUnseen(seen)} (open: ${seen}); leave out { group: true }`,
+    'open',
+  );
+}
+
+/** A process group whose members are held by descriptors, as far as they can be seen. */
+class Group implements Target {
   readonly syscall = 'kill';
   readonly id: number;
-  readonly target: number;
+  readonly number: number;
   readonly #binding: Binding;
   readonly #leader: PidFd | undefined;
   #members: PidFd[] = [];
@@ -158,25 +201,31 @@ class Group implements Prey {
   constructor(binding: Binding, id: number) {
     this.#binding = binding;
     this.id = id;
-    this.target = -id;
+    this.number = -id;
     const leader = PidFd.open(binding, id);
     this.#leader = typeof leader === 'string' ? undefined : leader;
   }
 
   send(signal: SignalName): string | undefined {
     // A member keeps the number from being given out again, and so do zombies until they are reaped.
-    if (this.#look().length === 0) return 'ESRCH';
+    if (this.#hold() === 'none') return 'ESRCH';
     const errno = this.#leader?.send(signal, true);
     if (this.#leader !== undefined && errno !== 'EINVAL' && errno !== 'ESRCH') return errno;
     // The leader is gone, or the kernel is older than Linux 6.9.
-    return sendSignal(this.target, signal);
+    return sendSignal(this.number, signal);
   }
 
   async endsWithin(ms: number): Promise<boolean> {
     const deadline = now() + ms;
-    // Those who go may leave newcomers behind.
-    for (let members = this.#look(); members.length > 0; members = this.#look()) {
-      const ends = Promise.all(members.map((member) => member.ended()));
+    // Members that go may leave newcomers behind.
+    for (let found = this.#hold(); found !== 'none'; found = this.#hold()) {
+      // There is no event for the end of a member that is not held.
+      if (found === 'unheld') {
+        if (now() >= deadline) return false;
+        await delay(Math.min(PROBE_MS, deadline - now()));
+        continue;
+      }
+      const ends = Promise.all(this.#members.map((member) => member.ended()));
       if (!(await comesWithin(ends, deadline - now()))) return false;
     }
     return true;
@@ -187,16 +236,27 @@ class Group implements Prey {
     this.#release();
   }
 
-  /** Opens the members that have not ended. */
-  #look(): readonly PidFd[] {
+  /** Opens the members that have not ended, and says what is left of the group: `unheld` where one may live that cannot be seen or held. */
+  #hold(): 'none' | 'held' | 'unheld' {
     this.#release();
-    for (const row of readProcessTable(this.#binding).values()) {
-      if (row.group !== this.id) continue;
-      const member = PidFd.openRow(this.#binding, row);
-      if (member?.hasEnded === false) this.#members.push(member);
-      else member?.close();
+    if (sendSignal(this.number, 0) === 'ESRCH') return 'none';
+    let isSeen = false;
+    let isUnheld = false;
+    try {
+      for (const row of readProcessTable(this.#binding).values()) {
+        if (row.group !== this.id) continue;
+        isSeen = true;
+        const member = PidFd.openRow(this.#binding, row);
+        if (typeof member === 'string') isUnheld ||= member !== 'ESRCH' && !isOver(row);
+        else if (member.hasEnded) member.close();
+        else this.#members.push(member);
+      }
+    } catch (error) {
+      // The table cannot be read. Then the kernel's answer holds: there is somebody.
+      if (!(error instanceof ProcessError)) throw error;
     }
-    return this.#members;
+    if (isUnheld || !isSeen) return 'unheld';
+    return this.#members.length > 0 ? 'held' : 'none';
   }
 
   #release(): void {

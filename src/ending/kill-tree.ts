@@ -1,18 +1,23 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pidtree from 'pidtree';
+import { dryRunOf } from '../engine/dry-run.js';
 import { addonInUse } from '../engine/select.js';
+import { argumentError, isPidNumber } from '../errors/argument-error.js';
+import { ProcessError } from '../errors/process-error.js';
 import { PidFd } from '../host/pidfd.js';
 import {
+  inspectProcess,
   isOver,
   isSame,
   type ProcessRow,
   type ProcessTable,
-  readProcess,
   readProcessFiles,
   readProcessTable,
+  seeAgain,
+  whyUnseen,
 } from '../host/process-table.js';
-import { delay } from '../host/time.js';
+import { delay, now } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
 import { orphansFrom } from './adopt-orphans.js';
 import { belongsTo, below, membersOf, type Root, roots } from './roots.js';
@@ -21,17 +26,17 @@ import { comesWithin, isAlive, sendSignal } from './send-signal.js';
 /** What {@link killTree} reached. */
 export interface KillTreeResult {
   /**
-   * The surest way in which the tree was ended. Whatever it is, whoever was found by walking from parent to child was ended as well.
+   * The surest way in which the tree was ended. Whatever it is, all that was found by walking from parent to child was ended as well.
    *
    * * `cgroup`: the kernel ended all that was in the control group of the command, wherever it had gone in the tree.
    * * `group`: all that was in the session or process group of the command, orphans of it included.
-   * * `walk`: who was below the root just then. Who had left the tree before was missed.
-   * * `root`: the root alone. There is neither a `/proc` nor a `ps`, so nobody could be looked for below it. *Portable only.*
+   * * `walk`: all that was below the root just then. What had left the tree before was missed.
+   * * `root`: the root, and below it no more than could be seen: `/proc` is missing or hides the root, and there is no `ps` that knows more.
    */
   readonly level: 'cgroup' | 'group' | 'walk' | 'root';
   /** The pids that were ended. */
   readonly ended: readonly number[];
-  /** The pids that were found and are still there. */
+  /** The pids that were found and are still there, or that could not be held or signaled. */
   readonly survivors: readonly number[];
 }
 
@@ -39,103 +44,171 @@ export interface KillTreeResult {
 const GONE_MS = 2000;
 
 /**
- * Ends a process and all its descendants with SIGKILL, and tells who was reached, how surely, and who survived.
+ * Ends a process and all its descendants with SIGKILL, and tells which were reached, how surely, and which survived.
  *
  * The tree is stopped from the root down before anything is ended, so that nothing forks away meanwhile. A command that was
  * given a control group of its own by `.cgroup()`, or that leads a session or process group by `.newSession()`,
  * `.processGroup()` or `.daemonize()`, is ended with all that is in it; a descendant that became nobody's child before the
- * call is found there and nowhere else, or where `adoptOrphans()` has seen it. *Native:* by pidfds. *Portable:* a walk by
- * `ps`, or by `/proc` where there is no `ps`.
+ * call is found there and nowhere else, or where `adoptOrphans()` has seen it. *Native:* by pidfds; a process that cannot be held by
+ * one is not signaled, and is a survivor. *Portable:* a walk by `ps`, or by `/proc` where there is no `ps`. In a `dryRun()` it is
+ * recorded in `kills`, and nothing is signaled.
  *
- * @throws {TypeError} if it is no pid above 1. {Error} with the code `EINVAL` if this process is in the tree.
+ * @throws {ProcessError} with the code `EINVAL` if this process is in the tree, and with `EMFILE`, `ENFILE` or `ENOMEM` if there is
+ * nothing left to look at the tree with.
+ * {TypeError} if it is no pid above 1.
  *
  * @example
  * const child = await new Command('sh', '-c', 'sleep 60 & sleep 60').newSession().runAsync();
  * const { level, survivors } = await killTree(child); // 'group', []
  */
 export async function killTree(root: number | { readonly pid: number }): Promise<KillTreeResult> {
-  const pid = typeof root === 'number' ? root : root.pid;
-  if (!Number.isInteger(pid) || pid <= 1) {
-    throw new TypeError(`killTree(${String(pid)}): a tree starts at a process above 1; give a Child, or its pid.`);
+  const pid = rootPid(root);
+  const dryRun = dryRunOf('killTree');
+  if (dryRun !== undefined) {
+    dryRun.kills.push({ call: 'killTree', pid, signal: 'SIGKILL' });
+    return { level: 'walk', ended: [pid], survivors: [] };
   }
   const binding = addonInUse();
-  return binding === undefined ? killByNumbers(pid) : new Hunt(binding, pid).run();
+  return binding === undefined ? killByNumbers(pid) : new HeldTree(binding, pid).end();
 }
 
-// ---------------------------------------------------------------- what is known from the launch
+function rootPid(root: unknown): number {
+  const problem = 'a tree starts at a process above 1; give a Child, or its pid';
+  let pid = root;
+  try {
+    if (typeof root === 'object' && root !== null) pid = (root as { readonly pid?: unknown }).pid;
+  } catch (cause) {
+    throw argumentError('killTree', [root], problem, cause);
+  }
+  if (!isPidNumber(pid) || pid <= 1) throw argumentError('killTree', [root], problem);
+  return pid;
+}
 
 // ---------------------------------------------------------------- by descriptors
 
-/** How often the tree is looked at before all of it stands still. What sleeps in the kernel may take its time. */
+/** How often the tree is looked at before all of it stands still. A process that sleeps in the kernel may take its time. */
 const MOST_LOOKS = 20;
 /** How often it is begun again for what has come meanwhile. */
 const MOST_ROUNDS = 3;
 
-class Hunt {
+/** A tree whose processes are held by descriptors while they are ended. */
+class HeldTree {
   readonly #binding: Binding;
   readonly #pid: number;
   /** What is known of the root from its launch, if that pid still means it, or means nobody. */
-  readonly #root: Root | undefined;
+  #root: Root | undefined;
   /** All that was found, held by descriptors. */
   readonly #held = new Map<number, { readonly row: ProcessRow; readonly pidfd: PidFd }>();
+  /** What was found and could not be held. */
+  readonly #unheld = new Map<number, ProcessRow>();
   #level: KillTreeResult['level'] = 'walk';
+  #isRootHidden = false;
 
   constructor(binding: Binding, pid: number) {
     this.#binding = binding;
     this.#pid = pid;
-    const root = roots.get(pid);
-    const now = readProcess(pid);
-    this.#root = now === undefined || isSame(now, root?.row) ? root : undefined;
   }
 
-  async run(): Promise<KillTreeResult> {
+  async end(): Promise<KillTreeResult> {
+    const seen = inspectProcess(this.#pid);
+    const known = roots.get(this.#pid);
+    this.#root = seen === 'ESRCH' || (typeof seen !== 'string' && isSame(seen, known?.row)) ? known : undefined;
     try {
-      for (let round = 0; round < MOST_ROUNDS && (await this.#stopAll()); round += 1) {
-        this.#endAll();
+      if (typeof seen === 'string' && seen !== 'ESRCH') this.#holdHidden(seen);
+      for (let round = 0; round < MOST_ROUNDS; round += 1) {
+        const table = await this.#stopAll(round === 0);
+        if (table === undefined) break;
+        this.#endAll(table);
         await comesWithin(Promise.all(Array.from(this.#held.values(), ({ pidfd }) => pidfd.ended())), GONE_MS);
       }
-      const all = Array.from(this.#held.values());
-      const pids = (haveEnded: boolean) =>
-        all.filter(({ pidfd }) => pidfd.hasEnded === haveEnded).map(({ row }) => row.pid);
-      return { level: this.#level, ended: pids(true), survivors: pids(false) };
+      // The kernel may have ended them with their control group; there is no event for that.
+      if (this.#level === 'cgroup') await goneWithin(Array.from(this.#unheld.values()), GONE_MS);
+      return this.#result();
     } finally {
       for (const { pidfd } of this.#held.values()) pidfd.close();
     }
   }
 
-  /** Stops the tree until nothing in it moves. False: there was nobody that is not held already. */
-  async #stopAll(): Promise<boolean> {
-    let hasFound = false;
-    for (let look = 0; look < MOST_LOOKS; look += 1) {
-      const table = readProcessTable(this.#binding);
+  #result(): KillTreeResult {
+    const ended: number[] = [];
+    const survivors: number[] = [];
+    for (const { row, pidfd } of this.#held.values()) (pidfd.hasEnded ? ended : survivors).push(row.pid);
+    for (const row of this.#unheld.values()) (isGone(row) ? ended : survivors).push(row.pid);
+    return { level: this.#level, ended, survivors };
+  }
+
+  /** Stops the tree until nothing in it moves, and gives what was seen last. `undefined`: there was nobody that is not held already. */
+  async #stopAll(isFirst: boolean): Promise<ProcessTable | undefined> {
+    let hasFound = isFirst && this.#isRootHidden;
+    for (let look = 1; ; look += 1) {
+      const table = this.#look();
       let isStill = true;
       for (const pid of this.#treeIn(table)) {
         const row = table.get(pid);
         if (row === undefined) continue;
         if (isSame(this.#held.get(pid)?.row, row)) {
           isStill &&= /[TtZX]/.test(row.state);
-          continue;
+        } else if (this.#hold(row)) {
+          hasFound = true;
+          isStill = false;
         }
-        const pidfd = PidFd.openRow(this.#binding, row);
-        if (pidfd?.hasEnded !== false) {
-          pidfd?.close();
-          continue;
-        }
-        this.#held.get(pid)?.pidfd.close();
-        this.#held.set(pid, { row, pidfd });
-        pidfd.send('SIGSTOP');
-        hasFound = true;
-        isStill = false;
       }
-      if (isStill) break;
+      if (isStill || look === MOST_LOOKS) return hasFound ? table : undefined;
       await delay(1);
     }
-    return hasFound;
+  }
+
+  /** Reads the table. Where no descriptor is free for it, all that is held by then is ended first: nothing stays stopped. */
+  #look(): ProcessTable {
+    try {
+      return readProcessTable(this.#binding);
+    } catch (error) {
+      if (!(error instanceof ProcessError)) throw error;
+      if (!isScarce(error.code)) return new Map();
+      for (const { pidfd } of this.#held.values()) pidfd.send('SIGKILL');
+      throw unseenTree(this.#pid, error.code);
+    }
+  }
+
+  /** Holds a root that lives and that `/proc` does not show. Its pid is all that is known of it. */
+  #holdHidden(code: string): void {
+    if (isScarce(code)) throw unseenTree(this.#pid, code);
+    if (this.#pid === process.ppid) throw ownTree(this.#pid);
+    const row: ProcessRow = { pid: this.#pid, parent: 0, group: 0, session: 0, state: '', start: 0 };
+    const pidfd = PidFd.open(this.#binding, this.#pid);
+    if (pidfd === 'ESRCH') return;
+    this.#level = 'root';
+    this.#isRootHidden = true;
+    if (typeof pidfd === 'string') {
+      this.#unheld.set(this.#pid, row);
+    } else {
+      this.#held.set(this.#pid, { row, pidfd });
+      pidfd.send('SIGSTOP');
+    }
+  }
+
+  /** Holds a process that has not ended, and stops it. False: it has ended, or is known as one that cannot be held. */
+  #hold(row: ProcessRow): boolean {
+    const pidfd = PidFd.openRow(this.#binding, row);
+    if (typeof pidfd === 'string') {
+      const isNew = pidfd !== 'ESRCH' && !isSame(this.#unheld.get(row.pid), row);
+      if (isNew) this.#unheld.set(row.pid, row);
+      return isNew;
+    }
+    this.#unheld.delete(row.pid);
+    if (pidfd.hasEnded) {
+      pidfd.close();
+      return false;
+    }
+    this.#held.get(row.pid)?.pidfd.close();
+    this.#held.set(row.pid, { row, pidfd });
+    pidfd.send('SIGSTOP');
+    return true;
   }
 
   /** All that belongs to the tree, from the root down. */
   #treeIn(table: ProcessTable): ReadonlySet<number> {
-    const seeds = new Set(table.has(this.#pid) ? [this.#pid] : []);
+    const seeds = new Set(table.has(this.#pid) || this.#isRootHidden ? [this.#pid] : []);
     for (const row of table.values()) if (this.#isInGroup(row, table)) seeds.add(row.pid);
     for (const pid of orphansFrom(this.#pid)) seeds.add(pid);
     const tree = below(table, seeds);
@@ -150,13 +223,13 @@ class Hunt {
    */
   #isInGroup({ session, group }: ProcessRow, table: ProcessTable): boolean {
     if (session === this.#pid || group === this.#root?.group) return true;
-    // While a session has members, nobody can get its number, unless its leader still has it.
+    // While a session has members, its number is not given out again.
     return session === this.#root?.session && !table.has(session);
   }
 
   /**
    * The members of the command's own control group, if that is still the tree's alone: it held nothing else right after the launch,
-   * no later launch went into it, and whoever is in it is in the tree or an orphan that is no older than the root.
+   * no later launch went into it, and all in it is in the tree or an orphan that is no older than the root.
    */
   #cgroupIn(table: ProcessTable, tree: ReadonlySet<number>): readonly number[] | undefined {
     if (this.#root?.cgroup === undefined) return undefined;
@@ -164,14 +237,13 @@ class Hunt {
       const members = membersOf(this.#root.cgroup);
       return members.every(belongsTo(this.#root.row, table, tree)) ? members : undefined;
     } catch {
-      // The group has been removed, so it is empty.
+      // The group has been removed, or cannot be read. The level tells that it was of no use.
       return undefined;
     }
   }
 
-  /** The surest way first, then everybody by descriptor: who has left the group is held as well. */
-  #endAll(): void {
-    const table = readProcessTable(this.#binding);
+  /** The surest way first, then everybody by descriptor: a process that has left the group is held as well. */
+  #endAll(table: ProcessTable): void {
     const isOurs = this.#cgroupIn(table, this.#treeIn(table)) !== undefined;
     if (isOurs && endGroup(this.#root?.cgroup ?? '')) this.#level = 'cgroup';
     const groups = new Set(
@@ -180,7 +252,7 @@ class Hunt {
         .map(({ row }) => row.group),
     );
     for (const group of groups) this.#endProcessGroup(group);
-    if (groups.size > 0 && this.#level === 'walk') this.#level = 'group';
+    if (groups.size > 0 && this.#level !== 'cgroup') this.#level = 'group';
     for (const { pidfd } of this.#held.values()) pidfd.send('SIGKILL');
   }
 
@@ -232,16 +304,17 @@ async function killByNumbers(root: number): Promise<KillTreeResult> {
   return { level, ended: pids.filter((pid) => !survivors.includes(pid)), survivors };
 }
 
+/** Whether there is a process with that pid, zombies left out where they can be told. */
 function isStillThere(pid: number): boolean {
-  const row = readProcess(pid);
-  return row === undefined ? isAlive(pid) : !isOver(row);
+  const seen = inspectProcess(pid);
+  return typeof seen === 'string' ? seen !== 'ESRCH' : !isOver(seen);
 }
 
 /** The root and what is below it. Not whole: there was no way to look below it. */
 async function treeByNumbers(root: number): Promise<{ pids: readonly number[]; isWhole: boolean }> {
   if (!isAlive(root)) return { pids: [], isWhole: true };
   const pids = (await pidsOfPs(root)) ?? pidsOfProc(root);
-  if (pids?.includes(process.pid) === true) throw ownTree(root);
+  if (pids?.includes(process.pid) ?? (root === process.pid || root === process.ppid)) throw ownTree(root);
   return pids === undefined ? { pids: [root], isWhole: false } : { pids, isWhole: true };
 }
 
@@ -257,10 +330,33 @@ async function pidsOfPs(root: number): Promise<readonly number[] | undefined> {
 function pidsOfProc(root: number): readonly number[] | undefined {
   const table = readProcessFiles();
   if (table === undefined) return undefined;
-  return table.has(root) ? Array.from(below(table, new Set([root]))) : [];
+  // A root that lives and is not there is hidden, and so may be all that is below it.
+  return table.has(root) || inspectProcess(root) === 'ESRCH' ? Array.from(below(table, new Set([root]))) : undefined;
 }
 
-function ownTree(root: number): Error {
-  const problem = 'this process is in that tree, and would end before it could tell; give a child of this process';
-  return Object.assign(new Error(`killTree(${root}): ${problem}.`), { code: 'EINVAL' });
+/** Whether a process that was seen has ended since, or its pid means another one. What cannot be seen is not gone. */
+function isGone(row: ProcessRow): boolean {
+  const seen = inspectProcess(row.pid);
+  return typeof seen === 'string' ? seen === 'ESRCH' : !isSame(seen, row) || isOver(seen);
 }
+
+async function goneWithin(rows: readonly ProcessRow[], ms: number): Promise<void> {
+  const deadline = now() + ms;
+  while (!rows.every(isGone) && now() < deadline) await delay(GONE_PROBE_MS);
+}
+
+const ownTree = (pid: number): ProcessError =>
+  new ProcessError(
+    `killTree(${pid}): this process is in that tree, and would end before it could tell; give a child of this process.`,
+    { code: 'EINVAL', pid },
+  );
+
+/** Whether it may be seen as soon as a descriptor is free. */
+const isScarce = (code: string): boolean => code === 'EMFILE' || code === 'ENFILE' || code === 'ENOMEM';
+
+/** A tree that cannot be looked at now. */
+const unseenTree = (pid: number, code: string): ProcessError =>
+  new ProcessError(
+    `Cannot end the tree of process ${pid}: what is below it cannot be seen, because ${whyUnseen(code)} (open: ${code}). ${seeAgain(code)}; or end that one process with killPainfully().`,
+    { code, pid, syscall: 'open' },
+  );

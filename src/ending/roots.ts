@@ -4,6 +4,7 @@ import { addonInUse } from '../engine/select.js';
 import { type ProcessRow, type ProcessTable, readProcess, readProcessTable } from '../host/process-table.js';
 import type { CommandSpec } from '../spec/spec.js';
 import { adoptsOrphans } from './adopt-orphans.js';
+import { BoundedMap } from './bounded-map.js';
 import { ownedPids } from './owned-children.js';
 
 /** What a launch says of the tree that grows from it. */
@@ -18,16 +19,14 @@ export interface Root {
   readonly session: number | undefined;
 }
 
-export const roots = new Map<number, Root>();
-
-const MOST_REMEMBERED = 1000;
+/** What is known of the commands that were launched into a group of their own, by pid. */
+export const roots = new BoundedMap<number, Root>();
 
 /** Notes where a command that was just launched has its tree; of others, the kernel tells enough when it is asked. */
 export function noteRoot({ cgroup, processGroup, daemonize }: CommandSpec, pid: number): void {
   if (cgroup === undefined && processGroup !== true && daemonize !== true) return;
   const row = readProcess(pid);
   if (row === undefined) return;
-  roots.delete(pid);
   roots.set(pid, {
     row,
     cgroup: cgroup === undefined ? undefined : claimGroup(cgroup, row),
@@ -38,17 +37,16 @@ export function noteRoot({ cgroup, processGroup, daemonize }: CommandSpec, pid: 
         ? row.session
         : undefined,
   });
-  const [oldest] = roots.keys();
-  if (roots.size > MOST_REMEMBERED && oldest !== undefined) roots.delete(oldest);
 }
 
-/** The control group, if it holds nothing but the new process and what that has started since. Whoever had it before has it no longer. */
+/** The control group, if it holds nothing but the new process and what that has started since. The command that had it before has it no longer. */
 function claimGroup(path: string, row: ProcessRow): string | undefined {
   const binding = addonInUse();
   if (binding === undefined) return undefined;
   try {
     const directory = realpathSync(path);
-    for (const [other, root] of roots) if (root.cgroup === directory) roots.set(other, { ...root, cgroup: undefined });
+    for (const [other, root] of Array.from(roots))
+      if (root.cgroup === directory) roots.set(other, { ...root, cgroup: undefined });
     const table = readProcessTable(binding);
     return membersOf(directory).every(belongsTo(row, table, below(table, new Set([row.pid])))) ? directory : undefined;
   } catch {
@@ -59,7 +57,7 @@ function claimGroup(path: string, row: ProcessRow): string | undefined {
 
 /**
  * Whether a process that shares the control group of a root belongs to its tree: it is in it, or it is an orphan that is no
- * older than the root, and was not launched from here. Orphans are children of those that adopt: init, and who stands above us.
+ * older than the root, and was not launched from here. Orphans are children of those that adopt: init, and the processes above this one.
  */
 export function belongsTo(root: ProcessRow, table: ProcessTable, tree: ReadonlySet<number>): (pid: number) => boolean {
   const adopters = new Set([1]);

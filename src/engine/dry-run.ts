@@ -2,7 +2,9 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { Buffer } from 'node:buffer';
 import { PassThrough, Readable } from 'node:stream';
 import { inspect } from 'node:util';
+import { typeError } from '../errors/argument-error.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
+import { UsageError } from '../errors/usage-error.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { type CommandSpec, printable } from '../spec/spec.js';
 import { toBytes } from '../text/bytes.js';
@@ -24,6 +26,15 @@ export type Respond = (
   inputText: string,
 ) => DryRunResponse | undefined | Promise<DryRunResponse | undefined>;
 
+/** A process that would have been signaled in earnest. */
+export interface DryRunKill {
+  /** The function that was called. */
+  readonly call: 'killPainfully' | 'killTree' | 'pidAbort';
+  readonly pid: number;
+  /** The first signal that it would have sent. */
+  readonly signal: SignalName;
+}
+
 /** A pid that no kernel gives out, so that a signal sent to it reaches nobody. Zero and negative numbers mean whole groups. */
 const NO_SUCH_PID = 0x7fff_ffff;
 
@@ -44,6 +55,9 @@ export class DryRunEngine implements Engine {
   readonly usesLanes = false;
   readonly commands: string[] = [];
   readonly specs: CommandSpec[] = [];
+  readonly kills: DryRunKill[] = [];
+  /** The pidfiles that are held in this dry run, by absolute path: what stands in them, and how each is given up. */
+  readonly pidFiles = new Map<string, { readonly pid: number; release(): void }>();
   readonly #respond: Respond | undefined;
   readonly outer = scopes.getStore();
   isOpen = true;
@@ -99,7 +113,7 @@ export class DryRunEngine implements Engine {
   launchSync(plan: LaunchPlan, resources: LaunchResources): SyncProcess {
     const answer = this.#answer(plan, resources);
     if (answer instanceof Promise)
-      throw new TypeError('respond() gave a promise, and runSync() cannot wait for one; answer at once.');
+      throw typeError('respond() gave a promise, and runSync() cannot wait for one; answer at once.');
     const { end } = finish(plan, resources, answer);
     return { pid: NO_SUCH_PID, signal: () => false, stopReading: () => undefined, turn: () => end };
   }
@@ -132,9 +146,9 @@ export class DryRunEngine implements Engine {
 function finish(plan: LaunchPlan, resources: LaunchResources, answer: DryRunResponse | undefined) {
   const { exitCode = 0, signal = null, stdout = '', stderr = '' } = answer ?? {};
   if (!Number.isInteger(exitCode))
-    throw new TypeError(`respond() gave the exit code ${inspect(exitCode)}; it is a whole number.`);
+    throw typeError(`respond() gave the exit code ${inspect(exitCode)}; it is a whole number.`);
   if (signal !== null && signalNumber(signal) === undefined)
-    throw new TypeError(`respond() gave the signal ${inspect(signal)}; write its name, as 'SIGTERM'.`);
+    throw typeError(`respond() gave the signal ${inspect(signal)}; write its name, as 'SIGTERM'.`);
   const out = Buffer.from(stdout as string);
   const err = Buffer.from(stderr as string);
   const shared = plan.descriptors[2]?.source.kind === 'stdout';
@@ -162,7 +176,7 @@ function finish(plan: LaunchPlan, resources: LaunchResources, answer: DryRunResp
 
 let guards = 0;
 
-/** While a guard stands, a launch outside every dry run is a mistake, anywhere in this process. */
+/** While a guard stands, a launch, a kill or a pidfile outside every dry run is a mistake, anywhere in this process. */
 export function guardAgainstLaunches(): () => void {
   guards += 1;
   let standing = true;
@@ -173,3 +187,16 @@ export function guardAgainstLaunches(): () => void {
 }
 
 export const launchesAreForbidden = (): boolean => guards > 0;
+
+/**
+ * The dry run that has to answer a call which acts on processes or pidfiles; `undefined`: act in earnest.
+ *
+ * @throws {UsageError} outside every dry run while a strict one stands.
+ */
+export function dryRunOf(method: string): DryRunEngine | undefined {
+  const dryRun = currentDryRun();
+  if (dryRun !== undefined || !launchesAreForbidden()) return dryRun;
+  const problem =
+    'a strict dryRun() stands, and this call came from outside its scope; enter a dryRun() where the call is made';
+  throw new UsageError({ command: '', spec: undefined }, [{ call: `${method}()`, problem }]);
+}

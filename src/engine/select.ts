@@ -1,3 +1,4 @@
+import { UnsupportedError } from '../errors/unsupported-error.js';
 import type { Binding } from '../native/binding.js';
 import { native as loaded } from '../native/load.js';
 import { currentDryRun } from './dry-run.js';
@@ -57,7 +58,7 @@ function absent(name: Engine['name'], why: string): Choice {
     usesLanes: false,
     note: () => 'refused',
     refusal: () => refusal,
-    launch: () => Promise.reject(new Error(why)),
+    launch: ({ subject }) => Promise.reject(new UnsupportedError(subject, { ...refusal, engine: name })),
   };
   return { engine, why };
 }

@@ -10,6 +10,8 @@ export class PidFileError extends CommandError {
   readonly path: string;
   /** The pid of the process that holds it, where one does. */
   readonly heldBy: number | undefined;
+  /** The pid that stands in it, where that is not the holder's. */
+  readonly named: number | undefined;
   /** The errno's name, where the file could not be used. */
   readonly errno: string | undefined;
 
@@ -17,16 +19,19 @@ export class PidFileError extends CommandError {
     super(pidFileSentence(path, problem), subject, problem.cause === undefined ? undefined : { cause: problem.cause });
     this.path = path;
     this.heldBy = problem.heldBy?.pid;
+    this.named = typeof problem.notEnded === 'object' ? problem.notEnded.named : problem.named;
     this.errno = problem.errno;
   }
 }
 
 /** What is wrong with a pidfile. */
 export interface PidFileProblem {
-  /** The process that holds it, with its command line if that can be read; without a pid, if it cannot be seen from here. */
+  /** The process that holds it, with its program's name if that can be read; without a pid, if it cannot be seen from here. */
   readonly heldBy?: { readonly pid: number | undefined; readonly command: string | undefined };
   /** Why the holder was not ended, where that was asked for. */
   readonly notEnded?: 'own-group' | 'failed' | { readonly named: number };
+  /** The pid that stands in it, where that is not the holder's, or is one of a process that cannot be seen. */
+  readonly named?: number;
   /** The wait for the holder's end was aborted; `cause` says why. */
   readonly aborted?: boolean;
   /** What could not be done to it: `read`, `written`, `removed`. */
@@ -41,7 +46,7 @@ export interface PidFileProblem {
 }
 
 function pidFileSentence(path: string, problem: PidFileProblem): string {
-  const { heldBy, aborted, action = 'used', errno, syscall, content, isNot, cause } = problem;
+  const { heldBy, named, aborted, action = 'used', errno, syscall, content, isNot, cause } = problem;
   const name = `Pidfile '${path}'`;
   const holder = heldBy === undefined ? '' : printHolder(heldBy);
   if (aborted === true) {
@@ -49,6 +54,8 @@ function pidFileSentence(path: string, problem: PidFileProblem): string {
       ? `${name} was not taken, since the wait for it was aborted: ${reasonText(cause)}.`
       : `${name} was still held by ${holder} when the wait for it was aborted: ${reasonText(cause)}.`;
   }
+  if (named !== undefined && heldBy === undefined)
+    return `${name} names process ${named}, and the program of that cannot be seen (${syscall ?? 'readlink'}: ${errno ?? 'unknown'}). Run as its user or as root, or leave the program out.`;
   if (heldBy !== undefined) return `${name} is held by ${holder}${heldSentence(heldBy, problem)}`;
   if (content !== undefined)
     return `${name} holds ${inspect(content)}, which is no pid. Remove the file, or choose another one.`;
@@ -68,8 +75,9 @@ function printHolder({ pid, command }: NonNullable<PidFileProblem['heldBy']>): s
 
 function heldSentence(
   { pid }: NonNullable<PidFileProblem['heldBy']>,
-  { notEnded, errno, syscall }: PidFileProblem,
+  { named, notEnded, errno, syscall }: PidFileProblem,
 ): string {
+  if (named !== undefined) return `, but names process ${named}. Trust neither; have the holder write its own pid.`;
   if (pid === process.pid) return '. Release it there first, with PidFile.release().';
   if (notEnded === 'own-group') return ', and that is in the process group of this process. Leave { group: true } out.';
   if (notEnded === 'failed')

@@ -35,7 +35,7 @@ export interface ErrorEvent {
 /** Published on `vircommand:adopted` when a process has ended that this process adopted: see `adoptOrphans()`. */
 export interface AdoptedEvent {
   readonly pid: number;
-  /** The command line, where it was seen while the process ran: of a daemon as the command prints it, of others word by word. */
+  /** Of a daemon of this thread the command as it prints itself; of others the program's name alone, where it was seen: arguments may hold secrets. */
   readonly command: string | undefined;
   /** `null` if a signal ended it. */
   readonly exitCode: number | null;

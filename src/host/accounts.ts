@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
+import { ProcessError } from '../errors/process-error.js';
 import { native } from '../native/load.js';
 import { errnoName } from '../text/errno.js';
 
@@ -18,7 +19,13 @@ export function account(nameOrUid: string | number): Account | undefined {
   const answer = native.binding.account(nameOrUid);
   if (answer === undefined) return undefined;
   if (typeof answer === 'number')
-    throw new Error(`The name service does not answer for the user ${inspect(nameOrUid)} (${errnoName(answer)}).`);
+    throw new ProcessError(
+      `The name service does not answer for the user ${inspect(nameOrUid)} (${errnoName(answer)}).`,
+      {
+        code: errnoName(answer),
+        syscall: typeof nameOrUid === 'string' ? 'getpwnam_r' : 'getpwuid_r',
+      },
+    );
   const [name, uid, gid, ...groups] = answer;
   return { name, uid, gid, groups };
 }

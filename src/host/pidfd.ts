@@ -1,7 +1,8 @@
-import { errnoName } from '../text/errno.js';
+import { ProcessError } from '../errors/process-error.js';
 import { type Binding, roomFor } from '../native/binding.js';
-import { isSame, type ProcessRow, readProcess } from './process-table.js';
+import { errnoName } from '../text/errno.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
+import { inspectProcess, isSame, type ProcessRow } from './process-table.js';
 
 /**
  * A process by descriptor: whatever becomes of its pid, signals reach this process or nobody. It need not be a child of
@@ -27,14 +28,18 @@ export class PidFd {
     return fd < 0 ? errnoName(fd) : new PidFd(binding, pid, fd);
   }
 
-  /** Opens the very process that a row tells of, or `undefined` where its pid means nobody or somebody else by now. */
-  static openRow(binding: Binding, row: ProcessRow): PidFd | undefined {
+  /**
+   * Opens the very process that a row tells of, or gives the errno's name. `ESRCH`: it is gone, though its pid may mean another
+   * process by now. Any other: it may live, and cannot be held.
+   */
+  static openRow(binding: Binding, row: ProcessRow): PidFd | string {
     const opened = PidFd.open(binding, row.pid);
-    if (typeof opened === 'string') return undefined;
-    // Who has this pid and that start after the opening had them before it, and is who was opened.
-    if (isSame(readProcess(row.pid), row)) return opened;
+    if (typeof opened === 'string') return opened;
+    // A process with this pid and that start after the opening had them before it, and is the one that was opened.
+    const seen = inspectProcess(row.pid);
+    if (typeof seen !== 'string' && isSame(seen, row)) return opened;
     opened.close();
-    return undefined;
+    return typeof seen === 'string' ? seen : 'ESRCH';
   }
 
   /** Sends a signal, and gives the errno's name of a failure. With `toGroup`, to the process group that the process leads, also after its end (Linux 6.9). */
@@ -58,8 +63,10 @@ export class PidFd {
       });
       if (this.#watch < 0)
         reject(
-          Object.assign(new Error(`Cannot wait for process ${this.pid} (epoll_ctl: ${errnoName(this.#watch)}).`), {
+          new ProcessError(`Cannot wait for process ${this.pid} (epoll_ctl: ${errnoName(this.#watch)}).`, {
             code: errnoName(this.#watch),
+            pid: this.pid,
+            syscall: 'epoll_ctl',
           }),
         );
     });
@@ -77,7 +84,7 @@ export class PidFd {
     return this.#binding.reap(this.#fd, 1, new Float64Array(roomFor('reap'))) >= 0;
   }
 
-  /** Closes the descriptor. Who still waits for the end is let go. */
+  /** Closes the descriptor. What still waits for the end goes on. */
   close(): void {
     if (this.#watch > 0) this.#binding.leave(this.#watch);
     this.#watch = 0;

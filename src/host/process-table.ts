@@ -1,5 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
+import { basename } from 'node:path';
+import { ProcessError } from '../errors/process-error.js';
 import { type Binding, places, roomFor } from '../native/binding.js';
+import { errnoName } from '../text/errno.js';
 
 /** A process as the kernel tells of it at one moment. Pid and start together name it for ever; the pid alone does not. */
 export interface ProcessRow {
@@ -19,9 +22,15 @@ export type ProcessTable = ReadonlyMap<number, ProcessRow>;
 const at = places.row;
 const COLUMNS = roomFor('row');
 
-/** Reads all of `/proc`, in C: about 10 µs for each process. */
+/**
+ * Reads all of `/proc`, in C: about 10 µs for each process. Processes that are hidden from this one are missing.
+ *
+ * @throws {ProcessError} if `/proc` cannot be read, or is not that of this process's pid namespace: an empty table would say that all have ended.
+ */
 export function readProcessTable(binding: Binding): ProcessTable {
-  const numbers = binding.processes();
+  const numbers = procProblem() ?? binding.processes();
+  if (typeof numbers === 'string') throw unreadable(numbers);
+  if (typeof numbers === 'number') throw unreadable(errnoName(numbers));
   const table = new Map<number, ProcessRow>();
   for (let row = 0; row < numbers.length; row += COLUMNS) {
     const pid = numbers[row + at.pid]!;
@@ -37,7 +46,7 @@ export function readProcessTable(binding: Binding): ProcessTable {
   return table;
 }
 
-/** The same without the addon, a file for each process. `undefined` where there is no `/proc`: then this process is not in it either. */
+/** The same without the addon, a file for each process. `undefined` where `/proc` cannot be read, or is that of another pid namespace. */
 export function readProcessFiles(): ProcessTable | undefined {
   if (readProcess(process.pid) === undefined) return undefined;
   const rows = readdirSync('/proc')
@@ -47,26 +56,101 @@ export function readProcessFiles(): ProcessTable | undefined {
   return new Map(rows.map((row) => [row.pid, row]));
 }
 
-/** One row of the table, or `undefined` where there is no such process, or no `/proc`. */
-export function readProcess(pid: number): ProcessRow | undefined {
-  try {
-    // The second field is the program's name, which may hold spaces and parentheses.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
-      .replace(/^.*\) /s, '')
-      .split(' ');
-    const [state = '', parent, group, session] = fields;
-    return {
-      pid,
-      parent: Number(parent),
-      group: Number(group),
-      session: Number(session),
-      state,
-      start: Number(fields[19]),
-    };
-  } catch {
-    // That is the answer.
-    return undefined;
+function unreadable(code: string): ProcessError {
+  const message = `The processes of this machine cannot be looked at, because ${whyUnseen(code)} (open: ${code}). ${seeAgain(code)}.`;
+  return new ProcessError(message, { code, syscall: 'open' });
+}
+
+/** Why a process cannot be looked at, as the end of a sentence that begins "because". */
+export function whyUnseen(code: string): string {
+  switch (code) {
+    case 'ENOENT':
+      return '/proc does not show it';
+    case 'EMFILE':
+    case 'ENFILE':
+      return 'no descriptor is free';
+    case 'EACCES':
+    case 'EPERM':
+      return 'this process may not look into /proc';
+    default:
+      return 'the kernel refused';
   }
+}
+
+/** What helps then. */
+export function seeAgain(code: string): string {
+  switch (code) {
+    case 'ENOENT':
+      return 'Mount the /proc of this pid namespace, without hidepid, or run as the same user';
+    case 'EMFILE':
+    case 'ENFILE':
+      return 'Close some, or raise the limit of open files';
+    case 'EACCES':
+    case 'EPERM':
+      return 'Run as the same user, or as root';
+    default:
+      return 'Try again';
+  }
+}
+
+/** Why `/proc` tells nothing of this process's pids: there is none, or it is that of another pid namespace. */
+function procProblem(): string | undefined {
+  try {
+    return readlinkSync('/proc/self') === String(process.pid) ? undefined : 'ENOENT';
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'EIO';
+  }
+}
+
+/**
+ * Looks at one process. Gives its row, or the name of an errno: `ESRCH` means that no process has that pid, and any other that it
+ * cannot be seen. One that lives and that `/proc` does not show is `ENOENT`.
+ */
+export function inspectProcess(pid: number): ProcessRow | string {
+  let code = procProblem();
+  if (code === undefined) {
+    try {
+      return readRow(pid);
+    } catch (error) {
+      code = (error as NodeJS.ErrnoException).code ?? 'EIO';
+    }
+  }
+  // Only the kernel itself knows that there is nobody: a file that is missing may be hidden.
+  return hasProcess(pid) ? (code === 'ESRCH' ? 'ENOENT' : code) : 'ESRCH';
+}
+
+// Taken at load: a test that counts the signals which are sent has no part in this question.
+const kill = process.kill.bind(process);
+
+function hasProcess(pid: number): boolean {
+  try {
+    kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
+/** One row of the table, or `undefined` where there is no such process, or it cannot be seen. */
+export function readProcess(pid: number): ProcessRow | undefined {
+  const seen = inspectProcess(pid);
+  return typeof seen === 'string' ? undefined : seen;
+}
+
+function readRow(pid: number): ProcessRow {
+  // The second field is the program's name, which may hold spaces and parentheses.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    .replace(/^.*\) /s, '')
+    .split(' ');
+  const [state = '', parent, group, session] = fields;
+  return {
+    pid,
+    parent: Number(parent),
+    group: Number(group),
+    session: Number(session),
+    state,
+    start: Number(fields[19]),
+  };
 }
 
 /** Whether two rows, read at different times, tell of one process. */
@@ -76,11 +160,31 @@ export const isSame = (one: ProcessRow | undefined, other: ProcessRow | undefine
 /** Whether nothing of the process runs any more. Other threads may outlive the first one, whose state this is: a pidfd knows better. */
 export const isOver = ({ state }: ProcessRow): boolean => state === 'Z' || state === 'X';
 
-/** The command line of a process, for a message; `undefined` where it cannot be read. */
-export function commandLineOf(pid: number): string | undefined {
+/** No path of a program is longer. */
+const NAME_BYTES = 4096;
+
+/**
+ * The name of the program that a process executes, for a message; `undefined` where it cannot be read. Its arguments are nobody's
+ * business: they may hold secrets. A process that has written a title over its arguments is told by the kernel's short name.
+ */
+export function programNameOf(pid: number): string | undefined {
+  if (procProblem() !== undefined) return undefined;
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim() || undefined;
+    const [first = ''] = beginningOf(`/proc/${pid}/cmdline`).split('\0');
+    if (first !== '' && !/\s/.test(first)) return basename(first);
+    return beginningOf(`/proc/${pid}/comm`).replace(/\n$/, '') || undefined;
   } catch {
+    // It has ended meanwhile, or is hidden from this process: the message does without.
     return undefined;
+  }
+}
+
+function beginningOf(path: string): string {
+  const fd = openSync(path, 'r');
+  try {
+    const buffer = Buffer.alloc(NAME_BYTES);
+    return buffer.toString('utf8', 0, readSync(fd, buffer));
+  } finally {
+    closeSync(fd);
   }
 }

@@ -103,8 +103,10 @@ export interface Binding {
   reap(pidfd: number, peek: number, end: Float64Array): number;
   /** Sets whether orphans below this process become its children: 1 or 0. Returns what it was before, or a negative errno. */
   setSubreaper(isOn: number): number;
-  /** Returns all processes in sight, a row of {@link places.row} each. Throws where there is no memory for them. */
-  processes(): Float64Array;
+  /** Returns the process group that a process is in, also as a zombie, or a negative errno. 0: this process. */
+  groupOf(pid: number): number;
+  /** Returns all processes that `/proc` shows, a row of {@link places.row} each, or a negative errno. */
+  processes(): Float64Array | number;
 }
 
 /** A pidfile that is held: its number, and by what the file can be known again. */

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { mkdir, rename, rmdir, writeFile } from 'node:fs/promises';
+import { isAlive } from '../ending/send-signal.js';
 import type { Subject } from '../errors/command-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
-import { commandLineOf } from '../host/process-table.js';
+import { programNameOf, readProcess } from '../host/process-table.js';
 import { delay, wallTime } from '../host/time.js';
-import { errnoOf, fileError } from './content.js';
-import { PidFile } from './pidfile.js';
+import { errnoOf, fileError, readPid, removeFile } from './content.js';
 
 /**
  * Throws if a living process holds the pidfile.
@@ -15,10 +15,10 @@ import { PidFile } from './pidfile.js';
  * did has merely got the number of one that is gone.
  */
 export async function assertUnheld(path: string, subject: Subject): Promise<void> {
-  let pid: number | undefined;
+  let pid: number;
   try {
-    pid = await PidFile.readIfAlive(path);
-    if (pid === undefined || startedAfter(pid, statSync(path).mtimeMs)) return;
+    pid = await readPid(path);
+    if (pid <= 0 || !isAlive(pid) || startedAfter(pid, statSync(path).mtimeMs)) return;
   } catch (error) {
     if (
       error instanceof PidFileError
@@ -28,14 +28,14 @@ export async function assertUnheld(path: string, subject: Subject): Promise<void
       return;
     throw error;
   }
-  throw new PidFileError(path, { heldBy: { pid, command: commandLineOf(pid) } }, subject);
+  throw new PidFileError(path, { heldBy: { pid, command: programNameOf(pid) } }, subject);
 }
 
 /**
  * Writes a pidfile, unless a living process holds it by now. It appears whole or not at all.
  *
  * Between a look at a stale file and its replacement another starter may have put its own in the place. Hence one
- * claim at a time: who makes the directory beside the file may look and replace.
+ * claim at a time: the starter that makes the directory beside the file may look and replace.
  */
 export async function claim(path: string, pid: number, subject: Subject): Promise<void> {
   const draft = `${path}.${randomUUID()}`;
@@ -50,7 +50,7 @@ export async function claim(path: string, pid: number, subject: Subject): Promis
       await rmdir(claiming);
     }
   } catch (cause) {
-    await PidFile.remove(draft);
+    await removeFile(draft);
     if (cause instanceof PidFileError) throw cause;
     // Which of our own calls found out means nothing to the reader: the file could not be made.
     throw fileError(path, 'written', Object.assign(cause as NodeJS.ErrnoException, { syscall: 'open' }), subject);
@@ -82,16 +82,9 @@ const TICKS_PER_SECOND = 100;
 const CLOCK_SLACK_MS = 2000;
 
 function startedAfter(pid: number, timeMs: number): boolean {
-  try {
-    const bootSeconds = Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
-    // The second field is the program's name, which may hold spaces and parentheses; the start is the 20th after it.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
-      .replace(/^.*\) /s, '')
-      .split(' ');
-    const startMs = (bootSeconds + Number(fields[19]) / TICKS_PER_SECOND) * 1000;
-    return startMs > timeMs + CLOCK_SLACK_MS;
-  } catch {
-    // Without a /proc, nothing speaks against the file.
-    return false;
-  }
+  const row = readProcess(pid);
+  // It cannot be seen, so nothing speaks against the file.
+  if (row === undefined) return false;
+  const bootSeconds = Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
+  return (bootSeconds + row.start / TICKS_PER_SECOND) * 1000 > timeMs + CLOCK_SLACK_MS;
 }

@@ -1,9 +1,13 @@
+import { resolve } from 'node:path';
 import { killPainfully } from '../ending/kill-painfully.js';
-import { holderOf } from '../wire/pidfile-answer.js';
-import { PidFileError } from '../errors/pidfile-error.js';
+import { dryRunOf } from '../engine/dry-run.js';
+import { readOptions } from '../errors/argument-error.js';
+import { PidFileError, type PidFileProblem } from '../errors/pidfile-error.js';
 import { delay } from '../host/time.js';
-import { errnoOf } from './content.js';
-import { checkPath, lockBinding, look, type Look, PidFileLock, take } from './lock.js';
+import type { Binding } from '../native/binding.js';
+import { holderOf } from '../wire/pidfile-answer.js';
+import { checkPath, errnoOf, noPid } from './content.js';
+import { type Inspection, inspectPidFile, lockBinding, PidFileLock, tryAcquire } from './lock.js';
 
 /** How {@link PidFile.forceCleanup} goes about it. */
 export interface CleanupOptions {
@@ -11,70 +15,100 @@ export interface CleanupOptions {
   readonly group?: boolean;
 }
 
-/** What a cleaner writes into the file that it has taken: the next cleaner shall not signal it. */
+/** What a cleaner writes into the file that it has acquired: the next cleaner shall not signal it. */
 const CLEANER = 0;
 
 /** Another cleaner has the file for the time of two system calls. */
 const PAUSE_MS = 10;
-const PAUSES = 500;
+const MOST_PAUSES = 500;
 
 /**
- * Takes the file, as an owner would, and removes it while it has the lock: so it never removes the file of an owner. If it
- * cannot be taken, the holder is ended first.
+ * Acquires the file, as an owner would, and removes it while it has the lock: so it never removes the file of an owner. If it
+ * cannot be acquired, the holder is ended first.
  */
-export async function forceCleanup(file: string, { group = false }: CleanupOptions = {}): Promise<void> {
-  const path = checkPath('PidFile.forceCleanup', file);
-  const binding = lockBinding('PidFile.forceCleanup');
-  let ended: { readonly pid: number; readonly failure: unknown } | undefined;
-  for (let pauses = 0; ;) {
-    const seen = await lookOrMissing();
-    if (seen === undefined) return;
-    if (seen.pid === undefined) throw new PidFileError(path, { content: seen.content.slice(0, 40) });
-    const taken = await take(binding, path, CLEANER, { create: false });
-    if (taken instanceof PidFileLock) {
-      taken.release();
-      return;
-    }
-    if (taken.errno === 'ENOENT') return;
-    if (taken.heldBy === undefined) throw new PidFileError(path, taken);
-    const { pid: holder } = taken.heldBy;
-    // Nobody is signaled for what stood in the file before this holder had it.
-    if (seen.holder !== (holder ?? 0)) continue;
-    if (seen.pid === CLEANER && pauses < PAUSES) {
-      pauses += 1;
-      await delay(PAUSE_MS);
-      continue;
-    }
-    // Somebody out of reach, ourselves, or a cleaner that does not come to an end.
-    if (holder === undefined || holder === process.pid || seen.pid === CLEANER) throw new PidFileError(path, taken);
-    if (seen.pid !== holder) throw new PidFileError(path, { heldBy: taken.heldBy, notEnded: { named: seen.pid } });
-    if (ended?.pid === holder) throw new PidFileError(path, { ...taken, ...failed(ended.failure) });
-    // One that has come after the first is not whom the caller meant.
-    if (ended !== undefined) throw new PidFileError(path, taken);
-    ended = { pid: holder, failure: await end(holder) };
+export async function forceCleanup(file: string, options?: CleanupOptions): Promise<void> {
+  const path = resolve(checkPath('PidFile.forceCleanup', file));
+  const { group = false } = readOptions('PidFile.forceCleanup', [file], options, { group: 'boolean' });
+  const dryRun = dryRunOf('PidFile.forceCleanup');
+  if (dryRun?.pidFiles.has(path) === true)
+    throw new PidFileError(path, { heldBy: { pid: process.pid, command: undefined } });
+  if (dryRun !== undefined) return;
+  const cleaning = new Cleaning(lockBinding('PidFile.forceCleanup'), path, group);
+  while (!(await cleaning.isDone()));
+}
+
+class Cleaning {
+  readonly #binding: Binding;
+  readonly #path: string;
+  readonly #group: boolean;
+  #pauses = 0;
+  /** The holder that was ended, and what went wrong with it. */
+  #ended: { readonly pid: number; readonly failure: unknown } | undefined;
+
+  constructor(binding: Binding, path: string, group: boolean) {
+    this.#binding = binding;
+    this.#path = path;
+    this.#group = group;
   }
 
-  async function lookOrMissing(): Promise<Look | undefined> {
+  /** Goes one step further. True: the file is gone. */
+  async isDone(): Promise<boolean> {
+    const seen = await this.#inspect();
+    if (seen === undefined) return true;
+    if (seen.pid === undefined) throw noPid(this.#path, seen.content);
+    const acquired = await tryAcquire(this.#binding, this.#path, CLEANER, { create: false });
+    if (acquired instanceof PidFileLock) {
+      acquired.release();
+      return true;
+    }
+    if (acquired.errno === 'ENOENT') return true;
+    await this.#clear(seen, acquired);
+    return false;
+  }
+
+  /** Gives `undefined` where there is no file. */
+  async #inspect(): Promise<Inspection | undefined> {
     try {
-      return await look(binding, path);
+      return await inspectPidFile(this.#binding, this.#path);
     } catch (error) {
       if (error instanceof PidFileError && error.errno === 'ENOENT') return undefined;
       throw error;
     }
   }
 
+  /** Ends the holder, or waits for another cleaner, or throws where neither may be done. */
+  async #clear({ pid, holder: seenHolder }: Inspection, problem: PidFileProblem): Promise<void> {
+    if (problem.heldBy === undefined) throw new PidFileError(this.#path, problem);
+    const { pid: holder } = problem.heldBy;
+    // Nothing is signaled for what stood in the file before this holder had it.
+    if (seenHolder !== (holder ?? 0)) return;
+    if (pid === CLEANER && this.#pauses < MOST_PAUSES) {
+      this.#pauses += 1;
+      await delay(PAUSE_MS);
+      return;
+    }
+    // A process out of reach, this process, or a cleaner that does not come to an end.
+    if (holder === undefined || holder === process.pid || pid === CLEANER) throw new PidFileError(this.#path, problem);
+    if (pid !== holder) throw new PidFileError(this.#path, { heldBy: problem.heldBy, notEnded: { named: pid ?? 0 } });
+    if (this.#ended?.pid === holder)
+      throw new PidFileError(this.#path, { ...problem, ...notEnded(this.#ended.failure) });
+    // One that has come after the first is not the one that the caller meant.
+    if (this.#ended !== undefined) throw new PidFileError(this.#path, problem);
+    this.#ended = { pid: holder, failure: await this.#end(holder) };
+  }
+
   /** Ends the holder, and gives what went wrong. Whether it is gone, its lock tells: a zombie has none. */
-  async function end(holder: number): Promise<unknown> {
+  async #end(holder: number): Promise<unknown> {
     try {
-      await killPainfully(holder, { force: true, group });
+      await killPainfully(holder, { force: true, group: this.#group });
       return undefined;
     } catch (error) {
       if (errnoOf(error) === 'EINVAL')
-        throw new PidFileError(path, { heldBy: holderOf(holder), notEnded: 'own-group', cause: error });
+        throw new PidFileError(this.#path, { heldBy: holderOf(holder), notEnded: 'own-group', cause: error });
       return error;
     }
   }
 }
 
-const failed = (cause: unknown) =>
+const notEnded = (cause: unknown) =>
   ({ notEnded: 'failed', errno: errnoOf(cause) ?? 'EBUSY', syscall: 'kill', cause }) as const;

@@ -1,15 +1,17 @@
 import { lstatSync, unlinkSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { inspect } from 'node:util';
-import { takeProblem } from '../wire/pidfile-answer.js';
+import { type DryRunEngine, dryRunOf } from '../engine/dry-run.js';
 import { engineInfo } from '../engine/select.js';
+import { isPidNumber, readOptions } from '../errors/argument-error.js';
 import { PidFileError, type PidFileProblem } from '../errors/pidfile-error.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
 import type { Binding } from '../native/binding.js';
 import { delay } from '../host/time.js';
 import { native } from '../native/load.js';
 import { errnoName } from '../text/errno.js';
-import { contentOf, errnoOf, fileError, leadsTo, pidIn, withPidFile } from './content.js';
+import { acquireProblem } from '../wire/pidfile-answer.js';
+import { checkPath, contentOf, errnoOf, fileError, leadsTo, pidIn, withPidFile } from './content.js';
 
 /** How {@link PidFile.acquire} goes about it. */
 export interface AcquireOptions {
@@ -21,10 +23,10 @@ export interface AcquireOptions {
   readonly pid?: number;
 }
 
-/** What this thread holds, by path. It also keeps a lock that nobody has a variable for: it lasts until it is released. */
+/** What this thread holds, by path. It also keeps a lock that no variable holds: it lasts until it is released. */
 const locks = new Map<string, PidFileLock>();
 
-/** How often a file is looked at that another process holds. Nobody tells when a lock goes. */
+/** How often a file is tried again that another process holds. There is no event for the end of a lock. */
 const RETRY_MS = 20;
 
 /**
@@ -42,25 +44,23 @@ export class PidFileLock implements Disposable {
   readonly path: string;
   /** The pid that stands in it. */
   readonly pid: number;
-  readonly #binding: Binding;
-  #taken: { readonly id: number; readonly dev: bigint; readonly ino: bigint } | undefined;
+  #giveUp: (() => void) | undefined;
 
   /** @internal */
-  constructor(path: string, pid: number, binding: Binding, taken: { id: number; dev: bigint; ino: bigint }) {
+  constructor(path: string, pid: number, giveUp: () => void) {
     this.path = path;
     this.pid = pid;
-    this.#binding = binding;
-    this.#taken = taken;
+    this.#giveUp = giveUp;
   }
 
   /** Whether it has not been released yet. */
   get isHeld(): boolean {
-    return this.#taken !== undefined;
+    return this.#giveUp !== undefined;
   }
 
   /**
-   * Removes the file and then gives up the lock, so that nobody's file but this one is removed: a next owner can only take
-   * what the path leads to. Another file that has come to its place stays. Once more does nothing.
+   * Removes the file and then gives up the lock, so that no file but this one is removed: a next owner can only acquire
+   * what the path leads to. Another file that has come to its place stays. A second call does nothing.
    *
    * It is synchronous, two system calls: the last thing that a handler of `exit` can do. Answers to `virPidFileReleasePath`.
    *
@@ -71,19 +71,9 @@ export class PidFileLock implements Disposable {
    * process.once('exit', () => lock.release());
    */
   release(): void {
-    const taken = this.#taken;
-    if (taken === undefined) return;
-    this.#taken = undefined;
-    if (locks.get(this.path) === this) locks.delete(this.path);
-    try {
-      const found = lstatSync(this.path, { bigint: true, throwIfNoEntry: false });
-      if (found?.ino === taken.ino && found.dev === taken.dev) unlinkSync(this.path);
-    } catch (cause) {
-      // Somebody who knows no locks may have removed it between the two calls; that is as good.
-      if (errnoOf(cause) !== 'ENOENT') throw fileError(this.path, 'removed', cause);
-    } finally {
-      this.#binding.releasePidFile(taken.id);
-    }
+    const giveUp = this.#giveUp;
+    this.#giveUp = undefined;
+    giveUp?.();
   }
 
   /** The same as {@link PidFileLock.release}, for `using`. */
@@ -111,18 +101,15 @@ export function lockBinding(feature: string): Binding {
   });
 }
 
-/** Throws for a path that the kernel would cut, or that would mean a directory. */
-export function checkPath(call: string, path: string): string {
-  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
-    throw new TypeError(
-      `${call}(${inspect(path)}): give the path of a pidfile, a text that is not empty and holds no NUL; PidFile.path() makes one.`,
-    );
-  }
-  return resolve(path);
+/** What the addon tells of a lock: its number, and the file that is locked. */
+interface Held {
+  readonly id: number;
+  readonly dev: bigint;
+  readonly ino: bigint;
 }
 
-/** Takes a pidfile, once, or tells why not. Its path is absolute. */
-export async function take(
+/** Tries once to acquire a pidfile, and tells why not. Its path is absolute. */
+export async function tryAcquire(
   binding: Binding,
   path: string,
   pid: number,
@@ -130,82 +117,117 @@ export async function take(
 ): Promise<PidFileLock | PidFileProblem> {
   const answer = await binding.takePidFile(path, String(pid), create ? 1 : 0);
   if (answer === undefined) return { action: 'written', errno: 'ENOMEM', syscall: 'pthread_create' };
-  if (answer.length === 2) return takeProblem(...answer);
+  if (answer.length === 2) return acquireProblem(...answer);
   const [, , id, dev, ino] = answer;
-  return new PidFileLock(path, pid, binding, { id, dev, ino });
+  const lock: PidFileLock = new PidFileLock(path, pid, () => {
+    if (locks.get(path) === lock) locks.delete(path);
+    giveUp(binding, path, { id, dev, ino });
+  });
+  return lock;
 }
 
-export async function acquire(
-  file: string,
-  { wait = false, signal, pid = process.pid }: AcquireOptions = {},
-): Promise<PidFileLock> {
-  const path = checkPath('PidFile.acquire', file);
-  if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fff_ffff) {
-    throw new TypeError(
-      `PidFile.acquire(${inspect(file)}, { pid: ${inspect(pid)} }): a pid is a whole number from 1 to 2147483647.`,
-    );
+function giveUp(binding: Binding, path: string, { id, dev, ino }: Held): void {
+  try {
+    const found = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    if (found?.ino === ino && found.dev === dev) unlinkSync(path);
+  } catch (cause) {
+    // A process that knows no locks may have removed it between the two calls; that is as good.
+    if (errnoOf(cause) !== 'ENOENT') throw fileError(path, 'removed', cause);
+  } finally {
+    binding.releasePidFile(id);
   }
-  const binding = lockBinding('PidFile.acquire');
+}
+
+/** A lock that exists in a dry run alone. */
+function tryInMemory({ pidFiles }: DryRunEngine, path: string, pid: number): PidFileLock | PidFileProblem {
+  if (pidFiles.has(path)) return { heldBy: { pid: process.pid, command: undefined } };
+  const lock: PidFileLock = new PidFileLock(path, pid, () => {
+    if (pidFiles.get(path) === lock) pidFiles.delete(path);
+  });
+  pidFiles.set(path, lock);
+  return lock;
+}
+
+const isAbortSignal = (value: unknown): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  typeof (value as Partial<AbortSignal>).aborted === 'boolean' &&
+  typeof (value as Partial<AbortSignal>).addEventListener === 'function';
+
+const acquireOptions = {
+  wait: 'boolean',
+  signal: { is: isAbortSignal, words: 'signal is an AbortSignal' },
+  pid: {
+    is: (value: unknown) => isPidNumber(value) && value >= 1,
+    words: 'a pid is a whole number from 1 to 2147483647',
+  },
+} as const;
+
+export async function acquire(file: string, options?: AcquireOptions): Promise<PidFileLock> {
+  const path = resolve(checkPath('PidFile.acquire', file));
+  const { wait = false, signal, pid = process.pid } = readOptions('PidFile.acquire', [file], options, acquireOptions);
+  const dryRun = dryRunOf('PidFile.acquire');
+  const binding = dryRun === undefined ? lockBinding('PidFile.acquire') : undefined;
   let problem: PidFileProblem = {};
   while (signal?.aborted !== true) {
-    const taken = await take(binding, path, pid, { create: true });
-    if (taken instanceof PidFileLock) {
-      locks.set(path, taken);
-      return taken;
+    const acquired =
+      binding === undefined ? tryInMemory(dryRun!, path, pid) : await tryAcquire(binding, path, pid, { create: true });
+    if (acquired instanceof PidFileLock) {
+      if (binding !== undefined) locks.set(path, acquired);
+      return acquired;
     }
-    if (!wait || taken.heldBy === undefined) throw new PidFileError(path, taken);
-    problem = taken;
+    if (!wait || acquired.heldBy === undefined) throw new PidFileError(path, acquired);
+    problem = acquired;
     await delay(RETRY_MS);
   }
   throw new PidFileError(path, { ...problem, aborted: true, cause: signal.reason });
 }
 
 export function release(lock: PidFileLock | string): void {
-  if (typeof lock !== 'string') {
-    lock.release();
-    return;
-  }
-  const path = checkPath('PidFile.release', lock);
-  const held = locks.get(path);
+  const path = lock instanceof PidFileLock ? lock.path : resolve(checkPath('PidFile.release', lock));
+  const dryRun = dryRunOf('PidFile.release');
+  const named = dryRun?.pidFiles.get(path) ?? locks.get(path);
+  const held = lock instanceof PidFileLock ? lock : named;
   if (held === undefined) throw new PidFileError(path, { isNot: 'held' });
-  held.release();
+  // In a dry run a real lock stays: it was acquired outside of it.
+  if (dryRun === undefined || held === dryRun.pidFiles.get(path)) held.release();
 }
 
-// ---------------------------------------------------------------- looking
+// ---------------------------------------------------------------- inspecting
 
-/** What stands in a pidfile and who has its lock, seen at one moment. */
-export interface Look {
+/** What stands in a pidfile and which process has its lock, seen at one moment. */
+export interface Inspection {
   readonly content: string;
   /** The pid in it, or `undefined` if there is none. */
   readonly pid: number | undefined;
-  /** Who holds the lock; 0: somebody who cannot be seen from here. `undefined`: nobody, the file is stale. */
+  /** The process that holds the lock; 0: one that cannot be seen from here. `undefined`: none, the file is stale. */
   readonly holder: number | undefined;
 }
 
-/** An owner locks the file first and writes its pid then, microseconds later: so often it is looked at again. */
-const LOOKS = 20;
-const LOOK_MS = 5;
+/** An owner locks the file first and writes its pid then, microseconds later: so often it is inspected again. */
+const MOST_INSPECTIONS = 20;
+const INSPECTION_MS = 5;
 
 /**
- * Looks at a pidfile until what is seen makes sense: as long as the holder and the pid differ, an owner may be about to
+ * Inspects a pidfile until what is seen makes sense: as long as the holder and the pid differ, an owner may be about to
  * write, and the pid be that of one long dead. What stays so for a tenth of a second was meant so.
  */
-export async function look(binding: Binding, path: string): Promise<Look> {
-  for (let looks = 1; ; looks += 1) {
-    const seen = await lookOnce(binding, path);
-    if (seen !== undefined && (looks >= LOOKS || isSettled(seen))) return seen;
-    if (seen !== undefined) await delay(LOOK_MS);
+export async function inspectPidFile(binding: Binding, path: string): Promise<Inspection> {
+  for (let inspections = 1; ; inspections += 1) {
+    const seen = await inspectOnce(binding, path);
+    if (seen !== undefined && (inspections >= MOST_INSPECTIONS || isSettled(seen))) return seen;
+    if (seen !== undefined) await delay(INSPECTION_MS);
   }
 }
 
-function isSettled({ content, pid, holder }: Look): boolean {
+function isSettled({ content, pid, holder }: Inspection): boolean {
   // An empty file that nobody holds has just been made, or its maker has died at once.
   if (holder === undefined) return content !== '';
   return holder === 0 ? pid !== undefined : pid === holder || pid === 0;
 }
 
 /** Gives `undefined` where another file has come to the path meanwhile. */
-async function lookOnce(binding: Binding, path: string): Promise<Look | undefined> {
+async function inspectOnce(binding: Binding, path: string): Promise<Inspection | undefined> {
   return await withPidFile(path, async (file) => {
     // The lock is asked for, and not tried: a lock that is only tried would turn away a starter that comes just then.
     const holder = binding.pidFileHolder(file.fd);

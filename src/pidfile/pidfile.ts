@@ -1,70 +1,89 @@
 import { existsSync, realpathSync } from 'node:fs';
-import { readlink, stat, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readlink, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { isAlive } from '../ending/send-signal.js';
+import { currentDryRun, dryRunOf } from '../engine/dry-run.js';
+import { argumentError } from '../errors/argument-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
+import { inspectProcess } from '../host/process-table.js';
+import { holderOf } from '../wire/pidfile-answer.js';
 import { type CleanupOptions, forceCleanup } from './cleanup.js';
-import { contentOf, errnoOf, fileError, pidIn, withPidFile } from './content.js';
-import { acquire, type AcquireOptions, lockBinding, look, type PidFileLock, release } from './lock.js';
+import { checkPath, errnoOf, noPid, readPid, removeFile } from './content.js';
+import { acquire, type AcquireOptions, inspectPidFile, lockBinding, type PidFileLock, release } from './lock.js';
 
 /** What `/proc/PID/exe` ends in when the program's file has been replaced. */
 const DELETED = ' (deleted)';
 
 /**
- * Files that hold the pid of a daemon: decimal digits, no newline, as libvirt's. Who owns one has a lock on it, for as long as it
- * lives; a file that nobody has locked is stale. See `docs/pidfiles.md`.
+ * Files that hold the pid of a daemon: decimal digits, no newline, as libvirt's. Their owner has a lock on them, for as long as it
+ * lives; a file that is not locked is stale. In a `dryRun()`, files are acquired, released and removed in memory alone. See `docs/pidfiles.md`.
  *
  * @example
  * const path = PidFile.path('/run/dnsmasq', 'default'); // '/run/dnsmasq/default.pid'
  * const pid = await PidFile.readIfAlive(path, '/usr/sbin/dnsmasq');
  */
 export const PidFile = {
-  /** The path of a pidfile: the directory, the name, and `.pid`. Answers to `virPidFileBuildPath`. */
+  /**
+   * The path of a pidfile: the directory, the name, and `.pid`. Answers to `virPidFileBuildPath`.
+   *
+   * @throws {TypeError} if one of them is no text, or holds a NUL.
+   */
   path(directory: string, name: string): string {
+    if ([directory, name].some((part: unknown) => typeof part !== 'string' || part.includes('\0')))
+      throw argumentError('PidFile.path', [directory, name], 'give a directory and a name, two texts without NUL');
     return join(directory, `${name}.pid`);
   },
 
   /**
-   * Reads a pid. Digits, then the end or white space. Answers to `virPidFileReadPath`.
+   * Reads a pid: digits, then the end or white space; blanks, a plus sign and zeros may stand before them. Answers to `virPidFileReadPath`.
    *
    * @throws {PidFileError} if the file cannot be read, or holds something else.
    */
   async read(path: string): Promise<number> {
-    const content = await withPidFile(path, (file) => contentOf(path, file));
-    const pid = pidIn(content);
-    if (pid === undefined) throw new PidFileError(path, { content: content.slice(0, 40) });
-    return pid;
+    checkPath('PidFile.read', path);
+    return inMemory(path) ?? (await readPid(path));
   },
 
   /**
    * Reads a pid and gives it only if that process lives, and, if a program is named, only if the process executes that
    * very file; a pid that another program has taken over since is not alive. Answers to `virPidFileReadPathIfAlive`.
    *
-   * The program can be checked where there is a `/proc`.
+   * The program can be checked where there is a `/proc` that shows the process.
    *
-   * @throws {PidFileError} if the file cannot be read, or holds something else.
+   * @throws {PidFileError} if the file cannot be read, or holds something else, or if the process lives and its program cannot be seen.
    */
   async readIfAlive(path: string, program?: string): Promise<number | undefined> {
-    const pid = await PidFile.read(path);
+    checkPath('PidFile.readIfAlive', path);
+    if (program !== undefined && (typeof (program as unknown) !== 'string' || program === '' || program.includes('\0')))
+      throw argumentError('PidFile.readIfAlive', [path, program], 'a program is the path of a file, or left out');
+    const pid = inMemory(path) ?? (await readPid(path));
     if (pid <= 0 || !isAlive(pid)) return undefined;
-    return program === undefined || (await executes(pid, program)) ? pid : undefined;
+    return program === undefined || (await executes(path, pid, program)) ? pid : undefined;
   },
 
   /**
-   * Reads a pid and gives it only if a living process holds the lock on the file; without that, the file is stale, whoever
-   * has its pid by now. The lock is asked for and not taken, so no starter is disturbed. Answers to `virPidFileReadPathIfLocked`.
+   * Reads a pid and gives it only if the process that it names holds the lock on the file; without the lock, the file is stale,
+   * whatever process has its pid by now. The lock is asked for and not taken, so no starter is disturbed. Answers to `virPidFileReadPathIfLocked`.
    *
-   * @throws {PidFileError} if the file cannot be read, or is locked and holds no pid. {UnsupportedError} without the native engine.
+   * @throws {PidFileError} if the file cannot be read, or is locked and holds no pid, or that of a living process (`named`) which is
+   * not the one that has locked it (`heldBy`). {UnsupportedError} without the native engine.
    *
    * @example
    * const pid = await PidFile.readIfLocked('/run/dnsmasq.pid');
    * if (pid !== undefined) process.kill(pid, 'SIGHUP');
    */
   async readIfLocked(path: string): Promise<number | undefined> {
-    const { content, pid, holder } = await look(lockBinding('PidFile.readIfLocked'), path);
+    checkPath('PidFile.readIfLocked', path);
+    const remembered = inMemory(path);
+    if (remembered !== undefined) return remembered;
+    const { content, pid, holder } = await inspectPidFile(lockBinding('PidFile.readIfLocked'), path);
     if (holder === undefined) return undefined;
-    if (pid === undefined) throw new PidFileError(path, { content: content.slice(0, 40) });
-    return pid > 0 && isAlive(pid) ? pid : undefined;
+    if (pid === undefined) throw noPid(path, content);
+    // A cleaner is about to remove the file.
+    if (pid === 0) return undefined;
+    if (pid === holder) return pid;
+    if (!isAlive(pid)) return undefined;
+    throw new PidFileError(path, { heldBy: holderOf(holder), named: pid });
   },
 
   /**
@@ -77,7 +96,7 @@ export const PidFile = {
    * Answers to `virPidFileAcquirePath`.
    *
    * @throws {PidFileError} if a process holds it (`heldBy`), or it cannot be written; with `wait`, also if the signal is aborted.
-   * {UnsupportedError} without the native engine. {TypeError} for a path or a pid that is none.
+   * {UnsupportedError} without the native engine. {TypeError} for a path or an option that is none.
    *
    * @example
    * using lock = await PidFile.acquire('/run/my-daemon.pid');
@@ -100,9 +119,9 @@ export const PidFile = {
    * await PidFile.release('/run/my-daemon.pid');
    */
   release(lock: PidFileLock | string): Promise<void> {
-    return new Promise((resolve) => {
+    return new Promise((settle) => {
       release(lock);
-      resolve();
+      settle();
     });
   },
 
@@ -124,21 +143,24 @@ export const PidFile = {
   },
 
   /**
-   * Removes a pidfile, whoever holds it. One that is not there is as good. Its owner loses it without a word: to end an owner is
+   * Removes a pidfile, even one that is held. One that is not there is as good. Its owner loses it without a word: to end an owner is
    * {@link PidFile.forceCleanup}, to give up one's own {@link PidFile.release}. Answers to `virPidFileDeletePath`.
    *
    * @throws {PidFileError} if it cannot be removed.
    */
   async remove(path: string): Promise<void> {
-    try {
-      await unlink(path);
-    } catch (cause) {
-      if (errnoOf(cause) !== 'ENOENT') throw fileError(path, 'removed', cause);
-    }
+    checkPath('PidFile.remove', path);
+    const dryRun = dryRunOf('PidFile.remove');
+    if (dryRun === undefined) await removeFile(path);
+    else dryRun.pidFiles.delete(resolve(path));
   },
 };
 
-async function executes(pid: number, program: string): Promise<boolean> {
+/** The pid in a file that a dry run holds. */
+const inMemory = (path: string): number | undefined => currentDryRun()?.pidFiles.get(resolve(path))?.pid;
+
+/** Whether the process that a pidfile names executes a program. */
+async function executes(path: string, pid: number, program: string): Promise<boolean> {
   const link = `/proc/${pid}/exe`;
   try {
     const [running, wanted] = await Promise.all([stat(link), stat(program)]);
@@ -150,8 +172,11 @@ async function executes(pid: number, program: string): Promise<boolean> {
     const target = await readlink(link);
     const name = target.endsWith(DELETED) ? target.slice(0, -DELETED.length) : target;
     return name === program || (existsSync(program) && name === realpathSync(program));
-  } catch {
-    // The process has ended meanwhile, or belongs to somebody whose programs we may not see.
-    return false;
+  } catch (cause) {
+    const seen = inspectProcess(pid);
+    const errno = errnoOf(cause);
+    // It has ended meanwhile, or is a thread of the kernel, which executes no file.
+    if (seen === 'ESRCH' || (typeof seen !== 'string' && errno === 'ENOENT')) return false;
+    throw new PidFileError(path, { named: pid, errno: errno ?? 'EIO', syscall: 'readlink', cause });
   }
 }

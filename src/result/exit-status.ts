@@ -1,4 +1,4 @@
-import { type SignalName, signalNumber } from '../text/signals.js';
+import { type SignalName, signalName, signalNumber } from '../text/signals.js';
 
 /** How a process ended, as the kernel tells it. */
 export interface ExitStatus {
@@ -8,6 +8,21 @@ export interface ExitStatus {
   readonly signal: SignalName | null;
   /** Whether the kernel wrote a core file; `undefined` where the engine cannot tell. */
   readonly coreDumped: boolean | undefined;
+}
+
+/** How a process ended, by `si_code` of `waitid()`. 0: other code in this process has reaped it, and nobody knows. */
+const CLD_UNKNOWN = 0;
+const CLD_EXITED = 1;
+const CLD_DUMPED = 3;
+
+/** The status from `si_code` and `si_status` of `waitid()`. */
+export function exitStatusOf(code: number, status: number): ExitStatus & { readonly coreDumped: boolean } {
+  const hasExited = code === CLD_EXITED;
+  return {
+    exitCode: hasExited ? status : null,
+    signal: hasExited || code === CLD_UNKNOWN ? null : signalName(status),
+    coreDumped: code === CLD_DUMPED,
+  };
 }
 
 const CORE_FLAG = 0x80;

@@ -1,10 +1,14 @@
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
+import { BoundedMap } from '../ending/bounded-map.js';
 import { ABORT_GRACE_MS, disown, own } from '../ending/owned-children.js';
 import { comesWithin } from '../ending/send-signal.js';
+import { dryRunOf } from '../engine/dry-run.js';
 import type { Handshake } from '../engine/engine.js';
+import { argumentError, isPidNumber } from '../errors/argument-error.js';
 import type { CommandError } from '../errors/command-error.js';
 import type { StopReport } from '../errors/exit-error.js';
+import { ProcessError } from '../errors/process-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { clearTimeout, now, setTimeout } from '../host/time.js';
 import { onAbort } from '../io/on-abort.js';
@@ -98,7 +102,7 @@ export class Child {
   /**
    * Sends a signal. False: the program has ended, and nobody was signalled, also where its pid now means another process.
    *
-   * @throws {TypeError} if there is no signal of that name. {Error} with the code `EPERM` if the program has taken other ids and may not be signalled.
+   * @throws {TypeError} if there is no signal of that name. {ProcessError} with the code `EPERM` if the program has taken other ids and may not be signalled.
    *
    * @example
    * const child = await new Command('sleep', '60').runAsync();
@@ -106,7 +110,7 @@ export class Child {
    */
   signal(name: SignalName): boolean {
     if (signalNumber(name) === undefined)
-      throw new TypeError(`signal(${inspect(name)}): there is no such signal; write its name, as 'SIGTERM'.`);
+      throw argumentError('signal', [name], "there is no such signal; write its name, as 'SIGTERM'");
     return !this.#hasEnded && this.#launched.process.signal(name);
   }
 
@@ -125,7 +129,7 @@ export class Child {
     this.#cancelTriggers();
     disown(this.#launched.process);
     this.#launched.process.unref();
-    remember(this);
+    released.set(this.pid, this);
     return this.pid;
   }
 
@@ -275,24 +279,16 @@ export class Child {
 // ---------------------------------------------------------------- children known by their pid alone
 
 const running = new Map<number, Child>();
-/** Those that were let go, longest ago first; also after their end. */
-const released = new Map<number, Child>();
-const MOST_REMEMBERED = 1000;
-
-function remember(child: Child): void {
-  released.delete(child.pid);
-  released.set(child.pid, child);
-  // Nobody has to ask for a released child ever again; those that are longest gone are let go.
-  const [oldest] = released.keys();
-  if (released.size > MOST_REMEMBERED && oldest !== undefined) released.delete(oldest);
-}
+/** Those that were let go, longest ago first; also after their end. Nothing has to ask for one ever again. */
+const released = new BoundedMap<number, Child>();
 
 function childBy(method: string, pid: number): Child {
+  if (!isPidNumber(pid)) throw argumentError(method, [pid], 'a pid is a whole number; give the one of a Child');
   const child = running.get(pid) ?? released.get(pid);
   if (child === undefined) {
     const problem =
       'this process has no child of that pid that runs or was released, and can only wait for its own; for others there is killPainfully()';
-    throw Object.assign(new Error(`${method}(${String(pid)}): ${problem}.`), { code: 'ECHILD' });
+    throw new ProcessError(`${method}(${pid}): ${problem}.`, { code: 'ECHILD', pid });
   }
   return child;
 }
@@ -301,7 +297,7 @@ function childBy(method: string, pid: number): Child {
  * Waits for a child of this process by its pid: one that runs, or that {@link Child.release} let go, also after its end.
  * Answers to `virPidWait`.
  *
- * @throws {ExitError} as {@link Child.wait} does. {Error} with the code `ECHILD` for any other pid, a daemon's included.
+ * @throws {ExitError} as {@link Child.wait} does. {ProcessError} with the code `ECHILD` for any other pid, a daemon's included.
  *
  * @example
  * const pid = (await new Command('true').runAsync()).release();
@@ -313,14 +309,18 @@ export async function pidWait(pid: number, options?: WaitOptions): Promise<RunRe
 
 /**
  * Ends a child of this process by its pid, one that runs or that {@link Child.release} let go: SIGTERM, and SIGKILL 10 ms later.
- * Resolves when it is dead, also where it was already. Answers to `virPidAbort`. For other processes there is `killPainfully()`.
+ * Resolves when it is dead, also where it was already. Answers to `virPidAbort`. For other processes there is `killPainfully()`. In a
+ * `dryRun()` it is recorded in `kills`, and nothing is signaled.
  *
- * @throws {Error} with the code `ECHILD` for any other pid, a daemon's included.
+ * @throws {ProcessError} with the code `ECHILD` for any other pid, a daemon's included.
  *
  * @example
  * const pid = (await new Command('sleep', '60').runAsync()).release();
  * await pidAbort(pid);
  */
 export async function pidAbort(pid: number): Promise<void> {
-  await childBy('pidAbort', pid).abort();
+  const child = childBy('pidAbort', pid);
+  const dryRun = dryRunOf('pidAbort');
+  if (dryRun === undefined) await child.abort();
+  else dryRun.kills.push({ call: 'pidAbort', pid, signal: 'SIGTERM' });
 }

@@ -5,7 +5,7 @@ export type SignalName = NodeJS.Signals | `SIGRTMIN+${number}`;
 
 const SIGRTMIN = 34;
 const SIGRTMAX = 64;
-const numbers: Readonly<Record<string, number | undefined>> = constants.signals;
+const numbers = new Map<unknown, number>(Object.entries(constants.signals));
 const names = new Map<number, SignalName>();
 for (const [name, number] of Object.entries(constants.signals)) {
   // SIGIOT, SIGPOLL and SIGUNUSED are second names of signals that stand earlier in the list.
@@ -14,8 +14,9 @@ for (const [name, number] of Object.entries(constants.signals)) {
 
 /** The kernel's number of a signal, or `undefined` if there is no signal of that name here. */
 export function signalNumber(name: string): number | undefined {
+  if (typeof (name as unknown) !== 'string') return undefined;
   const realTime = /^SIGRTMIN\+(\d{1,2})$/.exec(name);
-  if (realTime === null) return numbers[name];
+  if (realTime === null) return numbers.get(name);
   const number = SIGRTMIN + Number(realTime[1]);
   return number <= SIGRTMAX ? number : undefined;
 }

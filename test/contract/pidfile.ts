@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { inspect } from 'node:util';
 import { Command, type DaemonResult, PidFileError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import {
@@ -33,12 +34,35 @@ export function pidFileContract(): void {
       const error = await rejection(PidFileError, daemon().run());
       expect(error).toMatchObject({ code: 'ERR_COMMAND_PIDFILE', path: path('pid'), heldBy: pid });
       expect(error.message).toBe(
-        `Pidfile '${path('pid')}' is held by process ${pid} (\`sleep ${FOREVER}\`). Stop that process, or choose another file.`,
+        `Pidfile '${path('pid')}' is held by process ${pid} (\`sleep\`). Stop that process, or choose another file.`,
       );
       expect([children().filter((child) => !before.includes(child)), readFileSync(path('pid'), 'utf8')]).toEqual([
         [],
         String(pid),
       ]);
+    });
+
+    test.each([
+      ['as an argument', (command: Command) => command.secretArg('hunter2')],
+      [
+        'in the title that it has given itself',
+        (command: Command) => command.env('TITLE', 'server --password=hunter2'),
+      ],
+    ])("a holder's secret %s stands nowhere in the error of a second start", async (_where, give) => {
+      const script = 'if (process.env.TITLE) process.title = process.env.TITLE; setTimeout(() => {}, 600000)';
+      const start = () =>
+        give(new Command(process.execPath, '-e', script))
+          .daemonize()
+          .pidFile(path('pid'))
+          .run();
+      const { pid } = await start();
+      started(pid);
+      await eventually('the secret is there to be seen', () =>
+        readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('hunter2'),
+      );
+      const error = await rejection(PidFileError, start());
+      expect(error.heldBy).toBe(pid);
+      expect([inspect(error, { depth: 5 }), error.stack, JSON.stringify(error)].join('\n')).not.toContain('hunter2');
     });
 
     test('can be had again when its daemon has ended', async () => {

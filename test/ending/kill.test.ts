@@ -2,6 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { inspect } from 'node:util';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type * as time from '../../src/host/time.js';
 import { killPainfully, killTree, type KillTreeResult } from '../../src/index.js';
@@ -130,10 +131,10 @@ describe('killPainfully', () => {
     expect(sent).toEqual([]);
   });
 
-  test.each([NaN, 1.5, undefined, '7'])('refuses %s, which is no pid', async (pid) => {
+  test.each([NaN, 1.5, undefined, '7', 2 ** 31, -(2 ** 31), 7n])('refuses %o, which is no pid', async (pid) => {
     const sent = fakeKill(() => undefined);
     await expect(killPainfully(pid as number)).rejects.toThrow(
-      new TypeError(`killPainfully(${String(pid)}): a pid is a whole number; read it with PidFile.read().`),
+      new TypeError(`killPainfully(${inspect(pid)}): a pid is a whole number; read it with PidFile.read().`),
     );
     expect(sent).toEqual([]);
   });

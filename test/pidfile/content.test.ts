@@ -48,6 +48,13 @@ describe('PidFile.read', () => {
     ['0', 0],
     ['007', 7],
     ['2147483647', 2147483647],
+    // As strtoll() takes them, with which virPidFileReadPath reads.
+    [' 1234', 1234],
+    ['\n\t\v\f\r 1234\n', 1234],
+    ['000000000000000001234', 1234],
+    [' 0000', 0],
+    ['+5', 5],
+    ['12\0', 12],
   ])('reads %j as %i', async (content, pid) => {
     expect(await PidFile.read(fileWith(content))).toBe(pid);
   });
@@ -66,7 +73,6 @@ describe('PidFile.read', () => {
     'pid 5',
     '5x',
     '-5',
-    '+5',
     '5.0',
     '0x10',
     '1e3',
@@ -74,7 +80,16 @@ describe('PidFile.read', () => {
     '4294967297',
     '99999999999',
     '9'.repeat(400),
-    '12\0',
+    '- 5',
+    '+ 5',
+    '+-5',
+    '\u00a05',
+    '5\u00a0',
+    `${'0'.repeat(64)}5`,
+    ' '.repeat(64),
+    '99999999999999999999999',
+    'junk 5',
+    '\0' + '5',
   ])('refuses %j, which is no pid', async (content) => {
     const path = fileWith(content);
     const error: unknown = await PidFile.read(path).catch((reason: unknown) => reason);

@@ -364,13 +364,13 @@ describe('a pidfile that this process holds', () => {
 });
 
 describe('a pidfile that another process holds', () => {
-  test('is refused, and that process named with its command', async () => {
+  test("is refused, and that process named with its program's name, without the arguments", async () => {
     const other = await holder(file());
     const error = await rejection(PidFileError, PidFile.acquire(file()));
     expect(error.heldBy).toBe(other.pid);
     expect(error.message).toMatch(
       new RegExp(
-        `^Pidfile '${file()}' is held by process ${other.pid} \\(\`.*node .*…\`\\)\\. Stop that process, or choose another file\\.$`,
+        `^Pidfile '${file()}' is held by process ${other.pid} \\(\`node\`\\)\\. Stop that process, or choose another file\\.$`,
       ),
     );
     expect(readFileSync(file(), 'utf8')).toBe(String(other.pid));
@@ -576,6 +576,18 @@ describe('PidFile.readIfLocked', () => {
     expect((await rejection(PidFileError, PidFile.readIfLocked(file()))).message).toBe(
       `Pidfile '${file()}' holds '', which is no pid. Remove the file, or choose another one.`,
     );
+  });
+
+  test('a pid that lives and does not hold the lock is an error with both numbers', async () => {
+    const [other, named] = [await holder(file(), { pid: 1 }), await stranger()];
+    for (const pid of [1, named]) {
+      writeFileSync(file(), String(pid));
+      expect(await rejection(PidFileError, PidFile.readIfLocked(file()))).toMatchObject({
+        message: `Pidfile '${file()}' is held by process ${other.pid} (\`node\`), but names process ${pid}. Trust neither; have the holder write its own pid.`,
+        heldBy: other.pid,
+        named: pid,
+      });
+    }
   });
 
   test('gives nothing for the 0 of a cleaner, and for a pid that has ended', async () => {

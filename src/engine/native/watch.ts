@@ -2,24 +2,21 @@ import { constants } from 'node:os';
 import type { CommandError } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
 import { PidFileError } from '../../errors/pidfile-error.js';
+import { ProcessError } from '../../errors/process-error.js';
 import { type Binding, places, watchEvents } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
+import { exitStatusOf } from '../../result/exit-status.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
-import { type SignalName, signalName, signalNumber } from '../../text/signals.js';
+import { type SignalName, signalNumber } from '../../text/signals.js';
 import { explainStepFailure } from '../diagnose.js';
 import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
 import type { OurEnds } from './ends.js';
 import { watched } from './scratch.js';
-import { takeProblem } from '../../wire/pidfile-answer.js';
+import { acquireProblem } from '../../wire/pidfile-answer.js';
 
 const { watch: told, report: reported, output, end: ended } = places;
-
-/** How a process ended, by `si_code`. */
-const CLD_EXITED = 1;
-
-const CLD_DUMPED = 3;
 
 /** A child as it was started, with our ends of its pipes. */
 export interface Started extends OurEnds {
@@ -42,7 +39,7 @@ export function failure(
   const step = plan.steps[index];
   if (step === undefined && number === 0) return new LaunchError(plan.subject, { step: 'execve', wasEnded: true });
   if (step === undefined) return new LaunchError(plan.subject, { step: 'clone', errno });
-  if (step.step === 'pidfile') return new PidFileError(step.path, takeProblem(number, detail), plan.subject);
+  if (step.step === 'pidfile') return new PidFileError(step.path, acquireProblem(number, detail), plan.subject);
   return new LaunchError(plan.subject, { ...explainStepFailure(plan, step, errno), kept });
 }
 
@@ -131,8 +128,10 @@ export class Watch {
     if (errno === 0) return true;
     if (errno === constants.errno.ESRCH) return false;
     const code = errnoName(errno);
-    throw Object.assign(new Error(`Cannot send ${name} to process ${this.#pid} (pidfd_send_signal: ${code}).`), {
+    throw new ProcessError(`Cannot send ${name} to process ${this.#pid} (pidfd_send_signal: ${code}).`, {
       code,
+      pid: this.#pid,
+      syscall: 'pidfd_send_signal',
     });
   }
 
@@ -151,15 +150,9 @@ function readEnd(values: readonly unknown[], { captures }: LaunchResources): Pro
   if (stdout !== undefined) captures.get(1)?.write(stdout);
   if (stderr !== undefined) captures.get(2)?.write(stderr);
   const numbers = values as readonly number[];
-  const code = numbers[ended.code]!;
-  const status = numbers[ended.status]!;
   const lost = numbers[ended.lost]!;
-  const exited = code === CLD_EXITED;
   return {
-    exitCode: exited ? status : null,
-    // Code 0: somebody else in this process has reaped it, and nobody knows how it ended.
-    signal: exited || code === 0 ? null : signalName(status),
-    coreDumped: code === CLD_DUMPED,
+    ...exitStatusOf(numbers[ended.code]!, numbers[ended.status]!),
     outputHeldOpen: numbers[ended.heldOpen] !== 0,
     lostOutput: lost === 0 ? undefined : (lost & 1) !== 0 ? 'stdout' : 'stderr',
     inputWritten: numbers[ended.inputWritten]!,

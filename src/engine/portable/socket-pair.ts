@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ProcessError } from '../../errors/process-error.js';
 
 /** Two connected stream sockets. */
 export interface SocketPair {
@@ -29,7 +30,7 @@ export async function socketPair(): Promise<SocketPair> {
     theirs = connect(path);
     // Without a descriptor left, libuv accepts a connection only to close it, and tells nobody but the other end.
     const refused = once(theirs.resume(), 'close').then(() => {
-      throw Object.assign(new Error('The connection was closed at once.'), { code: 'EMFILE', syscall: 'accept' });
+      throw new ProcessError('The connection was closed at once.', { code: 'EMFILE', syscall: 'accept' });
     });
     const [ours] = (await Promise.race([accepted, refused])) as [Socket];
     refused.catch(() => undefined);

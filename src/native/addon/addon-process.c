@@ -31,6 +31,12 @@ napi_value addon_has_ended(napi_env env, napi_callback_info info) {
   return number(env, process_has_ended(pidfd));
 }
 
+napi_value addon_group_of(napi_env env, napi_callback_info info) {
+  int32_t pid;
+  CHECK(env, integers(env, info, 1, &pid));
+  return number(env, process_group(pid));
+}
+
 napi_value addon_reap(napi_env env, napi_callback_info info) {
   napi_value values[3];
   int32_t pidfd, peek;
@@ -60,10 +66,8 @@ napi_value addon_processes(napi_env env, napi_callback_info info) {
   (void)info;
   double *rows = NULL;
   size_t count = 0;
-  if (process_table(&rows, &count) < 0) {
-    napi_throw_error(env, NULL, "vircommand: there is no memory for the table of processes");
-    return NULL;
-  }
+  const int error = process_table(&rows, &count);
+  if (error < 0) return number(env, error);
   napi_value buffer, result = NULL;
   void *data;
   const size_t size = count * ROW_COLUMNS * sizeof *rows;

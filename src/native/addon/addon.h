@@ -138,6 +138,7 @@ bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_p
   FUNCTION("signalPid", addon_signal_pid)                  \
   FUNCTION("signalDaemon", addon_signal_daemon)            \
   FUNCTION("hasEnded", addon_has_ended)                    \
+  FUNCTION("groupOf", addon_group_of)                      \
   FUNCTION("reap", addon_reap)                             \
   FUNCTION("setSubreaper", addon_set_subreaper)            \
   FUNCTION("processes", addon_processes)

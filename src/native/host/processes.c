@@ -36,6 +36,11 @@ int process_has_ended(int pidfd) {
   return poll(&entry, 1, 0) > 0 && (entry.revents & (POLLIN | POLLHUP)) != 0;
 }
 
+int process_group(int pid) {
+  const pid_t group = getpgid(pid);
+  return group < 0 ? -errno : group;
+}
+
 int process_reap(int pidfd, int peek, struct reaped *ret_reaped) {
   /* Children of other threads are theirs: they are ECHILD here. */
   const int options = WEXITED | WNOHANG | __WNOTHREAD | (peek ? WNOWAIT : 0);
@@ -60,15 +65,22 @@ int process_set_subreaper(int is_on) {
 
 /* ---------------------------------------------------------------- the table */
 
-/* Reads a row. 0: there is no such process any more. */
+/* Whether an errno says that a process has ended, or is hidden from this one, rather than that nothing can be read just now. */
+static int means_absent(int error) {
+  return error == ENOENT || error == ESRCH || error == EACCES || error == EPERM;
+}
+
+/* Reads a row. 1: it is read; 0: there is no such process any more, or it is hidden; or a negative errno. */
 static int read_row(int proc, const char *pid, double row[ROW_COLUMNS]) {
   char path[32], text[1024];
   if (snprintf(path, sizeof path, "%.10s/stat", pid) < 0) return 0;
   const int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
+  if (fd < 0) return means_absent(errno) ? 0 : -errno;
   const ssize_t size = read(fd, text, sizeof text - 1);
+  const int error = errno;
   close(fd);
-  if (size <= 0) return 0;
+  if (size < 0) return means_absent(error) ? 0 : -error;
+  if (size == 0) return 0;
   text[size] = '\0';
   /* The second field is the program's name, in parentheses, and may hold any character. */
   const char *rest = strrchr(text, ')');
@@ -93,22 +105,29 @@ int process_table(double **ret_rows, size_t *ret_count) {
   double *rows = NULL;
   size_t count = 0, capacity = 0;
   DIR *directory = opendir("/proc");
-  for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
+  if (directory == NULL) return -errno;
+  int error = 0;
+  for (struct dirent *entry; error == 0 && (entry = readdir(directory)) != NULL;) {
     if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
     if (count == capacity) {
       const size_t larger = capacity == 0 ? FIRST_ROWS : capacity * 2;
       double *grown = realloc(rows, larger * ROW_COLUMNS * sizeof *rows);
       if (grown == NULL) {
-        (void)closedir(directory); /* Only a bad stream fails. */
-        free(rows);
-        return -ENOMEM;
+        error = -ENOMEM;
+        break;
       }
       rows = grown;
       capacity = larger;
     }
-    if (read_row(dirfd(directory), entry->d_name, rows + count * ROW_COLUMNS)) count++;
+    const int answer = read_row(dirfd(directory), entry->d_name, rows + count * ROW_COLUMNS);
+    if (answer < 0) error = answer;
+    if (answer == 1) count++;
   }
-  if (directory != NULL) (void)closedir(directory);
+  (void)closedir(directory); /* Only a bad stream fails. */
+  if (error < 0) {
+    free(rows);
+    return error;
+  }
   *ret_rows = rows;
   *ret_count = count;
   return 0;

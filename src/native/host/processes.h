@@ -23,6 +23,9 @@ int process_signal_by_report(int pid, int report_fd, int signal);
 /* Whether all threads of a process have ended, reaped or not. */
 int process_has_ended(int pidfd);
 
+/* The process group that a process is in, a zombie's too, or a negative errno. 0: this process. */
+int process_group(int pid);
+
 /* How a child ended, as waitid() tells it. */
 struct reaped {
   int code, status;
@@ -39,8 +42,8 @@ int process_set_subreaper(int is_on);
 enum { ROW_PID, ROW_PARENT, ROW_GROUP, ROW_SESSION, ROW_STATE, ROW_START, ROW_COLUMNS };
 
 /*
- * All processes that /proc shows, ROW_COLUMNS numbers each, in memory that the caller frees. 0, or -ENOMEM: half of a tree
- * would be worse than none. Without /proc there are no rows.
+ * All processes that /proc shows, ROW_COLUMNS numbers each, in memory that the caller frees. 0, or a negative errno: half of a
+ * tree would be worse than none.
  */
 int process_table(double **ret_rows, size_t *ret_count);
 
