@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import { serialize } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
 import { argumentOf, callsOf } from './builder/calls-of-spec.js';
+import { type Entry, saidBy } from './builder/call-site.js';
 import { combinationMistakes } from './builder/clashes.js';
 import { type Call, Draft } from './builder/draft.js';
 import { givingAway, givingAwaySync, goneDescriptors, usesDescriptors } from './builder/given-away.js';
@@ -17,7 +18,7 @@ import {
   outputLimitPolicies,
   type PassOptions,
 } from './builder/options.js';
-import { shapeProblem } from './builder/spec-shape.js';
+import { readSpec } from './builder/spec-shape.js';
 import { explainPlan } from './engine/explain.js';
 import { engineInfo, selectEngine } from './engine/select.js';
 import { subjectOf } from './errors/command-error.js';
@@ -34,6 +35,7 @@ import { replace } from './running/exec.js';
 import { type Attachments, planFor, spawn } from './running/launch.js';
 import type { Outcome, WaitOptions } from './running/outcome.js';
 import { spawnSync } from './running/run-sync.js';
+import { Bare, bare } from './spec/bare.js';
 import {
   type CommandSpec,
   freezeSpec,
@@ -45,10 +47,11 @@ import {
   type StopSequence,
   type Flag,
 } from './spec/spec.js';
-import { type Argument, describeKind, joinText, toBytes } from './text/bytes.js';
-import { hidden } from './text/call-text.js';
+import { type Argument, joinText, readData, toBytes } from './text/bytes.js';
+import { hidden, withDefaults } from './text/call-text.js';
 import { type CapabilityName, capabilityNames } from './text/capabilities.js';
 import { argLog, printCommand, type PrintOptions } from './text/quote.js';
+import { asUrl, isAbortSignal, isArray, reasonOf, Wrong } from './text/reading.js';
 import type { SignalName } from './text/signals.js';
 
 // What a chain of calls has said about the result, for the type checker only: nothing of it exists at run time.
@@ -91,7 +94,7 @@ const SHARED = Object.freeze({ to: 'stdout' } as const);
  * const version = stdout.trim();
  */
 export class Command {
-  #draft = new Draft();
+  #draft: Draft;
   #stdoutBuffer: OutputBuffer | undefined;
   #stderrBuffer: OutputBuffer | undefined;
   #abortSignal: AbortSignal | undefined;
@@ -110,12 +113,17 @@ export class Command {
    * const list = new Command('ls', '-l', '/var/log');
    */
   constructor(program: Argument, ...args: Argument[]) {
-    const call = { method: 'new Command', values: [program, ...args] };
-    if (program === '')
-      this.#draft.mistake(call, 'the program has no name; give a name to look for in PATH, or a path');
-    // A program that is wrong keeps its place, so that no argument takes it in a message.
-    this.#draft.argv.push(this.#draft.text(program, call, 'the program') ?? '');
-    for (const arg of args) this.#draft.add(arg, call);
+    if (Draft.isDraft(program)) {
+      this.#draft = program;
+      return;
+    }
+    this.#draft = new Draft();
+    this.#say('new Command', [program, ...args], (draft, call) => {
+      if (program === '') draft.mistake(call, 'the program has no name; give a name to look for in PATH, or a path');
+      // A program that is wrong keeps its place, so that no argument takes it in a message.
+      draft.argv.push(draft.text(program, call, 'the program') ?? '');
+      for (const arg of args) draft.add(arg, call);
+    });
   }
 
   /**
@@ -125,32 +133,38 @@ export class Command {
    * const list = Command.fromArgv(['ls', '-l', '/var/log']);
    */
   static fromArgv(argv: readonly Argument[]): Command {
-    const [program = '', ...args] = Array.isArray(argv) ? (argv as readonly Argument[]) : [];
-    return new Command(program, ...args);
+    if (isArray(argv)) {
+      const [program = '', ...args] = argv;
+      return saidBy(publicMethods.get('fromArgv'), () => new Command(program, ...args));
+    }
+    return fromDraft(new Draft()).#say('fromArgv', [argv], (draft, call) =>
+      draft.mistake(call, 'give an array of the program and its arguments'),
+    );
   }
 
   /**
    * Brings a command back from its spec, as {@link Command.spec} gave it or as it came out of JSON.
    *
-   * Everything in it is checked as if it were said anew. What the spec names as `attached` is not in it: say it again.
+   * Everything in it is checked as if it were said anew; a field of another shape, or one that no spec has, is a mistake that
+   * names it. What the spec names as `attached` is not in it: say it again.
    *
    * @example
    * const again = Command.fromSpec(JSON.parse(JSON.stringify(new Command('true').spec())) as CommandSpec);
    */
   static fromSpec(spec: CommandSpec): Command {
-    const problem = shapeProblem(spec);
-    if (problem !== undefined) {
-      const wrong = new Command('');
-      wrong.#draft.mistakes.splice(0);
-      wrong.#draft.mistake({ method: 'fromSpec', values: [spec] }, problem);
-      return wrong;
-    }
+    const read = readSpec(spec);
+    if (read instanceof Wrong)
+      return fromDraft(new Draft()).#say('fromSpec', [hidden], (draft, call) => draft.mistake(call, read.wrong));
+    return saidBy(publicMethods.get('fromSpec'), () => Command.#fromSpec(read));
+  }
+
+  static #fromSpec(spec: CommandSpec): Command {
     const command = new Command(argumentOf(spec.argv[0] ?? ''));
     for (const { method, values } of callsOf(spec))
-      (command[method] as (...values: readonly unknown[]) => Command).apply(command, [...values]);
+      (Command.prototype[method] as (...values: readonly unknown[]) => Command).apply(command, [...values]);
     const { preExecHook } = spec;
     if (preExecHook !== undefined) {
-      command.#lacksOpaque = Array.isArray(spec.attached) && spec.attached.includes('opaque');
+      command.#lacksOpaque = spec.attached?.includes('opaque') === true;
       // A hook that has to be said again is not said twice.
       if (command.#lacksOpaque) command.#draft.single.preExecHook = preExecHook;
       else command.#say('preExecHook', [preExecHook], (draft, call) => draft.set('preExecHook', preExecHook, call));
@@ -158,15 +172,25 @@ export class Command {
     return command;
   }
 
-  /** A copy that can be changed on its own. It shares what was attached: buffers, the abort signal. */
+  /**
+   * A copy that can be changed on its own. It shares what was attached: buffers, the abort signal.
+   *
+   * The copy is of the same class. What a subclass keeps in properties is copied as it is; its constructor is not called, so
+   * private fields (`#name`) of a subclass are not there: use properties, or clone in a method of your own.
+   */
   clone(): this {
-    const copy = new Command('') as this;
-    copy.#draft = this.#draft.copy();
+    const copy = fromDraft(this.#draft.copy()) as this;
     copy.#stdoutBuffer = this.#stdoutBuffer;
     copy.#stderrBuffer = this.#stderrBuffer;
     copy.#abortSignal = this.#abortSignal;
     copy.#opaque = this.#opaque;
     copy.#lacksOpaque = this.#lacksOpaque;
+    const prototype: object = Object.getPrototypeOf(this) as object;
+    if (prototype !== Command.prototype) Object.setPrototypeOf(copy, prototype);
+    for (const name of Reflect.ownKeys(this)) {
+      const descriptor = Object.getOwnPropertyDescriptor(this, name);
+      if (descriptor !== undefined) Object.defineProperty(copy, name, bare(descriptor));
+    }
     return copy;
   }
 
@@ -191,7 +215,7 @@ export class Command {
   args(...values: (Argument | readonly Argument[])[]): this {
     return this.#say('args', values, (draft, call) => {
       for (const value of values) {
-        if (Array.isArray(value)) for (const part of value as readonly unknown[]) draft.add(part, call);
+        if (isArray(value)) for (const part of value) draft.add(part, call);
         else draft.add(value, call);
       }
     });
@@ -293,7 +317,8 @@ export class Command {
       draft.isolate();
       for (const name of names) {
         if (!draft.variableName(name, call)) continue;
-        const value = process.env[name];
+        // A variable that is not set would be looked for in `Object.prototype`.
+        const value = Object.hasOwn(process.env, name) ? process.env[name] : undefined;
         if (value !== undefined) draft.variable(name, value, call);
       }
     });
@@ -307,7 +332,7 @@ export class Command {
    * new Command('lvs').envPassCommon();
    */
   envPassCommon(): this {
-    return this.env('LC_ALL', 'C').envPass(...COMMON_VARIABLES);
+    return saidBy(publicMethods.get('envPassCommon'), () => this.env('LC_ALL', 'C').envPass(...COMMON_VARIABLES));
   }
 
   /**
@@ -382,17 +407,12 @@ export class Command {
    * await new Command('sh', '-c', 'echo hello >&9').passFd(log, { as: 9, closeInParent: true }).run();
    */
   passFd(fd: number, options?: PassOptions): this {
-    const { as = fd, closeInParent = false } = options ?? {};
-    const given: unknown = options ?? {};
-    return this.#say(
-      'passFd',
-      [fd, typeof given === 'object' ? { ...given, as, closeInParent } : given],
-      (draft, call) => {
-        if (!draft.hasOptions(options, ['as', 'closeInParent'], call)) return;
-        if (draft.switch(closeInParent, 'closeInParent', call) !== undefined)
-          draft.pass(fd, { as, closeInParent }, call);
-      },
-    );
+    const shown = withDefaults(options, { as: fd, closeInParent: false });
+    return this.#say('passFd', [fd, shown], (draft, call) => {
+      const given = draft.options(options, ['as', 'closeInParent'], call);
+      const closeInParent = given && draft.switch(given.closeInParent, 'closeInParent', call);
+      if (closeInParent !== undefined) draft.pass(fd, { as: given?.as ?? fd, closeInParent }, call);
+    });
   }
 
   /**
@@ -425,7 +445,7 @@ export class Command {
   inputFd(fd: number): this {
     return this.#say('inputFd', [fd], (draft, call) => {
       const open = draft.openFd(fd, call);
-      if (open !== undefined) draft.set('stdin', { from: 'fd', fd: open }, call);
+      if (open !== undefined) draft.set('stdin', bare({ from: 'fd', fd: open }), call);
     });
   }
 
@@ -524,9 +544,9 @@ export class Command {
   /** Gives the program this process's own standard input, output and error. */
   inheritStdio(): this {
     return this.#say('inheritStdio', [], (draft, call) => {
-      draft.set('stdin', { from: 'fd', fd: 0 }, call);
-      draft.set('stdout', { to: 'fd', fd: 1 }, call);
-      draft.set('stderr', { to: 'fd', fd: 2 }, call);
+      draft.set('stdin', bare({ from: 'fd', fd: 0 }), call);
+      draft.set('stdout', bare({ to: 'fd', fd: 1 }), call);
+      draft.set('stderr', bare({ to: 'fd', fd: 2 }), call);
     });
   }
 
@@ -539,17 +559,17 @@ export class Command {
 
   /**
    * Feeds text or bytes to the program's standard input, and then its end. A program that does not read it all is no
-   * error: `result.inputWritten` tells how much it took. Answers to `virCommandSetInputBuffer`.
+   * error: `result.inputWritten` tells how much it took. Bytes are copied now: what becomes of them later does not matter.
+   * Answers to `virCommandSetInputBuffer`.
    *
    * @example
    * const { stdout } = await new Command('sort').inputBuffer('b\na\n').outputBuffer().run();
    */
   inputBuffer(data: string | Uint8Array): this {
     return this.#say('inputBuffer', [hidden], (draft, call) => {
-      if (typeof data === 'string') draft.set('stdin', { from: 'buffer', data }, call);
-      else if (data instanceof Uint8Array)
-        draft.set('stdin', { from: 'buffer', data: { base64: bufferOf(data).toString('base64') } }, call);
-      else draft.mistake(call, `the data is ${describeKind(data)}; give text or bytes`);
+      const read = readData(data);
+      if (read instanceof Wrong) draft.mistake(call, `the data ${read.wrong}`);
+      else draft.set('stdin', { from: 'buffer', data: read }, call);
     });
   }
 
@@ -566,7 +586,6 @@ export class Command {
   outputBuffer(target?: OutputBuffer | { readonly encoding?: BufferEncoding }): this & HasStdout<string>;
   outputBuffer(target: OutputBuffer | CaptureOptions | undefined): this & HasStdout<string | Buffer>;
   outputBuffer(target?: OutputBuffer | CaptureOptions): this {
-    if (target instanceof OutputBuffer) this.#stdoutBuffer ??= target;
     return this.#capture('stdout', 'outputBuffer', target);
   }
 
@@ -582,7 +601,6 @@ export class Command {
   errorBuffer(target?: OutputBuffer | { readonly encoding?: BufferEncoding }): this & HasStderr<string>;
   errorBuffer(target: OutputBuffer | CaptureOptions | undefined): this & HasStderr<string | Buffer>;
   errorBuffer(target?: OutputBuffer | CaptureOptions): this {
-    if (target instanceof OutputBuffer) this.#stderrBuffer ??= target;
     return this.#capture('stderr', 'errorBuffer', target);
   }
 
@@ -733,7 +751,7 @@ export class Command {
   /** Sets the supplementary groups, all of them. Default: those of the user. Answers to `setgroups()`. */
   groups(list: readonly number[]): this {
     return this.#say('groups', [list], (draft, call) => {
-      if (!Array.isArray(list)) {
+      if (!isArray(list)) {
         draft.mistake(call, 'the groups are an array of numbers');
         return;
       }
@@ -836,14 +854,14 @@ export class Command {
    */
   preExecHook<T>(hook: URL | ((opaque: T, child: HookChild) => HookAnswer | Promise<HookAnswer>), opaque?: T): this {
     return this.#say('preExecHook', [hook], (draft, call) => {
-      const read =
-        hook instanceof URL
-          ? { module: hook.href }
-          : typeof hook === 'function'
-            ? sourceOf(hook)
-            : { wrong: 'a hook is a URL of a module, or a function' };
-      if ('wrong' in read) draft.mistake(call, read.wrong);
-      else if (draft.set('preExecHook', read, call)) this.#attachOpaque(opaque, draft, call);
+      const url = asUrl(hook);
+      const source =
+        typeof hook === 'function' ? sourceOf(hook) : new Wrong('a hook is a URL of a module, or a function');
+      if (url === undefined && source instanceof Wrong) draft.mistake(call, source.wrong);
+      else if (
+        draft.set('preExecHook', bare(url === undefined ? { source: source as string } : { module: url.href }), call)
+      )
+        this.#attachOpaque(opaque, draft, call);
     });
   }
 
@@ -852,10 +870,7 @@ export class Command {
     try {
       this.#opaque = opaque === undefined ? undefined : serialize(opaque);
     } catch (error) {
-      draft.mistake(
-        call,
-        `its second argument cannot be copied into another process: ${(error as Error).message.replace(/\.$/, '')}`,
-      );
+      draft.mistake(call, `its second argument cannot be copied into another process: ${reasonOf(error)}`);
     }
   }
 
@@ -898,7 +913,7 @@ export class Command {
    */
   abortSignal(signal: AbortSignal): this {
     return this.#say('abortSignal', [signal], (draft, call) => {
-      if (!(signal instanceof AbortSignal))
+      if (!isAbortSignal(signal))
         draft.mistake(call, 'give an AbortSignal, as a controller has in its property signal');
       else if (this.#abortSignal !== undefined)
         draft.mistake(call, 'this was said before; AbortSignal.any([a, b]) makes one signal of two');
@@ -915,7 +930,7 @@ export class Command {
    */
   stopSequence(sequence: StopSequence): this {
     return this.#say('stopSequence', [sequence], (draft, call) => {
-      if (!Array.isArray(sequence) || sequence.length === 0 || !sequence.every(isStopStep)) {
+      if (!isArray(sequence) || sequence.length === 0 || !sequence.every(isStopStep)) {
         draft.mistake(call, "give pairs of a signal and milliseconds: [['SIGTERM', 5000], ['SIGKILL', 0]]");
       } else if (sequence.every(([signal]) => draft.signal(signal, call))) {
         draft.set(
@@ -1164,7 +1179,8 @@ export class Command {
 
   #assertNoMistakes(more: readonly Mistake[] = []): void {
     const { mistakes } = this.#draft;
-    if (mistakes.length + more.length > 0) throw new UsageError(subjectOf(this.#data()), [...mistakes, ...more]);
+    if (mistakes.length + more.length > 0)
+      throw new UsageError(subjectOf(freezeSpec(this.#data())), [...mistakes, ...more]);
   }
 
   #missingOpaque(): Mistake[] {
@@ -1185,13 +1201,12 @@ export class Command {
     const attached = this.#attached();
     const sharesBuffer = this.#stdoutBuffer !== undefined && this.#stdoutBuffer === this.#stderrBuffer;
     // One field after the other: to spread conditional objects takes ten times as long, and this is on the way of each launch.
-    const data: Mutable<CommandSpec> = {
-      version: 1,
-      argv: argv.slice(),
-      stdin: NOTHING,
-      stdout: UNCLAIMED,
-      stderr: UNCLAIMED,
-    };
+    const data = new Bare() as Mutable<CommandSpec>;
+    data.version = 1;
+    data.argv = argv.slice();
+    data.stdin = NOTHING;
+    data.stdout = UNCLAIMED;
+    data.stderr = UNCLAIMED;
     if (secretArgs.length > 0) data.secretArgs = secretArgs.slice();
     if (env !== undefined) data.env = Array.from(env);
     if (descriptors.length > 0) data.descriptors = descriptors.slice();
@@ -1222,7 +1237,13 @@ export class Command {
 
   /** Records a call: what it says, or what is wrong with it. */
   #say(method: string, values: readonly unknown[], record: (draft: Draft, call: Call) => void): this {
-    record(this.#draft, { method, values });
+    const call = { method, values, called: publicMethods.get(method) ?? Command };
+    try {
+      record(this.#draft, call);
+    } catch (error) {
+      // A getter or a proxy of the caller threw.
+      this.#draft.mistake(call, `a value cannot be read (${reasonOf(error)})`);
+    }
     return this;
   }
 
@@ -1234,12 +1255,33 @@ export class Command {
 
   #capture(stream: 'stdout' | 'stderr', method: string, target: OutputBuffer | CaptureOptions | undefined): this {
     return this.#say(method, target === undefined ? [] : [target], (draft, call) => {
-      const options = target instanceof OutputBuffer ? undefined : target;
-      if (!draft.hasOptions(options, ['encoding'], call, 'an OutputBuffer, or ')) return;
-      const encoding = draft.encoding(options?.encoding, call);
+      const buffer = target instanceof OutputBuffer ? target : undefined;
+      if (stream === 'stdout') this.#stdoutBuffer ??= buffer;
+      else this.#stderrBuffer ??= buffer;
+      const options = draft.options(
+        buffer === undefined ? target : undefined,
+        ['encoding'],
+        call,
+        'an OutputBuffer, or ',
+      );
+      if (options === undefined) return;
+      const encoding = draft.encoding(options.encoding, call);
       if (encoding !== undefined) draft.set(stream, { to: 'buffer', encoding }, call);
     });
   }
 }
 
-const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/** A command of what was said elsewhere: no program is named, and none is missing. */
+function fromDraft(draft: Draft): Command {
+  // The constructor of everybody else takes a program; the type checker need not know of this one.
+  return new Command(draft as unknown as Argument);
+}
+
+/** The functions that callers call, as they are when this file is loaded: a mistake lies below them in the stack. */
+const publicMethods = new Map<string, Entry>();
+for (const from of [Command, Command.prototype]) {
+  for (const name of Object.getOwnPropertyNames(from)) {
+    const value: unknown = Object.getOwnPropertyDescriptor(from, name)?.value;
+    if (typeof value === 'function') publicMethods.set(name, value);
+  }
+}

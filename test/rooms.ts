@@ -3,8 +3,19 @@
  * file imports only files that stand above it, so there are no circles and no way back up.
  */
 export const rooms: Readonly<Record<string, readonly string[]>> = {
-  text: ['bytes', 'call-text', 'capabilities', 'duration', 'errno', 'printf', 'signals', 'step-names', 'quote'],
-  spec: ['spec'],
+  text: [
+    'reading',
+    'bytes',
+    'call-text',
+    'capabilities',
+    'duration',
+    'errno',
+    'printf',
+    'signals',
+    'step-names',
+    'quote',
+  ],
+  spec: ['bare', 'spec'],
   result: ['exit-status', 'run-result'],
   errors: [
     'command-error',

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { fileURLToPath } from 'node:url';
-import { inspect } from 'node:util';
 import type { Mistake } from '../errors/usage-error.js';
+import { Bare, bare } from '../spec/bare.js';
 import {
   type CommandSpec,
   type DescriptorSpec,
@@ -14,8 +14,9 @@ import {
 import { type ByteText, readArgument } from '../text/bytes.js';
 import { printCall } from '../text/call-text.js';
 import { printf } from '../text/printf.js';
+import { asUrl, readOptions, type ReadOptions, readSwitch, printAnything, Wrong } from '../text/reading.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
-import { callSite } from './call-site.js';
+import { callSite, type Entry } from './call-site.js';
 import { HIGHEST_FD, isOpen } from './given-away.js';
 
 /** The fields of a spec that are set at most once, as one value. */
@@ -28,6 +29,8 @@ export type Single = Omit<
 export interface Call {
   readonly method: string;
   readonly values: readonly unknown[];
+  /** The function that was called, which leads to where. */
+  readonly called: Entry;
 }
 
 /**
@@ -42,10 +45,15 @@ export class Draft {
   readonly descriptors: DescriptorSpec[] = [];
   readonly limits: LimitSpec[] = [];
   readonly allowCaps: string[] = [];
-  readonly single: { -readonly [K in keyof Single]?: Single[K] } = {};
+  readonly single = new Bare() as { -readonly [K in keyof Single]?: Single[K] };
   readonly mistakes: Mistake[] = [];
   /** Who set a field: for the message of who sets it again. */
   #setBy: Map<keyof Single, string> | undefined;
+
+  /** Whether a value is a draft: nobody outside has one, and no proxy passes for one. */
+  static isDraft(value: unknown): value is Draft {
+    return typeof value === 'object' && value !== null && #setBy in value;
+  }
 
   copy(): Draft {
     const copy = new Draft();
@@ -61,8 +69,8 @@ export class Draft {
     return copy;
   }
 
-  mistake({ method, values }: Call, problem: string): void {
-    const at = callSite();
+  mistake({ method, values, called }: Call, problem: string): void {
+    const at = callSite(called);
     this.mistakes.push({ call: printCall(method, values), problem, ...(at === undefined ? {} : { at }) });
   }
 
@@ -84,7 +92,7 @@ export class Draft {
   /** Reads a value for argv or the environment, or records what is wrong with it. */
   text(value: unknown, call: Call, what = 'the value'): ByteText | undefined {
     const read = readArgument(value);
-    if ('text' in read) return read.text;
+    if (!(read instanceof Wrong)) return read;
     this.mistake(call, `${what} ${read.wrong}`);
     return undefined;
   }
@@ -92,8 +100,8 @@ export class Draft {
   /** Reads a path or another text that cannot be bytes. */
   string(value: unknown, call: Call, what: string): string | undefined {
     if (typeof value !== 'string' || value === '' || value.includes('\0') || !value.isWellFormed()) {
-      const read = typeof value === 'string' ? readArgument(value) : { wrong: 'is no string' };
-      this.mistake(call, `${what} ${'wrong' in read ? read.wrong : 'is empty'}`);
+      const read = typeof value === 'string' ? readArgument(value) : new Wrong('is no string');
+      this.mistake(call, `${what} ${read instanceof Wrong ? read.wrong : 'is empty'}`);
       return undefined;
     }
     return value;
@@ -154,48 +162,51 @@ export class Draft {
   pass(fd: unknown, { as, closeInParent = false }: { as: unknown; closeInParent?: boolean }, call: Call): void {
     const open = this.openFd(fd, call);
     // Where both are the same number, a wrong one is one mistake.
-    const target =
-      as === fd ? open : this.integer(as, call, { what: 'a descriptor in the program', min: 0, max: HIGHEST_FD });
+    const target = Object.is(as, fd)
+      ? open
+      : this.integer(as, call, { what: 'a descriptor in the program', min: 0, max: HIGHEST_FD });
     if (open === undefined || target === undefined) return;
-    const entry = { fd: open, ...(closeInParent ? { closeInParent: true as const } : {}) };
-    if (target > 2) this.descriptors.push({ ...entry, as: target });
+    const given = closeInParent ? { closeInParent: true as const } : {};
+    if (target > 2) this.descriptors.push(bare({ fd: open, as: target, ...given }));
     else if (target === open)
       this.mistake(call, '0, 1 and 2 are the standard streams; use inputFd(), outputFd() and errorFd()');
-    else if (target === 0) this.set('stdin', { from: 'fd', ...entry }, call);
-    else this.set(target === 1 ? 'stdout' : 'stderr', { to: 'fd', ...entry }, call);
+    else if (target === 0) this.set('stdin', bare({ from: 'fd', fd: open, ...given }), call);
+    else this.set(target === 1 ? 'stdout' : 'stderr', bare({ to: 'fd', fd: open, ...given }), call);
   }
 
   outputFd(stream: 'stdout' | 'stderr', fd: unknown, call: Call): void {
     const open = this.openFd(fd, call);
-    if (open !== undefined) this.set(stream, { to: 'fd', fd: open }, call);
+    if (open !== undefined) this.set(stream, bare({ to: 'fd', fd: open }), call);
   }
 
-  /** Whether something can be read as options: a plain object, with these names and no others. */
-  hasOptions(value: unknown, names: readonly string[], call: Call, instead = ''): boolean {
-    if (value === undefined) return true;
-    if (!isPlainObject(value)) {
-      this.mistake(call, `these are no options; give ${instead}{ ${names.join(', ')} }`);
-      return false;
-    }
-    const unknown = Object.keys(value).find((name) => !names.includes(name));
-    if (unknown !== undefined)
-      this.mistake(call, `there is no option ${inspect(unknown)}; the options are { ${names.join(', ')} }`);
-    return unknown === undefined;
+  /** Reads the options of a call, or records what is wrong with them. */
+  options<Name extends string>(
+    value: unknown,
+    names: readonly Name[],
+    call: Call,
+    instead?: string,
+  ): ReadOptions<Name> | undefined {
+    return this.#rightOf(readOptions(value, names, instead), call);
   }
 
   /** An option that is set or not. */
   switch(value: unknown, name: string, call: Call): boolean | undefined {
-    if (value === undefined || typeof value === 'boolean') return value === true;
-    this.mistake(call, `${name} is true or false`);
+    return this.#rightOf(readSwitch(value, name), call);
+  }
+
+  #rightOf<T>(read: T | Wrong, call: Call): T | undefined {
+    if (!(read instanceof Wrong)) return read;
+    this.mistake(call, read.wrong);
     return undefined;
   }
 
-  outputFile(stream: 'stdout' | 'stderr', path: unknown, options: unknown, call: Call): void {
+  outputFile(stream: 'stdout' | 'stderr', path: unknown, given: unknown, call: Call): void {
     const text = this.path(path, call);
-    if (!this.hasOptions(options, ['append'], call)) return;
-    const append = this.switch((options as { append?: unknown } | undefined)?.append, 'append', call);
+    const options = this.options(given, ['append'], call);
+    if (options === undefined) return;
+    const append = this.switch(options.append, 'append', call);
     if (text !== undefined && append !== undefined)
-      this.set(stream, { to: 'file', path: text, ...(append ? { append: true } : {}) }, call);
+      this.set(stream, bare({ to: 'file', path: text, ...(append ? { append: true } : {}) }), call);
   }
 
   limit(resource: LimitResource, soft: unknown, hard: unknown, call: Call): void {
@@ -235,24 +246,25 @@ export class Draft {
   // ---------------------------------------------------------------- reading values
 
   format(format: unknown, values: readonly unknown[], call: Call): string | undefined {
-    const formatted = typeof format === 'string' ? printf(format, values) : { wrong: 'the format is no string' };
-    if ('text' in formatted) return formatted.text;
-    this.mistake(call, formatted.wrong);
-    return undefined;
+    return this.#rightOf(
+      typeof format === 'string' ? printf(format, values) : new Wrong('the format is no string'),
+      call,
+    );
   }
 
   path(path: unknown, call: Call): string | undefined {
-    if (!(path instanceof URL)) return this.string(path, call, 'the path');
-    if (path.protocol === 'file:' && path.host === '') {
-      if (!/%2f/i.test(path.pathname)) return this.string(fileURLToPath(path), call, 'the path');
+    const url = asUrl(path);
+    if (url === undefined) return this.string(path, call, 'the path');
+    if (url.protocol === 'file:' && url.host === '') {
+      if (!/%2f/i.test(url.pathname)) return this.string(fileURLToPath(url), call, 'the path');
       this.mistake(call, "the address holds a '/' as %2F, which no part of a path can hold");
       return undefined;
     }
     this.mistake(
       call,
-      path.protocol === 'file:'
+      url.protocol === 'file:'
         ? 'the address names a host; a path has none'
-        : `the address is of the kind ${path.protocol}; only file: means a path`,
+        : `the address is of the kind ${url.protocol}; only file: means a path`,
     );
     return undefined;
   }
@@ -260,13 +272,13 @@ export class Draft {
   encoding(encoding: unknown, call: Call): OutputEncoding | undefined {
     if (encoding === undefined) return 'utf8';
     if (encoding === 'buffer' || (typeof encoding === 'string' && Buffer.isEncoding(encoding))) return encoding;
-    this.mistake(call, `there is no encoding ${inspect(encoding)}; 'buffer' gives bytes`);
+    this.mistake(call, `there is no encoding ${printAnything(encoding)}; 'buffer' gives bytes`);
     return undefined;
   }
 
   signal(name: unknown, call: Call): name is SignalName {
     if (typeof name === 'string' && signalNumber(name) !== undefined) return true;
-    this.mistake(call, `there is no signal ${inspect(name)}; write its name, as 'SIGTERM'`);
+    this.mistake(call, `there is no signal ${printAnything(name)}; write its name, as 'SIGTERM'`);
     return false;
   }
 }
@@ -279,10 +291,3 @@ function limitValue(value: unknown): LimitValue | undefined {
 }
 
 const magnitude = (value: LimitValue): number => (value === 'unlimited' ? Infinity : Number(value));
-
-/** Of any realm: a Map, a stream or an OutputBuffer of another copy of this library has more above it. */
-function isPlainObject(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null) return false;
-  const above: unknown = Object.getPrototypeOf(value);
-  return above === null || Object.getPrototypeOf(above) === null;
-}

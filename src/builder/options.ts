@@ -1,3 +1,4 @@
+import { isArray } from '../text/reading.js';
 import type { OutputEncoding, OutputLimitPolicy, StopSequence } from '../spec/spec.js';
 
 /** How a descriptor is passed. */
@@ -45,7 +46,5 @@ export const LONGEST_TIMER = 0x7fff_ffff;
 export const outputLimitPolicies: readonly OutputLimitPolicy[] = ['truncate', 'kill', 'headAndTail'];
 
 export function isStopStep(step: unknown): step is StopSequence[number] {
-  return (
-    Array.isArray(step) && step.length === 2 && typeof step[1] === 'number' && step[1] >= 0 && step[1] <= LONGEST_TIMER
-  );
+  return isArray(step) && step.length === 2 && typeof step[1] === 'number' && step[1] >= 0 && step[1] <= LONGEST_TIMER;
 }

@@ -1,4 +1,6 @@
+import { types } from 'node:util';
 import { Script } from 'node:vm';
+import { Wrong } from '../text/reading.js';
 
 /** A hook's answer: nothing, or 0, to go on. */
 // eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- most hooks end without a word, and their type says void.
@@ -20,25 +22,23 @@ export interface HookChild {
 export type PreExecHook = URL | ((opaque: never, child: HookChild) => HookAnswer | Promise<HookAnswer>);
 
 /** The source of a function that can stand by itself, as an expression; or what is wrong with the function. */
-export function sourceOf(
-  hook: (...values: never[]) => unknown,
-): { readonly source: string } | { readonly wrong: string } {
-  const text = String(hook);
+export function sourceOf(hook: (...values: never[]) => unknown): string | Wrong {
+  // Not `String(hook)`: a function may have a toString() of its own.
+  const text = Function.prototype.toString.call(hook);
   if (/\{\s*\[native code\]\s*\}$/.test(text))
-    return { wrong: 'the function has no source (it is bound, or built in); wrap it in one of its own' };
-  if (/^class\b/.test(text)) return { wrong: 'a class cannot be called; give a function' };
-  if (Object.prototype.toString.call(hook).includes('Generator')) {
-    return { wrong: 'a generator does nothing when it is called; give a function, or an async function' };
+    return new Wrong('the function has no source (it is bound, or built in); wrap it in one of its own');
+  if (/^class\b/.test(text)) return new Wrong('a class cannot be called; give a function');
+  if (types.isGeneratorFunction(hook)) {
+    return new Wrong('a generator does nothing when it is called; give a function, or an async function');
   }
-  if (isExpression(text)) return { source: text };
+  if (isExpression(text)) return text;
   // A method without the word `function`, `prepare(opaque) { … }`, is taken out of an object of its own.
   const method = `((object) => object[Reflect.ownKeys(object)[0]])({ ${text} })`;
   const isAccessor = /^[gs]et\s+[^\s(]/.test(text);
-  if (!isAccessor && isExpression(method)) return { source: method };
-  return {
-    wrong:
-      'the source of this function cannot stand by itself (it is an accessor, or a private method); wrap it in a function of its own',
-  };
+  if (!isAccessor && isExpression(method)) return method;
+  return new Wrong(
+    'the source of this function cannot stand by itself (it is an accessor, or a private method); wrap it in a function of its own',
+  );
 }
 
 function isExpression(text: string): boolean {

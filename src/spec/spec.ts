@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { valueDescriptor } from './bare.js';
 import type { ByteText } from '../text/bytes.js';
 import type { Printable } from '../text/quote.js';
 import type { SignalName } from '../text/signals.js';
@@ -162,7 +163,7 @@ export function freezeSpec(spec: CommandSpec): CommandSpec {
   return deepFreeze(spec);
 }
 
-const shownSafely = { value: inspectSpec };
+const shownSafely = valueDescriptor(inspectSpec, false);
 
 function inspectSpec(this: CommandSpec, _depth: number, options: object, print: typeof inspect): string {
   const shown: Record<string, unknown> = { ...this, argv: printable(this, { env: false }).argv };
@@ -174,6 +175,7 @@ function inspectSpec(this: CommandSpec, _depth: number, options: object, print: 
 function deepFreeze<T extends object>(value: T): T {
   const parts = Array.isArray(value) ? (value as unknown[]) : (Object.values(value) as unknown[]);
   for (const part of parts) {
+    // Held bytes are frozen already: they are not asked for their base64 here.
     if (typeof part === 'object' && part !== null && !Object.isFrozen(part)) deepFreeze(part);
   }
   return Object.freeze(value);

@@ -1,8 +1,20 @@
 import { inspect } from 'node:util';
+import { asUrl, isArray, isBytes, printAnything } from './reading.js';
 
 /** A call as it stands in a message: `env('A=B', …)`. Long texts are cut, bytes are counted, secrets and values are hidden. */
 export function printCall(method: string, values: readonly unknown[]): string {
   return `${method}(${values.map(printValue).join(', ')})`;
+}
+
+/** Options as a message shows them, with the values of those that were left out. */
+export function withDefaults(options: unknown, defaults: object): unknown {
+  if (options === undefined) return defaults;
+  try {
+    return typeof options === 'object' ? { ...options, ...defaults, ...options } : options;
+  } catch {
+    // A getter threw. The mistake that is about to be recorded says so.
+    return options;
+  }
 }
 
 /** Stands for a value that no message may show. */
@@ -15,9 +27,18 @@ function printValue(value: unknown): string {
   if (typeof value === 'string') {
     return inspect(value.length > LONGEST_VALUE ? `${value.slice(0, LONGEST_VALUE - 1)}…` : value);
   }
-  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  if (isBytes(value)) return `${value.length} bytes`;
   if (typeof value === 'function') return 'function';
-  if (value instanceof URL) return `new URL('${value.href}')`;
-  if (Array.isArray(value)) return `[${value.slice(0, 3).map(printValue).join(', ')}${value.length > 3 ? ', …' : ''}]`;
-  return inspect(value, { depth: 0, breakLength: Infinity });
+  if (isArray(value)) return printArray(value);
+  const url = asUrl(value);
+  return url === undefined ? printAnything(value) : `new URL('${url.href}')`;
+}
+
+function printArray(values: readonly unknown[]): string {
+  try {
+    return `[${values.slice(0, 3).map(printValue).join(', ')}${values.length > 3 ? ', …' : ''}]`;
+  } catch {
+    // A proxy or an element's getter threw, or the array holds itself.
+    return '[…]';
+  }
 }

@@ -1,5 +1,7 @@
 import { Buffer } from 'node:buffer';
 import printj from 'printj';
+import { decimal } from './bytes.js';
+import { Wrong } from './reading.js';
 
 /** One conversion of a printf format: flags, width, precision, C's length modifier, and the letter. */
 const CONVERSION = /%(?:%|(\d+\$)?([-+ 0#]*)(\*|\d+)?(?:\.(\*|\d*))?(?:hh|h|ll|l|j|z|t|L|q)?(.?))/gsu;
@@ -18,7 +20,7 @@ const MOST_DIGITS = 100;
  *
  * C's length modifiers (`%lu`, `%zd`) are read and mean nothing: a JavaScript number knows its size.
  */
-export function printf(template: string, values: readonly unknown[]): { text: string } | { wrong: string } {
+export function printf(template: string, values: readonly unknown[]): string | Wrong {
   let taken = 0;
   const problems: string[] = [];
   const text = template.replaceAll(
@@ -27,12 +29,12 @@ export function printf(template: string, values: readonly unknown[]): { text: st
       if (whole === '%%') return '%';
       // What a `*` stands for comes from the values, before the value itself.
       const size = (part: string | undefined): unknown =>
-        part === '*' ? values[taken++] : part === undefined ? undefined : Number(part);
+        part === '*' ? (values[taken++] ?? null) : part === undefined ? undefined : Number(part);
       const conversion: Readonly<Record<keyof Conversion, unknown>> = {
         whole,
         position,
         flags,
-        width: size(width) ?? 0,
+        width: width === undefined ? 0 : size(width),
         precision: size(precision),
         letter,
         value: values[taken++],
@@ -45,10 +47,10 @@ export function printf(template: string, values: readonly unknown[]): { text: st
     },
   );
   const [wrong] = problems;
-  if (wrong !== undefined) return { wrong };
+  if (wrong !== undefined) return new Wrong(wrong);
   if (taken !== values.length)
-    return { wrong: `the format takes ${taken} value${taken === 1 ? '' : 's'}, and ${values.length} came with it` };
-  return { text };
+    return new Wrong(`the format takes ${taken} value${taken === 1 ? '' : 's'}, and ${values.length} came with it`);
+  return text;
 }
 
 /** A conversion with the values that it takes. */
@@ -113,7 +115,7 @@ function convert({ flags, width, precision, letter, value }: Conversion): string
         ? typeof value === 'number'
           ? String.fromCharCode(value)
           : String(value)
-        : firstBytes(String(value), digits);
+        : firstBytes(typeof value === 'number' ? decimal(value) : String(value), digits);
     return printj.sprintf(`%${sides.replaceAll('0', '')}${columns}s`, text);
   }
   // `ll`: printj would cut a number at 32 bits.

@@ -61,6 +61,7 @@ export function printCommand(
   { env, argv }: Printable,
   { lineBreaks = false, stripPath = false }: PrintOptions = {},
 ): string {
+  if (argv.length === 0) return '';
   const lineBreak = lineBreaks ? ' \\\n' : ' ';
   const [program = '', ...args] = argv;
   let text = '';

@@ -22,7 +22,11 @@ function words(bytes: Buffer): Buffer[] {
   return found;
 }
 
-const asBytes = (arg: Argument): Buffer => (arg instanceof Uint8Array ? Buffer.from(arg) : Buffer.from(String(arg)));
+/** What a program gets of an argument: a whole number has all its digits, as printf's %lld gives them. */
+const asBytes = (arg: Argument): Buffer =>
+  arg instanceof Uint8Array
+    ? Buffer.from(arg)
+    : Buffer.from(String(Number.isInteger(arg) ? BigInt(arg as number) : arg));
 
 /** The characters with these codes. */
 const characters = (first: number, last: number): string[] =>
@@ -42,7 +46,7 @@ const vectors: readonly (readonly [name: string, args: readonly Argument[]])[] =
   ['each character of ASCII alone', characters(0x01, 0x7f)],
   ['all characters of ASCII in one', [characters(0x01, 0x7f).join('')]],
   ['UTF-8', ['é', 'ß', '日本語', '🙂', 'e\u0301', '\u{10FFFF}', '\uFEFFmark', '\uFFFD']],
-  ['numbers', [0, -1, 1.5, 1e21, 12345678901234567890n]],
+  ['numbers', [0, -0, -1, 1.5, 1e21, 2 ** 70, 12345678901234567890n]],
   ['bytes that are UTF-8', [Buffer.from('é'), new Uint8Array([0xe6, 0x97, 0xa5])]],
   ['100 kB in one', ['x'.repeat(100_000)]],
   ['10,000 arguments', Array.from({ length: 10_000 }, (_, index) => index)],

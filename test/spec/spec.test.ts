@@ -355,6 +355,39 @@ describe('clone()', () => {
   });
 });
 
+describe('clone() of a subclass', () => {
+  class Tool extends Command {
+    readonly tags = new Set<string>();
+    level = 1;
+    constructor(level: number) {
+      super('/bin/echo', String(level));
+      if (typeof level !== 'number') throw new Error('clone() must not call this');
+      this.level = level;
+    }
+    tag(name: string): this {
+      this.tags.add(name);
+      return this.arg(name);
+    }
+  }
+
+  test('is of the same class, with its properties, and goes its own way', async () => {
+    const original = new Tool(7).tag('a');
+    const copy = original.clone();
+    expect(copy).toBeInstanceOf(Tool);
+    expect(copy).toMatchObject({ level: 7, tags: original.tags });
+    copy.tag('b').level = 8;
+    expect(original.argList).toEqual(['7', 'a']);
+    expect(original.level).toBe(7);
+    const { stdout } = await copy.clone().outputBuffer().run();
+    expect(stdout).toBe('7 a b\n');
+  });
+
+  test('begins with no mistake, and keeps those of the original', () => {
+    expect(() => new Tool(1).clone().spec()).not.toThrow();
+    expect(() => new Tool(1).umask(-1).clone().spec()).toThrow(/^Mistake in `\/bin\/echo 1`: umask\(-1\)/);
+  });
+});
+
 describe('what is shown', () => {
   const command = () =>
     new Command('prog', '-v')
