@@ -1,6 +1,5 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import pidtree from 'pidtree';
 import { dryRunOf } from '../engine/dry-run.js';
 import { addonInUse } from '../engine/select.js';
 import { argumentError, isPidNumber } from '../errors/argument-error.js';
@@ -320,6 +319,8 @@ async function treeByNumbers(root: number): Promise<{ pids: readonly number[]; i
 
 async function pidsOfPs(root: number): Promise<readonly number[] | undefined> {
   try {
+    // Loaded where it is needed: the native engine never needs it.
+    const { default: pidtree } = await import('pidtree');
     return await pidtree(root, { root: true });
   } catch {
     // The root is gone, or there is no `ps`, or one that does not know the options: `/proc` tells the same.

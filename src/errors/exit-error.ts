@@ -26,6 +26,7 @@ export interface StopReport {
  * exit code, signal, output, times. The last lines of its standard error follow the sentence.
  */
 export class ExitError extends CommandError {
+  static override readonly name: string = 'ExitError';
   /** Always `ERR_COMMAND_EXIT`. */
   readonly code = 'ERR_COMMAND_EXIT';
   /** Why the end counts as a failure. */

@@ -39,6 +39,7 @@ export interface LaunchFailure {
  * `step` names the step, `errno` and `syscall` what the kernel answered, `path` the file it was about.
  */
 export class LaunchError extends CommandError {
+  static override readonly name: string = 'LaunchError';
   /** Always `ERR_COMMAND_LAUNCH`. */
   readonly code = 'ERR_COMMAND_LAUNCH';
   /** The step that failed: `chdir`, `setuid`, `execve` … */

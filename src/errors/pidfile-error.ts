@@ -4,6 +4,7 @@ import { reasonText } from './explanation.js';
 
 /** A pidfile that cannot be had, read or written. `heldBy` tells the process that has it. */
 export class PidFileError extends CommandError {
+  static override readonly name: string = 'PidFileError';
   /** Always `ERR_COMMAND_PIDFILE`. */
   readonly code = 'ERR_COMMAND_PIDFILE';
   /** The pidfile. */

@@ -2,6 +2,7 @@ import { cannotStart, CommandError, type Subject } from './command-error.js';
 
 /** Something that was asked for and that the engine in use cannot do. Nothing was started. */
 export class UnsupportedError extends CommandError {
+  static override readonly name: string = 'UnsupportedError';
   /** Always `ERR_COMMAND_UNSUPPORTED`. */
   readonly code = 'ERR_COMMAND_UNSUPPORTED';
   /** The method that asked for it, without parentheses: `umask`. `launch` where the engine itself is missing. */

@@ -15,6 +15,7 @@ export interface Mistake {
  * each with the call that made it. It answers to libvirt's deferred "invalid use of command API".
  */
 export class UsageError extends CommandError {
+  static override readonly name: string = 'UsageError';
   /** Always `ERR_COMMAND_USAGE`. */
   readonly code = 'ERR_COMMAND_USAGE';
   /** What was said wrongly, in the order of the calls. */

@@ -7,7 +7,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { fstatSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { createRequire as requireFrom } from 'node:module';
 import { inspect } from 'node:util';
 import { deserialize } from 'node:v8';
 import { constants, Script } from 'node:vm';
@@ -63,7 +63,7 @@ function giveUp(error: unknown): never {
 
 async function run(): Promise<never> {
   const letter = readLetter(letterFd);
-  const binding = createRequire(import.meta.url)(letter.addon) as Binding;
+  const binding = requireFrom(letter.addon)(letter.addon) as Binding;
   binding.shelter();
 
   const kept = new Set(letter.keep);

@@ -1,14 +1,15 @@
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { createRequire as requireFrom } from 'node:module';
+import { join } from 'node:path';
 import { arch, type Binding, platform } from './binding.js';
+import { isBundled, packages } from './place.js';
 
-/** Where the addon may lie: shipped with the package, for one C library or the other, or built in a checkout. */
+/** Where the addon may lie in a package: shipped with it, for one C library or the other, or built in a checkout. */
 const places = [
-  `../../prebuilds/${platform}-${arch}-glibc/`,
-  `../../prebuilds/${platform}-${arch}-musl/`,
-  '../../src/native/build/Release/',
-].map((place) => new URL(place, import.meta.url));
+  `prebuilds/${platform}-${arch}-glibc`,
+  `prebuilds/${platform}-${arch}-musl`,
+  'src/native/build/Release',
+];
 
 /** An addon that works here, and the program of the slow lane that goes with it. */
 export interface Native {
@@ -24,14 +25,15 @@ export const native: Native | string = loadNative();
 /** Loads the addon, or says in words why there is none. */
 export function loadNative(): Native | string {
   if (platform !== 'linux') return `the native engine is for Linux, and this is ${platform}`;
-  const require = createRequire(import.meta.url);
-  let why = `no addon was built for ${platform} on ${arch}`;
-  for (const place of places) {
-    const path = fileURLToPath(new URL('vircommand.node', place));
-    const helper = fileURLToPath(new URL('vircommand-helper', place));
+  let why = isBundled
+    ? `no addon for ${platform} on ${arch} lies beside the bundle, as prebuilds/, or in a package vircommand that it finds`
+    : `no addon was built for ${platform} on ${arch}`;
+  for (const place of packages.flatMap((directory) => places.map((name) => join(directory, name)))) {
+    const path = join(place, 'vircommand.node');
+    const helper = join(place, 'vircommand-helper');
     if (!existsSync(path) || !existsSync(helper)) continue;
     try {
-      const binding = require(path) as Binding;
+      const binding = requireFrom(path)(path) as Binding;
       return binding.isPossible()
         ? { binding, addon: path, helper }
         : 'this kernel is older than Linux 5.11, or an emulator or sandbox stands before it: children cannot be started in shared memory';

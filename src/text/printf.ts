@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer';
-import printj from 'printj';
+// By file: its CommonJS form assigns to a variable that it never declares, which an ES module, and so a bundle, does not allow.
+import { sprintf } from 'printj/printj.mjs';
 import { decimal } from './bytes.js';
 import { Wrong } from './reading.js';
 
@@ -116,10 +117,10 @@ function convert({ flags, width, precision, letter, value }: Conversion): string
           ? String.fromCharCode(value)
           : String(value)
         : firstBytes(typeof value === 'number' ? decimal(value) : String(value), digits);
-    return printj.sprintf(`%${sides.replaceAll('0', '')}${columns}s`, text);
+    return sprintf(`%${sides.replaceAll('0', '')}${columns}s`, text);
   }
   // `ll`: printj would cut a number at 32 bits.
-  return printj.sprintf(
+  return sprintf(
     `%${sides}${columns}${digits === undefined ? '' : `.${digits}`}${INTEGERS.includes(letter) ? 'll' : ''}${letter}`,
     Number(value),
   );

@@ -1273,7 +1273,7 @@ test('a library without its runner, as a bundle has it, refuses hooks, and nothi
   expect(told).toEqual({
     stdout: 'runs\n',
     refusal:
-      'UnsupportedError: Cannot start `true`: the native engine cannot do preExecHook(), because the file hook/runner.js is missing in the library: ' +
-      'a bundle leaves it out, and a checkout is built by `npm run build`. Leave the call out, or use an engine that can: see docs/engines.md.',
+      'UnsupportedError: Cannot start `true`: the native engine cannot do preExecHook(), because the file dist/hook/runner.js is missing in the library: ' +
+      'a bundle finds it in an installed vircommand only, and a checkout is built by `npm run build`. Leave the call out, or use an engine that can: see docs/engines.md.',
   });
 });

@@ -1,11 +1,12 @@
 import { Buffer } from 'node:buffer';
 import { closeSync, existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { CommandError } from '../../errors/command-error.js';
 import type { HookFailure } from '../../errors/hook-failure.js';
 import { LaunchError } from '../../errors/launch-error.js';
 import { readAnswer, sealed } from '../../hook/exchange.js';
 import type { Native } from '../../native/load.js';
+import { packages } from '../../native/place.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { operationsOf } from '../../plan/operations.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
@@ -15,15 +16,13 @@ import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
 import { type Descriptors, type Ends, helperMoves } from './ends.js';
 import { LANE_STEP, type PreparedChild } from './prepared-child.js';
 
-/** The program that runs a hook, beside this file's directory, or, for a library that runs from its source, in the build of it. */
-const runner = ['../../hook/runner.js', '../../../dist/hook/runner.js']
-  .map((place) => fileURLToPath(new URL(place, import.meta.url)))
-  .find((path) => existsSync(path));
+/** The program that runs a hook, as it was built: this code may run from its source, or in a bundle. */
+const runner = packages.map((directory) => join(directory, 'dist/hook/runner.js')).find((path) => existsSync(path));
 
 /** Why no hook can be run here, if none can. */
 export const noRunner =
   runner === undefined
-    ? 'the file hook/runner.js is missing in the library: a bundle leaves it out, and a checkout is built by `npm run build`'
+    ? 'the file dist/hook/runner.js is missing in the library: a bundle finds it in an installed vircommand only, and a checkout is built by `npm run build`'
     : undefined;
 
 /** Variables of this process that would have another Node do what was only meant for this one. */

@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { TextDecoder } from 'node:util';
-import { execa, type ResultPromise } from 'execa';
+import type { ResultPromise } from 'execa';
 import { LaunchError } from '../../errors/launch-error.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { Step } from '../../plan/step-table.js';
@@ -8,6 +8,7 @@ import { diagnose } from '../diagnose.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal } from '../engine.js';
 import { isForeignFormat } from '../program-file.js';
 import { closeFiles, type OpenFiles, openFiles } from '../redirections.js';
+import { type Execa, loadExeca } from './load-execa.js';
 import { PortableProcess } from './process.js';
 import { portableRefusals } from './refusals.js';
 import { type SocketPair, socketPair } from './socket-pair.js';
@@ -79,11 +80,12 @@ async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<Eng
   // libuv executes with execvp, which would hand a file that is no program to a shell.
   if (isForeignFormat(plan.file))
     throw new LaunchError(plan.subject, { step: 'execve', errno: 'ENOEXEC', path: plan.file });
+  const execa = await loadExeca(plan.subject);
   const files = await openFiles(plan, resources.abortSignal);
   let pair: SocketPair | undefined;
   try {
     pair = sharesPipe(plan) ? await pairFor(plan) : undefined;
-    const subprocess = start(plan, files, pair);
+    const subprocess = start(execa, plan, files, pair);
     if (subprocess.pid === undefined) throw await failedStart(plan, subprocess);
     // The child has its copy of the shared end; ours would keep the pipe from ever ending.
     pair?.theirs.destroy();
@@ -108,7 +110,7 @@ async function pairFor(plan: LaunchPlan): Promise<SocketPair> {
   }
 }
 
-function start(plan: LaunchPlan, files: OpenFiles, pair: SocketPair | undefined): ResultPromise {
+function start(execa: Execa, plan: LaunchPlan, files: OpenFiles, pair: SocketPair | undefined): ResultPromise {
   const [argv0 = '', ...args] = plan.argv.map((word) => decode(word) ?? '');
   const fillers = occupyNumbers(plan);
   try {
