@@ -53,6 +53,7 @@ import { type CapabilityName, capabilityNames } from './text/capabilities.js';
 import { argLog, printCommand, type PrintOptions } from './text/quote.js';
 import { asUrl, isAbortSignal, isArray, reasonOf, Wrong } from './text/reading.js';
 import type { SignalName } from './text/signals.js';
+import { shownLines } from './text/shown.js';
 
 // What a chain of calls has said about the result, for the type checker only: nothing of it exists at run time.
 declare const stdoutType: unique symbol;
@@ -1030,7 +1031,7 @@ export class Command {
   /** A line that shows the command without values of variables and secrets, and how many mistakes it has. */
   [inspect.custom](): string {
     const mistakes = this.#draft.mistakes.length;
-    return `Command { ${printCommand(printable(this.#data(), { env: false }))}${mistakes === 0 ? '' : `, ${mistakes} mistakes`} }`;
+    return `Command { ${shownLines(printCommand(printable(this.#data(), { env: false })))}${mistakes === 0 ? '' : `, ${mistakes} mistakes`} }`;
   }
 
   // ---------------------------------------------------------------- running it

@@ -13,6 +13,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'printf',
     'signals',
     'step-names',
+    'shown',
     'quote',
   ],
   spec: ['bare', 'spec'],
@@ -20,6 +21,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   errors: [
     'command-error',
     'explanation',
+    'exec-obstacle',
     'usage-error',
     'hook-failure',
     'launch-error',
@@ -30,7 +32,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'argument-error',
   ],
   native: ['binding', 'place', 'load'],
-  host: ['time', 'accounts', 'open-files', 'process-table', 'host', 'pidfd'],
+  host: ['time', 'accounts', 'open-files', 'privileges', 'process-table', 'program-file', 'obstacle', 'host', 'pidfd'],
   io: ['capture', 'output-buffer', 'on-abort'],
   wire: ['encode', 'moves', 'pidfile-answer'],
   plan: [
@@ -49,12 +51,12 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   events: ['events'],
   engine: [
     'engine',
-    'program-file',
     'diagnose',
     'explain',
     'redirections',
     'dry-run',
     'portable/refusals',
+    'portable/no-shell',
     'portable/socket-pair',
     'portable/load-execa',
     'portable/process',

@@ -1,8 +1,10 @@
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import type { LaunchFailure } from '../errors/launch-error.js';
+import { closedDirectory, type Executor, findObstacle } from '../host/obstacle.js';
+import { privileges } from '../host/privileges.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { rowOf, type Step } from '../plan/step-table.js';
-import { interpreterOf, loaderOf, readHeader } from './program-file.js';
+import { toBytes } from '../text/bytes.js';
 
 /**
  * Names the step that failed, from nothing but the errno that `child_process` gives, by looking at what the steps needed.
@@ -18,30 +20,31 @@ export function diagnose(plan: LaunchPlan, errno: string, cause: unknown): Launc
     case 'ENOMEM':
       return { step: 'clone', errno, cause };
     case 'E2BIG':
-      return { step: 'execve', errno, path: plan.file, bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp), cause };
+      return { ...execFailure(plan, errno), cause };
     case 'EPERM': {
       const step = plan.steps.find(changesId);
-      if (step !== undefined) return { step: step.step, errno, wanted: rowOf(step).wish(step), cause };
+      if (step !== undefined)
+        return { step: step.step, errno, wanted: rowOf(step).wish(step), ...privilegeFor(step), cause };
     }
   }
   const directoryErrno = plan.directory === undefined ? undefined : enterErrno(plan.directory);
-  if (directoryErrno !== undefined) return { step: 'chdir', errno: directoryErrno, path: plan.directory ?? '', cause };
-  return { step: 'execve', errno, path: plan.file, ...lookBehind(plan.file, errno), cause };
+  if (directoryErrno !== undefined) return { ...chdirFailure(plan, plan.directory ?? '', directoryErrno), cause };
+  return { ...execFailure(plan, errno), cause };
 }
 
 /** What is known of a step that the child itself reported. */
 export function explainStepFailure(plan: LaunchPlan, step: Step, errno: string): LaunchFailure {
+  if (step.step === 'execve') return execFailure(plan, errno);
+  if (step.step === 'chdir') return chdirFailure(plan, step.path, errno);
   const row = rowOf(step);
-  const failure = { step: step.step, errno, wanted: row.wish(step) };
   const path = row.path?.(step);
-  if (step.step === 'execve')
-    return {
-      ...failure,
-      path: step.path,
-      ...lookBehind(step.path, errno),
-      bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp),
-    };
-  return path === undefined ? failure : { ...failure, path };
+  return {
+    step: step.step,
+    errno,
+    wanted: row.wish(step),
+    ...(path === undefined ? {} : { path }),
+    ...(errno === 'EPERM' ? (ceilingOf(step) ?? privilegeFor(step)) : {}),
+  };
 }
 
 type IdStep = Extract<Step, { step: 'setgid' | 'setuid' }>;
@@ -51,7 +54,7 @@ function changesId(step: Step): step is IdStep {
   return step.step === 'setuid' && step.id !== process.geteuid?.();
 }
 
-function enterErrno(directory: string): string | undefined {
+export function enterErrno(directory: string): string | undefined {
   try {
     if (!statSync(directory).isDirectory()) return 'ENOTDIR';
     accessSync(directory, constants.X_OK);
@@ -61,29 +64,109 @@ function enterErrno(directory: string): string | undefined {
   }
 }
 
-function lookBehind(file: string, errno: string): Partial<LaunchFailure> {
-  if (errno === 'EACCES') return { isDirectory: isDirectory(file) };
-  if (errno !== 'ENOENT') return {};
-  const header = readHeader(file);
-  if (header === undefined) return {};
-  const interpreter = interpreterOf(header);
-  if (interpreter !== undefined) return { missing: { what: 'interpreter', path: interpreter } };
-  const loader = loaderOf(header);
-  return loader === undefined ? {} : { missing: { what: 'loader', path: loader } };
+function chdirFailure(plan: LaunchPlan, path: string, errno: string): LaunchFailure {
+  const failure = { step: 'chdir', errno, path } as const;
+  if (errno !== 'EACCES') return failure;
+  const closed = closedDirectory(`${path}/.`, executorOf(plan).ids);
+  return closed === undefined ? failure : { ...failure, closed };
 }
 
-function isDirectory(file: string): boolean {
+/** An exec that failed, with what stands in its way: only if the kernel would have said the same of it. */
+function execFailure(plan: LaunchPlan, errno: string): LaunchFailure {
+  const failure = { step: 'execve', errno, path: plan.file } as const;
+  if (errno === 'E2BIG')
+    return { ...failure, bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp), ...longestWord(plan) };
+  // Of a binary for a machine that the kernel may emulate, its own answer says whether it does.
+  const obstacle = findObstacle(plan.file, { ...executorOf(plan), emulates: () => errno !== 'ENOEXEC' });
+  const found = obstacle?.errno === errno ? { ...failure, obstacle } : failure;
+  return isLine(plan, errno) ? { ...found, isLine: true } : found;
+}
+
+/** Whether the program was named by its path and its arguments: it is not there, and its first word is. */
+function isLine({ spec }: LaunchPlan, errno: string): boolean {
+  const program = toBytes(spec.argv[0] ?? '').toString();
+  const end = program.search(/ +[^ ]/);
+  return errno === 'ENOENT' && end > 0 && existsSync(program.slice(0, end));
+}
+
+/** Who executes the program of a plan, and in which directory. */
+function executorOf(plan: LaunchPlan): Omit<Executor, 'emulates'> {
+  const directory = plan.directory ?? workingDirectory();
+  const uid = idOf(plan, 'setuid');
+  const gid = idOf(plan, 'setgid');
+  if (uid === undefined && gid === undefined) return { directory };
+  const groups = plan.steps.find((step) => step.step === 'setgroups');
+  const ids = {
+    uid: uid ?? process.geteuid?.() ?? 0,
+    gid: gid ?? process.getegid?.() ?? 0,
+    groups: groups?.step === 'setgroups' ? groups.groups : (process.getgroups?.() ?? []),
+  };
+  return { directory, ids };
+}
+
+function idOf(plan: LaunchPlan, name: 'setuid' | 'setgid'): number | undefined {
+  const step = plan.steps.find((one) => one.step === name);
+  return step !== undefined && 'id' in step ? step.id : undefined;
+}
+
+function workingDirectory(): string {
   try {
-    return statSync(file).isDirectory();
+    return process.cwd();
   } catch {
-    // It lies behind a directory that is closed to us: that is the reason for the EACCES.
-    return false;
+    // It has been removed, and nothing can be found from it.
+    return '/';
   }
 }
+
+// ---------------------------------------------------------------- privileges
+
+/** No privilege goes beyond what the kernel allows anybody of open files. */
+function ceilingOf(step: Step): Pick<LaunchFailure, 'ceiling'> | undefined {
+  if (step.step !== 'prlimit' || step.limit.resource !== 'nofile') return undefined;
+  const file = '/proc/sys/fs/nr_open';
+  try {
+    const most = Number(readFileSync(file, 'utf8'));
+    const { hard } = step.limit;
+    return hard === 'unlimited' || Number(hard) > most ? { ceiling: { most, file } } : undefined;
+  } catch {
+    // There is no /proc to tell it.
+    return undefined;
+  }
+}
+
+/** What this process lacks for a step that it may not take. */
+function privilegeFor(step: Step): Pick<LaunchFailure, 'privilege'> {
+  const { capability } = rowOf(step);
+  const { capabilities, isInNamespace, deniesGroups } = privileges();
+  return {
+    privilege: {
+      isRoot: process.geteuid?.() === 0,
+      capability,
+      isHeld: capability === undefined ? undefined : capabilities?.has(capability),
+      isInNamespace: isInNamespace || (step.step === 'setgroups' && deniesGroups),
+    },
+  };
+}
+
+// ---------------------------------------------------------------- size
+
+/** The most that the kernel takes of one argument or variable, its NUL included: 32 pages of 4 KiB. */
+const LONGEST_WORD = 131_072;
 
 /** How many bytes a vector takes, its NULs and pointers included, as the kernel counts them. */
 function vectorBytes(words: readonly Uint8Array[]): number {
   return words.reduce((sum, word) => sum + word.length + 1 + 8, 0);
 }
 
-// ---------------------------------------------------------------- what a file is
+/** The first argument or variable that is too long by itself, if one is. */
+function longestWord({ argv, envp }: LaunchPlan): Pick<LaunchFailure, 'longest'> {
+  const isLong = (word: Uint8Array): boolean => word.length >= LONGEST_WORD;
+  const index = argv.findIndex(isLong);
+  if (index >= 0) return { longest: { what: `the argument ${index}`, bytes: argv[index]?.length ?? 0 } };
+  const variable = envp.find(isLong);
+  if (variable === undefined) return {};
+  const name = Buffer.from(variable.subarray(0, variable.indexOf(EQUALS, 1))).toString();
+  return { longest: { what: `the variable ${name}`, bytes: variable.length } };
+}
+
+const EQUALS = 0x3d;

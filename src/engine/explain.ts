@@ -3,6 +3,7 @@ import type { LaunchPlan } from '../plan/launch-plan.js';
 import { rowOf } from '../plan/step-table.js';
 import { printable } from '../spec/spec.js';
 import { printCommand } from '../text/quote.js';
+import { shownLines } from '../text/shown.js';
 import type { Engine } from './engine.js';
 
 const lanes = {
@@ -37,7 +38,7 @@ export function explainPlan(plan: LaunchPlan, engine: Engine, why: string): stri
   const lines = rows.flatMap(([title, texts]) =>
     texts.map((text, index) => `  ${(index === 0 ? title : '').padEnd(12)} ${text}`),
   );
-  return [printCommand(printable(plan.spec, { env: false })), ...lines].join('\n');
+  return shownLines([printCommand(printable(plan.spec, { env: false })), ...lines].join('\n'));
 }
 
 const noted = (note: string | undefined): string => (note === undefined ? '' : ` [${note}]`);

@@ -1,5 +1,6 @@
 import { type CommandSpec, printable } from '../spec/spec.js';
 import { printCommand } from '../text/quote.js';
+import { shown, shownLines } from '../text/shown.js';
 
 /** What every error of this library is: a sentence for a person, a `code` for a program, and the command that it is about. */
 export abstract class CommandError extends Error {
@@ -11,7 +12,8 @@ export abstract class CommandError extends Error {
   declare readonly spec: CommandSpec | undefined;
 
   constructor(message: string, subject: Subject, options?: ErrorOptions) {
-    super(message, options);
+    // Whatever a message quotes, it may be printed: no control character of it reaches a terminal.
+    super(shownLines(message), options);
     this.command = subject.command;
     // Not enumerable: it holds the values of variables and the secret arguments, which no log should show.
     Object.defineProperty(this, 'spec', { value: subject.spec });
@@ -51,7 +53,7 @@ class SpecSubject implements Subject {
 const LONGEST_COMMAND = 120;
 
 export function inBackticks(command: string): string {
-  const line = command.replaceAll('\n', String.raw`\n`);
+  const line = shown(command);
   return line.length > LONGEST_COMMAND
     ? `\`${line.slice(0, LONGEST_COMMAND - 1).replace(/[\ud800-\udbff]$/, '')}…\``
     : `\`${line}\``;

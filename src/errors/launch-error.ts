@@ -1,8 +1,22 @@
 import { dirname } from 'node:path';
+import { inspect } from 'node:util';
+import { toBytes } from '../text/bytes.js';
+import { quoted } from '../text/shown.js';
 import type { StepName } from '../text/step-names.js';
 import { cannotStart, CommandError, type Subject } from './command-error.js';
+import { explainObstacle, type Obstacle } from './exec-obstacle.js';
 import { type Explanation, reasonText } from './explanation.js';
 import { explainHook, type HookFailure } from './hook-failure.js';
+
+/** Why a step may not be taken: what it needs, and what is known of this process. */
+export interface MissingPrivilege {
+  readonly isRoot: boolean;
+  readonly capability: string | undefined;
+  /** `undefined`: it cannot be told. */
+  readonly isHeld: boolean | undefined;
+  /** Root of a user namespace is root over the users of that namespace only. */
+  readonly isInNamespace: boolean;
+}
 
 /** What is known of a start that failed. */
 export interface LaunchFailure {
@@ -15,10 +29,18 @@ export interface LaunchFailure {
   readonly path?: string;
   /** The files that PATH gave and that could not be executed. */
   readonly tried?: readonly string[];
-  /** What lies behind an `ENOENT` of `execve`: a file that is there but needs another one. */
-  readonly missing?: { readonly what: 'interpreter' | 'loader'; readonly path: string };
-  /** The path of `execve` leads to a directory, for which the kernel says `EACCES` too. */
-  readonly isDirectory?: boolean;
+  /** What `execve` refused, or a file that PATH gave and that could not be executed. */
+  readonly obstacle?: Obstacle;
+  /** The program is not there, but its first word is: it was named together with its arguments. */
+  readonly isLine?: boolean;
+  /** The directory on the way to the working directory that may not be entered. */
+  readonly closed?: string;
+  /** What this process lacks for a step that it may not take. */
+  readonly privilege?: MissingPrivilege;
+  /** The most that the kernel allows anybody, and the file that says so. */
+  readonly ceiling?: { readonly most: number; readonly file: string };
+  /** One argument or variable that is too long by itself. */
+  readonly longest?: { readonly what: string; readonly bytes: number };
   /** What a failed step was to do, in words: `set the umask to 022`. */
   readonly wanted?: string;
   /** The `timeout()` that was over before it could be done. */
@@ -59,7 +81,7 @@ export class LaunchError extends CommandError {
   declare readonly reason?: 'aborted' | 'timeout';
 
   constructor(subject: Subject, failure: LaunchFailure) {
-    super(`${cannotStart(subject)}: ${launchSentence(failure)}`, subject, causeOf(failure));
+    super(`${cannotStart(subject)}: ${launchSentence(subject, failure)}`, subject, causeOf(failure));
     this.step = failure.step;
     this.errno = failure.errno;
     this.syscall =
@@ -87,8 +109,8 @@ function causeOf({ hook, ...failure }: LaunchFailure): ErrorOptions | undefined 
   return { cause: Object.defineProperty(cause, 'name', { value: name, configurable: true, writable: true }) };
 }
 
-function launchSentence(failure: LaunchFailure): string {
-  const { what, wayOut } = explainFailure(failure);
+function launchSentence(subject: Subject, failure: LaunchFailure): string {
+  const { what, wayOut = separateValues(subject, failure) } = explainFailure(failure);
   // The search is no system call, and many have answered; the sentence says it all.
   const code =
     failure.errno === undefined || failure.step === 'path-search'
@@ -103,7 +125,7 @@ function launchSentence(failure: LaunchFailure): string {
 }
 
 function explainFailure(failure: LaunchFailure): Explanation {
-  const path = failure.path === undefined ? 'it' : `'${failure.path}'`;
+  const path = failure.path === undefined ? 'it' : quoted(failure.path);
   // Whatever wanted a descriptor, it is not to blame.
   switch (failure.errno) {
     case 'EMFILE':
@@ -145,25 +167,39 @@ function explainFailure(failure: LaunchFailure): Explanation {
     case 'EPERM':
       return {
         what: `this process may not ${failure.wanted ?? `perform the step ${failure.step}`}`,
-        wayOut: 'Run as root, or with the capability that the step needs.',
+        wayOut:
+          failure.ceiling === undefined
+            ? explainPrivilege(failure.privilege)
+            : `The kernel of this machine allows ${failure.ceiling.most} at most (${failure.ceiling.file}).`,
       };
     default:
       return { what: `it could not ${failure.wanted ?? `perform the step ${failure.step}`}` };
   }
 }
 
-function explainSearch({ path = '', tried = [], errno }: LaunchFailure): Explanation {
-  if (errno === 'EACCES') {
-    return {
-      what: `'${path}' stands in PATH, but not as an executable (${quoteList(tried)})`,
-      wayOut: 'Run `chmod +x` on the file that is meant.',
-    };
-  }
-  const searched = tried.length === 0 ? 'which names no directory' : quoteList(tried.map((file) => dirname(file)));
-  return { what: `no executable named '${path}' in PATH (${searched})` };
+function explainPrivilege(privilege: MissingPrivilege | undefined): string {
+  const { isRoot = false, capability, isHeld, isInNamespace = false } = privilege ?? {};
+  if (!isRoot) return `Run as root, or with the capability ${capability ?? 'that the step needs'}.`;
+  if (isHeld === false)
+    return `It is root without the capability ${capability ?? ''}; have the container or service that it runs in give it.`;
+  if (isInNamespace) return 'It is root of a user namespace, which is not root of the machine; run it outside of that.';
+  return 'It is root, so look for a security module or a system call filter (seccomp) that forbids it.';
 }
 
-function explainDirectory({ errno }: LaunchFailure, path: string): Explanation {
+function explainSearch({ path = '', tried = [], errno, obstacle }: LaunchFailure): Explanation {
+  if (errno === 'EACCES') {
+    const what = `${quoted(path)} stands in PATH, but not as an executable (${quoteList(tried)})`;
+    // The sentence about the file itself is told where it says more than that its x bit is missing.
+    if (obstacle === undefined || obstacle.is === 'not-executable')
+      return { what, wayOut: 'Run `chmod +x` on the file that is meant.' };
+    const reason = explainObstacle(obstacle);
+    return { what: `${what}: ${reason.what}`, ...(reason.wayOut === undefined ? {} : { wayOut: reason.wayOut }) };
+  }
+  const searched = tried.length === 0 ? 'which names no directory' : quoteList(tried.map((file) => dirname(file)));
+  return { what: `no executable named ${quoted(path)} in PATH (${searched})` };
+}
+
+function explainDirectory({ errno, closed }: LaunchFailure, path: string): Explanation {
   switch (errno) {
     case 'ENOENT':
       return { what: `the working directory ${path} does not exist` };
@@ -172,7 +208,7 @@ function explainDirectory({ errno }: LaunchFailure, path: string): Explanation {
     case 'EACCES':
       return {
         what: `the working directory ${path} cannot be entered`,
-        wayOut: 'The user that the program runs as needs the permission x on it and on each directory above it.',
+        wayOut: `The user that the program runs as needs the permission x on ${closed === undefined ? 'it and on each directory above it' : quoted(closed)}.`,
       };
     default:
       return { what: `the working directory ${path} cannot be entered` };
@@ -193,40 +229,35 @@ function explainOpen({ errno, wanted = 'be opened', limitMs }: LaunchFailure, pa
   }
 }
 
-function explainExec({ errno, missing, bytes, isDirectory }: LaunchFailure, path: string): Explanation {
+function explainExec({ errno, obstacle, longest, bytes }: LaunchFailure, path: string): Explanation {
+  if (obstacle !== undefined) return explainObstacle(obstacle);
   switch (errno) {
     case 'ENOENT':
-      if (missing?.what === 'interpreter') {
-        return {
-          what: `the interpreter of ${path}, '${missing.path}', does not exist`,
-          wayOut: 'Mend the first line of the script, or install the interpreter.',
-        };
-      }
-      if (missing?.what === 'loader') {
-        return {
-          what: `the loader of ${path}, '${missing.path}', does not exist`,
-          wayOut: 'The program was built for another C library; install that one, or a program built for this system.',
-        };
-      }
       return { what: `${path} does not exist` };
     case 'ENOTDIR':
       return { what: `a part of the path ${path} is not a directory` };
     case 'EACCES':
-      if (isDirectory === true) return { what: `${path} is a directory` };
       return {
-        what: `${path} is not executable`,
-        wayOut: 'Run `chmod +x` on it, or name its interpreter as the program.',
+        what: `${path} may not be executed`,
+        wayOut:
+          'Look at its permissions, at those of each directory above it and of its interpreter, and for a security module that forbids it.',
       };
     case 'ENOEXEC':
       return {
-        what: `${path} has no '#!' line and is not a binary of this machine`,
-        wayOut: "Begin it with '#!/bin/sh', or name its interpreter as the program.",
+        what: `${path} is in no format that the kernel of this machine executes`,
+        wayOut: 'Name its interpreter as the program, or install the program that is built for this machine.',
       };
     case 'E2BIG':
+      if (longest !== undefined) {
+        return {
+          what: `${longest.what} takes ${longest.bytes} bytes, and the kernel takes 131071 of one argument or variable`,
+          wayOut: 'Hand the data over with inputBuffer() or in a file.',
+        };
+      }
       return {
         what: `the arguments and variables take ${bytes === undefined ? 'more room' : `${bytes} bytes, more`} than the kernel allows`,
         wayOut:
-          'Hand the data over with inputBuffer() or in a file. One argument holds 131071 bytes at most, all together a quarter of the stack limit.',
+          'Hand the data over with inputBuffer() or in a file. All together may take a quarter of the stack limit (`ulimit -s`), and 6 MiB at most.',
       };
     case 'ETXTBSY':
       return { what: `${path} is being written by some process`, wayOut: 'Start it when the file is closed.' };
@@ -239,4 +270,31 @@ function explainExec({ errno, missing, bytes, isDirectory }: LaunchFailure, path
   }
 }
 
-const quoteList = (paths: readonly string[]): string => paths.map((path) => `'${path}'`).join(', ');
+/** A line that is longer is not said again. */
+const LONGEST_LINE = 120;
+
+/** The call that was meant where a program was named together with its arguments. */
+function separateValues(
+  { spec }: Subject,
+  { step, errno, isLine = step === 'path-search' }: LaunchFailure,
+): string | undefined {
+  const program = spec?.argv[0];
+  if (errno !== 'ENOENT' || !isLine || spec === undefined || program === undefined) return undefined;
+  const line = toBytes(program).toString();
+  if (!/[^ ] +[^ ]/.test(line)) return undefined;
+  if (line.length > LONGEST_LINE) return 'Arguments are separate values.';
+  // Signs that only a shell reads.
+  const words = /[|&;<>()$`*?]/.test(line) ? ['sh', '-c', line.trim()] : wordsOf(line);
+  return `Arguments are separate values: new Command(${words.map((word) => inspect(word)).join(', ')}${spec.argv.length > 1 ? ', …' : ''}).`;
+}
+
+/** The words of a line as a shell parts them: by blanks that stand in no quotes. */
+const wordsOf = (line: string): string[] =>
+  (line.match(/(?:"[^"]*"|'[^']*'|\\.|[^\s"'\\])+/g) ?? []).map((word) =>
+    word.replace(
+      /"([^"]*)"|'([^']*)'|\\(.)/g,
+      (_all, double?: string, single?: string, escaped?: string) => double ?? single ?? escaped ?? '',
+    ),
+  );
+
+const quoteList = (paths: readonly string[]): string => paths.map(quoted).join(', ');

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { quoted } from '../text/shown.js';
 import { CommandError, inBackticks, type Subject } from './command-error.js';
 import { reasonText } from './explanation.js';
 
@@ -48,7 +49,7 @@ export interface PidFileProblem {
 
 function pidFileSentence(path: string, problem: PidFileProblem): string {
   const { heldBy, named, aborted, action = 'used', errno, syscall, content, isNot, cause } = problem;
-  const name = `Pidfile '${path}'`;
+  const name = `Pidfile ${quoted(path)}`;
   const holder = heldBy === undefined ? '' : printHolder(heldBy);
   if (aborted === true) {
     return heldBy === undefined

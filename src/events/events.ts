@@ -6,6 +6,7 @@ import type { ResourceUsage, RunResult } from '../result/run-result.js';
 import { type CommandSpec, printable } from '../spec/spec.js';
 import { toBytes } from '../text/bytes.js';
 import { formatDuration } from '../text/duration.js';
+import { shown } from '../text/shown.js';
 import type { SignalName } from '../text/signals.js';
 
 /** Published on `vircommand:launch` when a program has started. */
@@ -58,8 +59,8 @@ export const isHeard = {
 };
 
 /** An event whose spec is there for whoever asks, and in no log that prints the event: it holds variables and secret arguments. */
-function withHiddenSpec<Event extends { readonly spec: CommandSpec | undefined }>({ spec, ...shown }: Event): Event {
-  return Object.defineProperty(shown, 'spec', { value: spec }) as unknown as Event;
+function withHiddenSpec<Event extends { readonly spec: CommandSpec | undefined }>({ spec, ...visible }: Event): Event {
+  return Object.defineProperty(visible, 'spec', { value: spec }) as unknown as Event;
 }
 
 /** Runs something and publishes the error that it throws. */
@@ -110,7 +111,7 @@ export function publishExit(event: ExitEvent): void {
   const { exitCode, signal, durationMs, pid } = event.result;
   debug(
     '%s (pid %d): %s after %s',
-    event.command,
+    shown(event.command),
     pid,
     signal ?? `exit code ${String(exitCode)}`,
     formatDuration(durationMs),
@@ -139,7 +140,7 @@ export function publishAdopted(event: AdoptedEvent): void {
   if (debug.enabled)
     debug(
       'adopted %s (pid %d): %s',
-      event.command ?? 'process',
+      shown(event.command ?? 'process'),
       event.pid,
       event.signal ?? `exit code ${String(event.exitCode)}`,
     );

@@ -1,5 +1,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { type Account, account } from './accounts.js';
+import type { Obstacle } from '../errors/exec-obstacle.js';
+import { findObstacle } from './obstacle.js';
 import { openFilesAtStart } from './open-files.js';
 
 /** What stands at a path, seen by somebody who wants to execute it. */
@@ -15,6 +17,8 @@ export interface Host {
   /** This process's working directory. */
   cwd(): string;
   look(path: string): FileKind;
+  /** What stands in the way of a file that cannot be executed, for the error that names it. */
+  obstacle?(path: string): Obstacle | undefined;
   /** The soft and hard limit of open files that Node found at its start, if that can be told and Node has changed it since. */
   openFilesAtStart(): { readonly soft: number; readonly hard: number } | undefined;
   account(nameOrUid: string | number): Account | undefined;
@@ -27,6 +31,7 @@ export const thisHost: Host = {
   },
   cwd: () => process.cwd(),
   look,
+  obstacle: (path) => findObstacle(path, { directory: '/', emulates: () => true }),
   openFilesAtStart,
   account,
 };

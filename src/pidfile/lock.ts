@@ -10,6 +10,7 @@ import type { Binding } from '../native/binding.js';
 import { delay } from '../host/time.js';
 import { native } from '../native/load.js';
 import { errnoName } from '../text/errno.js';
+import { quoted } from '../text/shown.js';
 import { acquireProblem } from '../wire/pidfile-answer.js';
 import { checkPath, contentOf, errnoOf, fileError, leadsTo, pidIn, withPidFile } from './content.js';
 
@@ -83,7 +84,7 @@ export class PidFileLock implements Disposable {
 
   /** One line for `console.log`. */
   [inspect.custom](): string {
-    return `PidFileLock { '${this.path}', pid ${this.pid}${this.isHeld ? '' : ', released'} }`;
+    return `PidFileLock { ${quoted(this.path)}, pid ${this.pid}${this.isHeld ? '' : ', released'} }`;
   }
 }
 

@@ -33,12 +33,15 @@ export function findProgram(
     tried.push(file);
     if (kind === 'not-executable') inTheWay.push(file);
   }
-  const errno = inTheWay.length > 0 ? 'EACCES' : 'ENOENT';
+  const [first] = inTheWay;
+  const errno = first === undefined ? 'ENOENT' : 'EACCES';
+  const obstacle = first === undefined ? undefined : host.obstacle?.(first);
   throw new LaunchError(subject, {
     step: 'path-search',
     errno,
     path: program,
     tried: errno === 'EACCES' ? inTheWay : tried,
+    ...(obstacle === undefined ? {} : { obstacle }),
   });
 }
 

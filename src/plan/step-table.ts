@@ -1,7 +1,7 @@
 import type { Subject } from '../errors/command-error.js';
 import type { Host } from '../host/host.js';
 import type { CommandSpec, HookSpec, LimitSpec } from '../spec/spec.js';
-import { capabilityNames } from '../text/capabilities.js';
+import { type CapabilityName, capabilityNames } from '../text/capabilities.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 import type { ChildStep } from '../text/step-names.js';
 import type { Operand } from '../wire/encode.js';
@@ -100,6 +100,8 @@ export interface Row<K extends ChildStep> {
   readonly text: (step: StepOf<K>) => string;
   /** What it was to do, for an error: goes on a sentence that begins "it could not" or "this process may not". */
   readonly wish: (step: StepOf<K>) => string;
+  /** The capability that the step takes where the user's own rights do not suffice; an error names it. */
+  readonly capability?: CapabilityName;
   /** The file or directory that it is about, for an error. */
   readonly path?: (step: StepOf<K>) => string;
   /** What the child is given for it, for each system call if there are several. `steps.h` says of which kind that is. */
@@ -214,6 +216,7 @@ const table = {
   setpriority: {
     plan: ({ spec: { nice } }) => (nice === undefined ? undefined : { step: 'setpriority', by: 'nice', nice }),
     text: ({ nice }) => `nice ${nice}`,
+    capability: 'CAP_SYS_NICE',
     wish: ({ nice }) => `take the nice value ${nice}`,
     encode: ({ nice }) => ({ a: nice }),
     lane: 'shared-memory',
@@ -224,6 +227,7 @@ const table = {
     plan: ({ spec: { oomScoreAdjust: score } }) =>
       score === undefined ? undefined : { step: 'oom_score_adj', by: 'oomScoreAdjust', score },
     text: ({ score }) => `out-of-memory score ${score}`,
+    capability: 'CAP_SYS_RESOURCE',
     wish: ({ score }) => `take the out-of-memory score ${score}`,
     encode: ({ score }) => ({ text: String(score) }),
     lane: 'shared-memory',
@@ -310,6 +314,7 @@ const table = {
     },
     text: ({ by, limit: { resource, soft, hard } }) =>
       `${resource} ${soft} (hard ${hard})${by === '' ? ', as Node found it' : ''}`,
+    capability: 'CAP_SYS_RESOURCE',
     wish: ({ limit: { resource, soft, hard } }) => `set the limit of ${resource} to ${soft} (hard ${hard})`,
     encode: ({ limit: { resource, soft, hard } }) => ({
       a: limitBits(soft),
@@ -327,6 +332,7 @@ const table = {
       return by === undefined ? undefined : { step: 'capbset_drop', by, keep: spec.allowCaps ?? [] };
     },
     text: ({ keep }) => `drops from the bounding set all but ${keep.join(', ') || 'nothing'}`,
+    capability: 'CAP_SETPCAP',
     wish: ({ keep }) =>
       `drop all capabilities${keep.length === 0 ? '' : ` but ${keep.join(', ')}`} from its bounding set`,
     encode: ({ keep }, _numbers, plan) => ({ a: capabilityBits(keep), b: mayLackPrivileges(plan) ? 1 : 0 }),
@@ -337,6 +343,7 @@ const table = {
   setgroups: {
     plan: ({ ids: { by, groups } }) => (groups === undefined ? undefined : { step: 'setgroups', by, groups }),
     text: ({ groups }) => `groups ${groups.join(', ') || 'none'}`,
+    capability: 'CAP_SETGID',
     wish: ({ groups }) => (groups.length === 0 ? 'give up its groups' : `take the groups ${groups.join(', ')}`),
     encode: ({ groups }) => ({ text: groups }),
     lane: 'helper',
@@ -346,6 +353,7 @@ const table = {
   setgid: {
     plan: ({ ids: { by, gid } }) => (gid === undefined ? undefined : { step: 'setgid', by, id: gid }),
     text: ({ id }) => `gid ${id}`,
+    capability: 'CAP_SETGID',
     wish: ({ id }) => `take the gid ${id}`,
     encode: ({ id }) => ({ a: id }),
     lane: 'helper',
@@ -355,6 +363,7 @@ const table = {
   setuid: {
     plan: ({ ids: { by, uid } }) => (uid === undefined ? undefined : { step: 'setuid', by, id: uid }),
     text: ({ id }) => `uid ${id}`,
+    capability: 'CAP_SETUID',
     wish: ({ id }) => `take the uid ${id}`,
     // b: whether the permitted capabilities are kept, of which some shall be left to the program.
     encode: ({ id }, _numbers, { spec }) => ({ a: id, b: spec.allowCaps === undefined ? 0 : 1 }),
@@ -368,6 +377,7 @@ const table = {
       return by === undefined ? undefined : { step: 'capset', by, keep: spec.allowCaps ?? [] };
     },
     text: ({ keep }) => `capabilities ${keep.join(', ') || 'none'}`,
+    capability: 'CAP_SETPCAP',
     wish: ({ keep }) => `give up all capabilities${keep.length === 0 ? '' : ` but ${keep.join(', ')}`}`,
     encode: ({ keep }) => ({ a: capabilityBits(keep) }),
     lane: 'helper',

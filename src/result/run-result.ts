@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import type { Mutable } from '../spec/spec.js';
 import { formatDuration } from '../text/duration.js';
 import type { SignalName } from '../text/signals.js';
+import { shown } from '../text/shown.js';
 
 /** What the kernel counted for a process and the children that it waited for. */
 export interface ResourceUsage {
@@ -65,7 +66,7 @@ export class RunResult<Stdout = Captured, Stderr = Captured> {
   /** One line: the command, how it ended, and after how long. */
   [inspect.custom](): string {
     const end = this.signal === null ? `exit code ${String(this.exitCode)}` : this.signal;
-    return `RunResult { ${this.command} → ${end} after ${formatDuration(this.durationMs)} }`;
+    return `RunResult { ${shown(this.command)} → ${end} after ${formatDuration(this.durationMs)} }`;
   }
 }
 

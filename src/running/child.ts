@@ -17,6 +17,7 @@ import type { StopSequence } from '../spec/spec.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 import { type Ending, type Launched, Outcome, type WaitOptions } from './outcome.js';
 import { type Stopping, stopSteps } from './stopping.js';
+import { shown } from '../text/shown.js';
 
 const abortSequence: StopSequence = [
   ['SIGTERM', ABORT_GRACE_MS],
@@ -182,7 +183,7 @@ export class Child {
 
   /** One line: the command, its pid and whether it runs. */
   [inspect.custom](): string {
-    return `Child { ${this.#launched.subject.command}, pid ${this.pid}, ${this.#hasEnded ? 'ended' : 'running'} }`;
+    return `Child { ${shown(this.#launched.subject.command)}, pid ${this.pid}, ${this.#hasEnded ? 'ended' : 'running'} }`;
   }
 
   // -------------------------------------------------------------- stopping

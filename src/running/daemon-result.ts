@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
+import { quoted, shown } from '../text/shown.js';
 
 /** The fields of a {@link DaemonResult}. */
 export interface DaemonResultFields {
@@ -93,7 +94,7 @@ export class DaemonResult {
 
   /** One line: the command, its pid and its pidfile. */
   [inspect.custom](): string {
-    const file = this.pidFile === undefined ? '' : `, pidfile '${this.pidFile}'`;
-    return `DaemonResult { ${this.command}, pid ${this.pid}${file} }`;
+    const file = this.pidFile === undefined ? '' : `, pidfile ${quoted(this.pidFile)}`;
+    return `DaemonResult { ${shown(this.command)}, pid ${this.pid}${file} }`;
   }
 }

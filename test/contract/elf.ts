@@ -39,6 +39,50 @@ export function objectFile(marker: string): Buffer {
   return Buffer.concat([bytes, trap(marker)]);
 }
 
+/** A copy of a program with another loader, `undefined` if it names none. */
+export function withLoader(program: string, loader: string): Buffer | undefined {
+  const bytes = Buffer.from(readFileSync(program));
+  const size = bytes.readUInt16LE(E_PHENTSIZE);
+  const start = Number(bytes.readBigUInt64LE(E_PHOFF));
+  for (let at = start; at < start + size * bytes.readUInt16LE(E_PHNUM); at += size) {
+    if (bytes.readUInt32LE(at) !== PT_INTERP) continue;
+    // It is written behind all else, where there is room for any.
+    bytes.writeBigUInt64LE(BigInt(bytes.length), at + 8);
+    bytes.writeBigUInt64LE(BigInt(loader.length + 1), at + 32);
+    return Buffer.concat([bytes, Buffer.from(`${loader}\0`)]);
+  }
+  return undefined;
+}
+
+/** A program of a few bytes that exits, for another machine than most. */
+export function smallBinary(machine: 'i386' | 'aarch64' | 'x86-64'): Buffer {
+  const wide = machine !== 'i386';
+  const [headerSize, programHeaderSize] = wide ? [64, 56] : [52, 32];
+  // i386: exit(43). The others: nothing that has to run here.
+  const code = wide ? [] : [0xb8, 1, 0, 0, 0, 0xbb, 43, 0, 0, 0, 0xcd, 0x80];
+  const size = headerSize + programHeaderSize + code.length;
+  const bytes = Buffer.alloc(size);
+  bytes.write(`\x7fELF${wide ? '\x02' : '\x01'}\x01\x01`, 'latin1');
+  bytes.writeUInt16LE(2, E_TYPE);
+  bytes.writeUInt16LE({ i386: 3, 'x86-64': 62, aarch64: 183 }[machine], E_MACHINE);
+  if (wide) {
+    bytes.writeBigUInt64LE(64n, E_PHOFF);
+    bytes.writeUInt16LE(programHeaderSize, E_PHENTSIZE);
+    bytes.writeUInt16LE(1, E_PHNUM);
+    return bytes;
+  }
+  const address = 0x0804_8000;
+  bytes.writeUInt32LE(address + headerSize + programHeaderSize, 24);
+  bytes.writeUInt32LE(headerSize, 28);
+  bytes.writeUInt16LE(headerSize, 40);
+  bytes.writeUInt16LE(programHeaderSize, 42);
+  bytes.writeUInt16LE(1, 44);
+  for (const [index, value] of [1, 0, address, address, size, size, 5, 0x1000].entries())
+    bytes.writeUInt32LE(value, headerSize + 4 * index);
+  bytes.set(code, headerSize + programHeaderSize);
+  return bytes;
+}
+
 /** A copy of a program whose loader has another name, of the same length; `undefined` if it names none. */
 export function withMissingLoader(program: string): { readonly bytes: Buffer; readonly loader: string } | undefined {
   const bytes = Buffer.from(readFileSync(program));

@@ -5,6 +5,7 @@ import type { StopReport } from '../../src/errors/exit-error.js';
 import type { LaunchFailure } from '../../src/errors/launch-error.js';
 import type { PidFileProblem } from '../../src/errors/pidfile-error.js';
 import {
+  Command,
   CommandError,
   type CommandSpec,
   ExitError,
@@ -57,6 +58,10 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
       { step: 'chdir', errno: 'EACCES', path: '/srv' },
       "the working directory '/srv' cannot be entered (chdir: EACCES). The user that the program runs as needs the permission x on it and on each directory above it.",
     ],
+    [
+      { step: 'chdir', errno: 'EACCES', path: '/srv/app', closed: '/srv' },
+      "the working directory '/srv/app' cannot be entered (chdir: EACCES). The user that the program runs as needs the permission x on '/srv'.",
+    ],
     [{ step: 'chdir', errno: 'EIO', path: '/srv' }, "the working directory '/srv' cannot be entered (chdir: EIO)."],
     [
       { step: 'open', errno: 'ENOENT', path: '/x', wanted: 'be opened for reading' },
@@ -70,11 +75,21 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
     [{ step: 'open', errno: 'EROFS', path: '/x' }, "'/x' cannot be opened (open: EROFS)."],
     [{ step: 'execve', errno: 'ENOENT', path: '/x' }, "'/x' does not exist (execve: ENOENT)."],
     [
-      { step: 'execve', errno: 'ENOENT', path: '/x', missing: { what: 'interpreter', path: '/bin/zsh' } },
+      {
+        step: 'execve',
+        errno: 'ENOENT',
+        path: '/x',
+        obstacle: { errno: 'ENOENT', role: 'interpreter', path: '/bin/zsh', of: '/x', is: 'missing' },
+      },
       "the interpreter of '/x', '/bin/zsh', does not exist (execve: ENOENT). Mend the first line of the script, or install the interpreter.",
     ],
     [
-      { step: 'execve', errno: 'ENOENT', path: '/x', missing: { what: 'loader', path: '/lib/ld.so' } },
+      {
+        step: 'execve',
+        errno: 'ENOENT',
+        path: '/x',
+        obstacle: { errno: 'ENOENT', role: 'loader', path: '/lib/ld.so', of: '/x', is: 'missing' },
+      },
       "the loader of '/x', '/lib/ld.so', does not exist (execve: ENOENT). The program was built for another C library; install that one, or a program built for this system.",
     ],
     [
@@ -83,20 +98,109 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
     ],
     [
       { step: 'execve', errno: 'EACCES', path: '/x' },
+      "'/x' may not be executed (execve: EACCES). Look at its permissions, at those of each directory above it and of its interpreter, and for a security module that forbids it.",
+    ],
+    [
+      {
+        step: 'execve',
+        errno: 'EACCES',
+        path: '/x',
+        obstacle: { errno: 'EACCES', role: 'program', path: '/x', is: 'not-executable' },
+      },
       "'/x' is not executable (execve: EACCES). Run `chmod +x` on it, or name its interpreter as the program.",
     ],
-    [{ step: 'execve', errno: 'EACCES', path: '/x', isDirectory: true }, "'/x' is a directory (execve: EACCES)."],
     [
-      { step: 'execve', errno: 'ENOEXEC', path: '/x' },
+      {
+        step: 'execve',
+        errno: 'EACCES',
+        path: '/x',
+        obstacle: { errno: 'EACCES', role: 'program', path: '/x', is: 'directory' },
+      },
+      "'/x' is a directory (execve: EACCES).",
+    ],
+    [
+      {
+        step: 'execve',
+        errno: 'EACCES',
+        path: '/x',
+        obstacle: { errno: 'EACCES', role: 'program', path: '/x', is: 'socket' },
+      },
+      "'/x' is a socket (execve: EACCES).",
+    ],
+    [
+      {
+        step: 'execve',
+        errno: 'EACCES',
+        path: '/x',
+        obstacle: { errno: 'EACCES', role: 'loader', path: '/l', of: '/x', is: 'not-executable' },
+      },
+      "the loader of '/x', '/l', is not executable (execve: EACCES). Run `chmod +x` on the loader.",
+    ],
+    [
+      {
+        step: 'execve',
+        errno: 'EACCES',
+        path: '/x',
+        obstacle: { errno: 'EACCES', role: 'interpreter', path: '/i', of: '/x', is: 'unreadable' },
+      },
+      "the interpreter of '/x', '/i', may not be read, so it cannot be told whether the kernel executes it (execve: EACCES). Run `chmod +r` on it, or use the native engine, which asks the kernel.",
+    ],
+    [
+      {
+        step: 'execve',
+        errno: 'EACCES',
+        path: '/x',
+        obstacle: { errno: 'EACCES', role: 'interpreter', path: '/i', of: '/x', is: 'noexec', detail: '/mnt' },
+      },
+      "the interpreter of '/x', '/i', lies on a file system from which nothing may be executed, since '/mnt' is mounted with noexec (execve: EACCES). Move it to another file system, or mount that one with exec.",
+    ],
+    [
+      {
+        step: 'execve',
+        errno: 'ELOOP',
+        path: '/x',
+        obstacle: { errno: 'ELOOP', role: 'interpreter', path: '/i', of: '/x', is: 'behind-links' },
+      },
+      "the interpreter of '/x', '/i', goes through too many symbolic links (execve: ELOOP). Mend the first line of the script.",
+    ],
+    [
+      {
+        step: 'execve',
+        errno: 'ENAMETOOLONG',
+        path: '/x',
+        obstacle: { errno: 'ENAMETOOLONG', role: 'interpreter', path: '/i', of: '/x', is: 'too-long-a-path' },
+      },
+      "the path '/i' is too long (execve: ENAMETOOLONG). Mend the first line of the script.",
+    ],
+    [
+      {
+        step: 'execve',
+        errno: 'ENOEXEC',
+        path: '/x',
+        obstacle: { errno: 'ENOEXEC', role: 'program', path: '/x', is: 'text' },
+      },
       "'/x' has no '#!' line and is not a binary of this machine (execve: ENOEXEC). Begin it with '#!/bin/sh', or name its interpreter as the program.",
     ],
     [
+      { step: 'execve', errno: 'ENOEXEC', path: '/x' },
+      "'/x' is in no format that the kernel of this machine executes (execve: ENOEXEC). Name its interpreter as the program, or install the program that is built for this machine.",
+    ],
+    [
+      {
+        step: 'execve',
+        errno: 'ELIBBAD',
+        path: '/x',
+        obstacle: { errno: 'ELIBBAD', role: 'loader', path: '/l', of: '/x', is: 'no-loader' },
+      },
+      "the loader of '/x', '/l', is no loader (execve: ELIBBAD). Install the C library anew that the program was built for.",
+    ],
+    [
       { step: 'execve', errno: 'E2BIG', path: '/x', bytes: 3_000_000 },
-      'the arguments and variables take 3000000 bytes, more than the kernel allows (execve: E2BIG). Hand the data over with inputBuffer() or in a file. One argument holds 131071 bytes at most, all together a quarter of the stack limit.',
+      'the arguments and variables take 3000000 bytes, more than the kernel allows (execve: E2BIG). Hand the data over with inputBuffer() or in a file. All together may take a quarter of the stack limit (`ulimit -s`), and 6 MiB at most.',
     ],
     [
       { step: 'execve', errno: 'E2BIG', path: '/x' },
-      'the arguments and variables take more room than the kernel allows (execve: E2BIG). Hand the data over with inputBuffer() or in a file. One argument holds 131071 bytes at most, all together a quarter of the stack limit.',
+      'the arguments and variables take more room than the kernel allows (execve: E2BIG). Hand the data over with inputBuffer() or in a file. All together may take a quarter of the stack limit (`ulimit -s`), and 6 MiB at most.',
     ],
     [
       { step: 'execve', errno: 'ETXTBSY', path: '/x' },
@@ -127,8 +231,49 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
       'the kernel has no memory for another process (clone: ENOMEM). Look at /proc/meminfo and /proc/sys/vm/overcommit_memory.',
     ],
     [
-      { step: 'setuid', errno: 'EPERM', wanted: 'take the uid 5' },
-      'this process may not take the uid 5 (setuid: EPERM). Run as root, or with the capability that the step needs.',
+      {
+        step: 'setuid',
+        errno: 'EPERM',
+        wanted: 'take the uid 5',
+        privilege: { isRoot: false, capability: 'CAP_SETUID', isHeld: false, isInNamespace: false },
+      },
+      'this process may not take the uid 5 (setuid: EPERM). Run as root, or with the capability CAP_SETUID.',
+    ],
+    [
+      {
+        step: 'setuid',
+        errno: 'EPERM',
+        wanted: 'take the uid 5',
+        privilege: { isRoot: true, capability: 'CAP_SETUID', isHeld: false, isInNamespace: false },
+      },
+      'this process may not take the uid 5 (setuid: EPERM). It is root without the capability CAP_SETUID; have the container or service that it runs in give it.',
+    ],
+    [
+      {
+        step: 'setuid',
+        errno: 'EPERM',
+        wanted: 'take the uid 5',
+        privilege: { isRoot: true, capability: 'CAP_SETUID', isHeld: true, isInNamespace: true },
+      },
+      'this process may not take the uid 5 (setuid: EPERM). It is root of a user namespace, which is not root of the machine; run it outside of that.',
+    ],
+    [
+      {
+        step: 'setuid',
+        errno: 'EPERM',
+        wanted: 'take the uid 5',
+        privilege: { isRoot: true, capability: 'CAP_SETUID', isHeld: true, isInNamespace: false },
+      },
+      'this process may not take the uid 5 (setuid: EPERM). It is root, so look for a security module or a system call filter (seccomp) that forbids it.',
+    ],
+    [
+      {
+        step: 'setuid',
+        errno: 'EPERM',
+        wanted: 'take the uid 5',
+        privilege: { isRoot: true, capability: 'CAP_SETUID', isHeld: undefined, isInNamespace: false },
+      },
+      'this process may not take the uid 5 (setuid: EPERM). It is root, so look for a security module or a system call filter (seccomp) that forbids it.',
     ],
     [
       { step: 'setgroups', errno: 'EPERM' },
@@ -301,6 +446,12 @@ describe('ExitError tells how the program ended:', () => {
     expect(message(`${'a'.repeat(3000)}end`)).toBe(`${SENTENCE}\n\n${'a'.repeat(1997)}end`);
   });
 
+  test('what would drive a terminal is escaped in it, and line breaks and tabs are what they are', () => {
+    expect(message('\x1b]0;title\x07\r\nred:\t\x1b[31mno\x1b[m\n')).toBe(
+      `${SENTENCE}\n\n${String.raw`\x1b]0;title\x07\r`}\n${String.raw`red:`}\t${String.raw`\x1b[31mno\x1b[m`}`,
+    );
+  });
+
   test.each(['', '\n', ' \n\t\n'])('no blank line where standard error is %j', (log) => {
     expect(message(log)).toBe(SENTENCE);
   });
@@ -321,6 +472,21 @@ describe('a command in a message', () => {
 
   test('is on one line', () => {
     expect(message('sh', '-c', 'a\nb')).toBe(String.raw`Cannot start ${'`'}sh -c 'a\nb'${'`'}${END}`);
+  });
+
+  // As ls and git print names: a terminal must do nothing that a name or an output says.
+  test.each([
+    ['\x1b[31mred', String.raw`\x1b[31mred`],
+    ['a\rb\tc\x07\x7f', String.raw`a\rb\tc\x07\x7f`],
+    ['\x9b2J', String.raw`\x9b2J`],
+    ['\u202etxt.exe\u2028', String.raw`\u202etxt.exe\u2028`],
+    ['é😀', 'é😀'],
+  ])('drives no terminal: %j', (word, shown) => {
+    expect(message('echo', `${word} .`)).toBe(`Cannot start \`echo '${shown} .'\`${END}`);
+  });
+
+  test('is printed exactly by toString(), whatever it holds', () => {
+    expect(new Command('echo', '\x1b[31m').toString()).toBe("echo '\x1b[31m'");
   });
 
   test.each([117, 118, 119])('is cut between characters, and not in one: %i', (length) => {

@@ -132,7 +132,7 @@ describe('as nobody', () => {
     needsNobody(skip);
     expect(await inParent(tellCapabilities, { allow: ['CAP_NET_RAW'] }, { through: asNobody })).toEqual({
       failure:
-        'LaunchError: Cannot start `cat /proc/self/status`: this process may not drop all capabilities but CAP_NET_RAW from its bounding set (capbset_drop: EPERM). Run as root, or with the capability that the step needs.',
+        'LaunchError: Cannot start `cat /proc/self/status`: this process may not drop all capabilities but CAP_NET_RAW from its bounding set (capbset_drop: EPERM). Run as root, or with the capability CAP_SETPCAP.',
     });
   });
 

@@ -9,6 +9,7 @@ import {
   lanes,
   launchFailure,
   needsNobody,
+  needsProgram,
   needsRoot,
   NOBODY,
   statusOf,
@@ -157,7 +158,7 @@ describe('another user, as nobody', () => {
     expect(failure).toEqual({
       failed: step,
       errno: 'EPERM',
-      message: `Cannot start \`true\`: this process may not ${wanted} (${step}: EPERM). Run as root, or with the capability that the step needs.`,
+      message: `Cannot start \`true\`: this process may not ${wanted} (${step}: EPERM). Run as root, or with the capability CAP_SETGID.`,
     });
   });
 
@@ -177,7 +178,38 @@ describe('another user, as nobody', () => {
       { through: [...asNobody, '--inh-caps', '-all,+setgid', '--ambient-caps', '-all,+setgid'] },
     );
     expect(failure).toBe(
-      'LaunchError: Cannot start `true`: this process may not take the uid 1234 (setuid: EPERM). Run as root, or with the capability that the step needs.',
+      'LaunchError: Cannot start `true`: this process may not take the uid 1234 (setuid: EPERM). Run as root, or with the capability CAP_SETUID.',
+    );
+  });
+
+  // "Run as root" helps nobody who is root.
+  test.for([
+    [
+      'without the capability, as in most containers',
+      ['setpriv', '--bounding-set', '-setgid', '--inh-caps', '-setgid'],
+      'It is root without the capability CAP_SETGID; have the container or service that it runs in give it.',
+    ],
+    [
+      'of a user namespace',
+      ['unshare', '-r'],
+      'It is root of a user namespace, which is not root of the machine; run it outside of that.',
+    ],
+  ] as const)('root %s is told what it lacks', async ([, through, wayOut], { skip }) => {
+    needsNobody(skip);
+    needsProgram(skip, through[0]);
+    const failure = await inParent(
+      async ({ Command: Program }) =>
+        String(
+          await new Program('true')
+            .groups([1])
+            .run()
+            .catch((error: unknown) => error),
+        ),
+      undefined,
+      { through },
+    );
+    expect(failure).toBe(
+      `LaunchError: Cannot start \`true\`: this process may not take the groups 1 (setgroups: EPERM). ${wayOut}`,
     );
   });
 });

@@ -117,8 +117,7 @@ describe.for(lanes)('in the lane %s', ([, take]) => {
     expect(await launchFailure(take(new Command('true')).limit('nofile', 2 ** 40))).toEqual({
       step: 'prlimit',
       errno: 'EPERM',
-      sentence:
-        'this process may not set the limit of nofile to 1099511627776 (hard 1099511627776) (prlimit: EPERM). Run as root, or with the capability that the step needs.',
+      sentence: `this process may not set the limit of nofile to 1099511627776 (hard 1099511627776) (prlimit: EPERM). The kernel of this machine allows ${readFileSync('/proc/sys/fs/nr_open', 'utf8').trim()} at most (/proc/sys/fs/nr_open).`,
     });
   });
 });
@@ -139,7 +138,7 @@ test('nobody may not raise a hard limit, and hears so', async ({ skip }) => {
     { through: ['prlimit', '--cpu=5000:5000', ...asNobody] },
   );
   expect(failure).toBe(
-    'LaunchError: Cannot start `true`: this process may not set the limit of cpu to 100 (hard unlimited) (prlimit: EPERM). Run as root, or with the capability that the step needs.',
+    'LaunchError: Cannot start `true`: this process may not set the limit of cpu to 100 (hard unlimited) (prlimit: EPERM). Run as root, or with the capability CAP_SYS_RESOURCE.',
   );
 });
 

@@ -2,13 +2,14 @@ import { closeSync, openSync } from 'node:fs';
 import { TextDecoder } from 'node:util';
 import type { ResultPromise } from 'execa';
 import { LaunchError } from '../../errors/launch-error.js';
+import { privileges } from '../../host/privileges.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { Step } from '../../plan/step-table.js';
 import { diagnose } from '../diagnose.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal } from '../engine.js';
-import { isForeignFormat } from '../program-file.js';
 import { closeFiles, type OpenFiles, openFiles } from '../redirections.js';
 import { type Execa, loadExeca } from './load-execa.js';
+import { isShell, refuseShell } from './no-shell.js';
 import { PortableProcess } from './process.js';
 import { portableRefusals } from './refusals.js';
 import { type SocketPair, socketPair } from './socket-pair.js';
@@ -63,6 +64,12 @@ function refusal(plan: LaunchPlan): Refusal | undefined {
         why: 'child_process always drops all supplementary groups; say groups([]) to have it so',
       };
     }
+    if (step.step === 'setgroups' && !maySetGroups()) {
+      return {
+        feature: plan.spec.groups === undefined ? step.by : 'groups',
+        why: 'child_process does not tell that the kernel refuses it, and the kernel would: this process has groups, and may not give them up',
+      };
+    }
     if (step.step === 'setgroups' && idOf(plan, 'setuid') === undefined && idOf(plan, 'setgid') === undefined) {
       return { feature: step.by, why: 'child_process changes groups only together with uid and gid' };
     }
@@ -76,10 +83,15 @@ function refusal(plan: LaunchPlan): Refusal | undefined {
   return undefined;
 }
 
+/** Whether supplementary groups are given up where that is asked for: libuv ignores it if the kernel refuses. */
+function maySetGroups(): boolean {
+  const { capabilities, groups, deniesGroups } = privileges();
+  if (groups.length === 0) return true;
+  return !deniesGroups && (capabilities?.has('CAP_SETGID') ?? process.geteuid?.() === 0);
+}
+
 async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
-  // libuv executes with execvp, which would hand a file that is no program to a shell.
-  if (isForeignFormat(plan.file))
-    throw new LaunchError(plan.subject, { step: 'execve', errno: 'ENOEXEC', path: plan.file });
+  const mayBecomeShell = refuseShell(plan);
   const execa = await loadExeca(plan.subject);
   const files = await openFiles(plan, resources.abortSignal);
   let pair: SocketPair | undefined;
@@ -87,6 +99,7 @@ async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<Eng
     pair = sharesPipe(plan) ? await pairFor(plan) : undefined;
     const subprocess = start(execa, plan, files, pair);
     if (subprocess.pid === undefined) throw await failedStart(plan, subprocess);
+    if (mayBecomeShell && isShell(subprocess.pid)) throw await endedShell(plan, subprocess);
     // The child has its copy of the shared end; ours would keep the pipe from ever ending.
     pair?.theirs.destroy();
     return new PortableProcess(subprocess.pid, subprocess, plan, resources, pair?.ours);
@@ -174,6 +187,15 @@ async function failedStart(plan: LaunchPlan, subprocess: ResultPromise): Promise
   delete (cause as { spawnargs?: unknown }).spawnargs;
   const { code = 'EIO' } = cause as NodeJS.ErrnoException;
   return new LaunchError(plan.subject, diagnose(plan, code, cause));
+}
+
+/** Ends a shell that was given a file which it cannot read. */
+async function endedShell(plan: LaunchPlan, subprocess: ResultPromise): Promise<LaunchError> {
+  subprocess.kill('SIGKILL');
+  for (const stream of subprocess.stdio) stream?.destroy();
+  await subprocess;
+  const obstacle = { role: 'program', path: plan.file, is: 'unreadable', errno: 'EACCES' } as const;
+  return new LaunchError(plan.subject, { step: 'execve', errno: 'EACCES', path: plan.file, obstacle });
 }
 
 function environment(plan: LaunchPlan): Record<string, string | undefined> {
