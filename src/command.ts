@@ -699,7 +699,11 @@ export class Command {
     );
   }
 
-  /** Starts the program in a version 2 control group, named by its directory: `/sys/fs/cgroup/machine.slice/vm`. */
+  /**
+   * Starts the program in a control group, named by its directory: `/sys/fs/cgroup/machine.slice/vm`. Default: this process's own.
+   * The directory is made and removed by the caller. One that is no group of version 2, such as one of version 1, is a `LaunchError` of the
+   * step `cgroup`, before anything was started. Answers to `cgroup.procs` of cgroups(7).
+   */
   cgroup(dir: string): this {
     return this.#say('cgroup', [dir], (draft, call) => {
       const path = draft.string(dir, call, 'the directory');

@@ -1,5 +1,6 @@
 import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import type { LaunchFailure } from '../errors/launch-error.js';
+import { groupMounts } from '../host/control-groups.js';
 import { closedDirectory, type Executor, findObstacle } from '../host/obstacle.js';
 import { privileges } from '../host/privileges.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
@@ -43,6 +44,7 @@ export function explainStepFailure(plan: LaunchPlan, step: Step, errno: string):
     errno,
     wanted: row.wish(step),
     ...(path === undefined ? {} : { path }),
+    ...(step.step === 'cgroup' ? { group: { isVersion1: false, mounts: groupMounts() } } : {}),
     ...(errno === 'EPERM' ? (ceilingOf(step) ?? privilegeFor(step)) : {}),
   };
 }

@@ -49,6 +49,8 @@ export interface LaunchFailure {
   readonly bytes?: number;
   /** No step failed: the child was ended before it came to its exec. */
   readonly wasEnded?: boolean;
+  /** What the directory of `cgroup()` is, where it is no group of version 2, and where that is mounted, as far as it can be seen. */
+  readonly group?: { readonly isVersion1: boolean; readonly mounts: readonly string[] | undefined };
   /** Of an `exec()` that failed in this process itself: the steps whose effect no process can take back. */
   readonly kept?: readonly StepName[];
   /** What became of the hook, for a failure of the step `hook`. */
@@ -150,9 +152,15 @@ function explainFailure(failure: LaunchFailure): Explanation {
       return explainOpen(failure, path);
     case 'execve':
       return explainExec(failure, path);
+    case 'cgroup':
+      return explainGroup(failure, path);
     case 'hook':
       if (failure.hook !== undefined) return explainHook(failure.hook);
   }
+  return explainStep(failure);
+}
+
+function explainStep(failure: LaunchFailure): Explanation {
   switch (failure.errno) {
     case 'EAGAIN':
       return {
@@ -213,6 +221,38 @@ function explainDirectory({ errno, closed }: LaunchFailure, path: string): Expla
     default:
       return { what: `the working directory ${path} cannot be entered` };
   }
+}
+
+function explainGroup(failure: LaunchFailure, path: string): Explanation {
+  const { errno, group } = failure;
+  const wayOut = wayToGroup(group?.mounts);
+  if (errno === undefined) {
+    const what =
+      group?.isVersion1 === true
+        ? 'a control group of version 1, and cgroup() takes one of version 2'
+        : 'no control group';
+    return { what: `${path} is ${what}`, wayOut };
+  }
+  switch (errno) {
+    case 'ENOENT':
+      return { what: `the control group ${path} does not exist`, wayOut };
+    case 'ENOTDIR':
+      return { what: `the control group ${path} is not a directory`, wayOut };
+    case 'EBUSY':
+      return {
+        what: `the control group ${path} has controllers for the groups below it, and may hold no process itself`,
+        wayOut: 'Name a group below it.',
+      };
+    default:
+      return explainStep(failure);
+  }
+}
+
+function wayToGroup(mounts: readonly string[] | undefined): string {
+  if (mounts?.length === 0) return 'Version 2 is not mounted here; mount it, or leave cgroup() out.';
+  const where =
+    mounts === undefined ? 'the mount point of version 2' : `${quoteList(mounts)}, where version 2 is mounted`;
+  return `Make a directory below ${where}, and name that.`;
 }
 
 function explainOpen({ errno, wanted = 'be opened', limitMs }: LaunchFailure, path: string): Explanation {

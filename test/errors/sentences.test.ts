@@ -283,6 +283,26 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
       { step: 'umask', errno: 'EINVAL', wanted: 'set the umask to 022' },
       'it could not set the umask to 022 (umask: EINVAL).',
     ],
+    [
+      { step: 'cgroup', path: '/c', group: { isVersion1: true, mounts: ['/m', '/n'] } },
+      "'/c' is a control group of version 1, and cgroup() takes one of version 2. Make a directory below '/m', '/n', where version 2 is mounted, and name that.",
+    ],
+    [
+      { step: 'cgroup', path: '/c', group: { isVersion1: false, mounts: [] } },
+      "'/c' is no control group. Version 2 is not mounted here; mount it, or leave cgroup() out.",
+    ],
+    [
+      { step: 'cgroup', path: '/c', errno: 'ENOENT', group: { isVersion1: false, mounts: undefined } },
+      "the control group '/c' does not exist (cgroup: ENOENT). Make a directory below the mount point of version 2, and name that.",
+    ],
+    [
+      { step: 'cgroup', path: '/c', errno: 'EBUSY' },
+      "the control group '/c' has controllers for the groups below it, and may hold no process itself (cgroup: EBUSY). Name a group below it.",
+    ],
+    [
+      { step: 'cgroup', path: '/c', errno: 'EACCES', wanted: "enter the control group '/c'" },
+      "it could not enter the control group '/c' (cgroup: EACCES).",
+    ],
     [{ step: 'prlimit', errno: 'EINVAL' }, 'it could not perform the step prlimit (prlimit: EINVAL).'],
   ];
   for (const [failure, sentence] of rows)

@@ -1,10 +1,21 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { Command, engineInfo, UnsupportedError } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { eventually, rejection } from '../helpers/tools.js';
-import { lanes, launchFailure, outputOf, useNativeEngine } from '../helpers/native.js';
+import { eventually, rejection, useDirectory } from '../helpers/tools.js';
+import {
+  inParent,
+  lanes,
+  launchFailure,
+  needsProgram,
+  needsRoot,
+  outputOf,
+  useNativeEngine,
+} from '../helpers/native.js';
 
 useNativeEngine();
+
+const path = useDirectory();
 
 /** A new control group, gone after the test; nothing where this process may not make one. */
 function makeControlGroup(name: string): string | undefined {
@@ -27,6 +38,17 @@ function makeControlGroup(name: string): string | undefined {
 
 const noGroup = 'there is no control group of version 2 here that this process may write to';
 
+/** What the errors of this machine advise. */
+function wayOut(): string {
+  const mounts = Array.from(
+    readFileSync('/proc/self/mounts', 'utf8').matchAll(/^\S+ (\S+) cgroup2 /gm),
+    ([, mount = '']) => `'${mount}'`,
+  );
+  return mounts.length === 0
+    ? 'Version 2 is not mounted here; mount it, or leave cgroup() out.'
+    : `Make a directory below ${mounts.join(', ')}, where version 2 is mounted, and name that.`;
+}
+
 describe.for(lanes)('control groups, in the lane %s', ([lane, take]) => {
   test('cgroup() is entered by the program, and not by this process', async ({ skip }) => {
     const directory = makeControlGroup(`vircommand-test-${process.pid}-${lane}`) ?? skip(noGroup);
@@ -41,13 +63,61 @@ describe.for(lanes)('control groups, in the lane %s', ([lane, take]) => {
     expect(await outputOf(take(new Command('cat', '/proc/self/cgroup')).cgroup(directory))).toContain('prüfung');
   });
 
-  test('a directory that is no control group is a failure of that step', async () => {
+  // clone3() with CLONE_INTO_CGROUP refuses such a directory too (EBADF), and so does systemd.
+  test('a directory that is no control group of version 2 is refused before there is a child', async () => {
+    const before = readFileSync('/proc/self/cgroup', 'utf8');
+    expect(await launchFailure(take(new Command('true')).cgroup('/tmp'))).toEqual({
+      step: 'cgroup',
+      errno: undefined,
+      sentence: `'/tmp' is no control group. ${wayOut()}`,
+    });
+    expect(readFileSync('/proc/self/cgroup', 'utf8')).toBe(before);
+  });
+
+  test('a control group of version 1 is refused, and the program is not moved out of its own', async ({ skip }) => {
+    const mount =
+      /^\S+ (\S+) cgroup \S*\bmemory\b/m.exec(readFileSync('/proc/self/mounts', 'utf8'))?.[1] ??
+      skip('no control groups of version 1 are mounted here');
+    expect(await launchFailure(take(new Command('true')).cgroup(mount))).toEqual({
+      step: 'cgroup',
+      errno: undefined,
+      sentence: `'${mount}' is a control group of version 1, and cgroup() takes one of version 2. ${wayOut()}`,
+    });
+  });
+
+  test('a control group that is not there, or is a file, is a failure of that step', async ({ skip }) => {
     expect(await launchFailure(take(new Command('true')).cgroup('/nowhere'))).toEqual({
       step: 'cgroup',
       errno: 'ENOENT',
-      sentence: "it could not enter the control group '/nowhere' (cgroup: ENOENT).",
+      sentence: `the control group '/nowhere' does not exist (cgroup: ENOENT). ${wayOut()}`,
+    });
+    const directory = makeControlGroup(`vircommand-file-${process.pid}-${lane}`) ?? skip(noGroup);
+    const file = `${directory}/cgroup.events`;
+    expect(await launchFailure(take(new Command('true')).cgroup(file))).toEqual({
+      step: 'cgroup',
+      errno: 'ENOTDIR',
+      sentence: `the control group '${file}' is not a directory (cgroup: ENOTDIR). ${wayOut()}`,
     });
   });
+});
+
+test('an error names the mount point of version 2 as it is, blanks and all', async ({ skip }) => {
+  needsRoot(skip);
+  needsProgram(skip, 'unshare');
+  const mount = path('two words');
+  mkdirSync(mount);
+  const words = ['unshare', '-m', 'sh', '-c', 'mount -t cgroup2 none "$0" || exit 77; exec "$@"', mount];
+  if (spawnSync('unshare', [...words.slice(1), 'true']).status !== 0) skip('control groups cannot be mounted here');
+  const message = await inParent(
+    ({ Command: Program }) =>
+      new Program('true')
+        .cgroup('/tmp')
+        .run()
+        .then(String, (error: unknown) => (error as Error).message),
+    undefined,
+    { through: words },
+  );
+  expect(message).toContain(`'${mount}', where version 2 is mounted`);
 });
 
 describe.for(lanes)('core scheduling, in the lane %s', ([, take]) => {

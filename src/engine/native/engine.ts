@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
 import { LaunchError } from '../../errors/launch-error.js';
+import { groupKind, groupMounts } from '../../host/control-groups.js';
 import { type Binding, places } from '../../native/binding.js';
 import type { Native } from '../../native/load.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
@@ -113,6 +114,7 @@ export class NativeEngine implements Engine {
 
   /** Starts the child. Throws if a step in shared memory failed; a failure in the helper comes later, as its report. */
   #start(plan: LaunchPlan, files: OpenFds, resources: LaunchResources, { waits }: { waits: boolean }): Started {
+    assertControlGroup(plan);
     this.#makeReady(plan, waits ? 1 : 0);
     const ends = this.#descriptors.makeEnds(plan, files);
     const { ours, callers } = ends;
@@ -172,6 +174,18 @@ export class NativeEngine implements Engine {
 /** The variables of a worker, which are a copy of its own. */
 const workerEnvironment = (): Uint8Array[] =>
   Object.entries(process.env).map(([name, value]) => Buffer.from(`${name}=${value ?? ''}`));
+
+/**
+ * A group of version 1 has a file of the same name, and would take the child out of the group that it has in that hierarchy, and into
+ * no other. So the kernel is asked what the directory is before there is a child.
+ */
+function assertControlGroup({ spec: { cgroup }, subject }: LaunchPlan): void {
+  if (cgroup === undefined) return;
+  const kind = groupKind(cgroup);
+  if (kind === 'version 2' || kind === 'unknown') return;
+  const group = { isVersion1: kind === 'version 1', mounts: groupMounts() };
+  throw new LaunchError(subject, { step: 'cgroup', path: cgroup, group });
+}
 
 // ---------------------------------------------------------------- refusals
 
