@@ -7,6 +7,7 @@ import { ProcessError } from '../errors/process-error.js';
 import { PidFd } from '../host/pidfd.js';
 import {
   inspectProcess,
+  isProcForeign,
   isOver,
   isSame,
   type ProcessRow,
@@ -312,7 +313,7 @@ function isStillThere(pid: number): boolean {
 /** The root and what is below it. Not whole: there was no way to look below it. */
 async function treeByNumbers(root: number): Promise<{ pids: readonly number[]; isWhole: boolean }> {
   if (!isAlive(root)) return { pids: [], isWhole: true };
-  const pids = (await pidsOfPs(root)) ?? pidsOfProc(root);
+  const pids = isProcForeign() ? undefined : ((await pidsOfPs(root)) ?? pidsOfProc(root));
   if (pids?.includes(process.pid) ?? (root === process.pid || root === process.ppid)) throw ownTree(root);
   return pids === undefined ? { pids: [root], isWhole: false } : { pids, isWhole: true };
 }

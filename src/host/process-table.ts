@@ -93,14 +93,24 @@ export function seeAgain(code: string): string {
   }
 }
 
-/** Why `/proc` tells nothing of this process's pids: there is none, or it is that of another pid namespace. */
-function procProblem(): string | undefined {
+/** The number by which `/proc` knows this process, or `undefined` where there is no `/proc`. */
+function ownNumber(): string | undefined {
   try {
-    return readlinkSync('/proc/self') === String(process.pid) ? undefined : 'ENOENT';
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? 'EIO';
+    return readlinkSync('/proc/self');
+  } catch {
+    // It is not mounted, or something else lies there.
+    return undefined;
   }
 }
+
+/** Whether `/proc` is that of another pid namespace: its numbers, and those that `ps` tells, mean other processes than here. */
+export function isProcForeign(): boolean {
+  const number = ownNumber();
+  return number !== undefined && number !== String(process.pid);
+}
+
+/** Why `/proc` tells nothing of this process's pids: there is none, or it is that of another pid namespace. */
+const procProblem = (): string | undefined => (ownNumber() === String(process.pid) ? undefined : 'ENOENT');
 
 /**
  * Looks at one process. Gives its row, or the name of an errno: `ESRCH` means that no process has that pid, and any other that it
