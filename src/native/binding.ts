@@ -4,8 +4,11 @@
  * A function that is called with other values than it takes throws.
  */
 export interface Binding {
-  /** Whether a child can share this process's memory here, and the kernel gives pidfds. */
-  isPossible(): boolean;
+  /**
+   * Launches a child that ends at once. Returns nothing where all that a launch takes is possible here; else the system call
+   * that is refused, with the errno, or with -1 where a child does not share this process's memory.
+   */
+  probe(): readonly [call: string, errno: number] | undefined;
   /** Whether the kernel and the processor know core scheduling. */
   hasCoreScheduling(): boolean;
   /** Returns the variables of this process as they are, each with a NUL after it. For the main thread only: others have copies. */
@@ -15,6 +18,8 @@ export interface Binding {
 
   /** Makes as many pipes as the array has room for: two ends each, reading and writing. Returns 0, or an errno and no pipe. */
   pipe(ends: Int32Array): number;
+  /** Opens /dev/null for reading and writing. Returns its descriptor, or a negative errno. */
+  nullDevice(): number;
   /** Makes a file in memory that holds the bytes. Returns its descriptor, or a negative errno. */
   memoryFile(bytes: Buffer): number;
   /** Closes the descriptors that are 0 or above. */

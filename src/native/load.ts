@@ -3,6 +3,7 @@ import { createRequire as requireFrom } from 'node:module';
 import { join } from 'node:path';
 import { arch, type Binding, platform } from './binding.js';
 import { isBundled, packages } from './place.js';
+import { errnoName } from '../text/errno.js';
 
 /** Where the addon may lie in a package: shipped with it, for one C library or the other, or built in a checkout. */
 const places = [
@@ -10,6 +11,9 @@ const places = [
   `prebuilds/${platform}-${arch}-musl`,
   'src/native/build/Release',
 ];
+
+/** What is most likely in the way. */
+const BARRIER = 'the kernel is older than Linux 5.11, or a sandbox or an emulator stands before it';
 
 /** An addon that works here, and the program of the slow lane that goes with it. */
 export interface Native {
@@ -34,13 +38,18 @@ export function loadNative(): Native | string {
     if (!existsSync(path) || !existsSync(helper)) continue;
     try {
       const binding = requireFrom(path)(path) as Binding;
-      return binding.isPossible()
-        ? { binding, addon: path, helper }
-        : 'this kernel is older than Linux 5.11, or an emulator or sandbox stands before it: children cannot be started in shared memory';
+      const refused = binding.probe();
+      return refused === undefined ? { binding, addon: path, helper } : refusalText(...refused);
     } catch (error) {
       // An addon for the other C library cannot be loaded; the next one may be for this.
       why = `the addon could not be loaded: ${(error as Error).message}`;
     }
   }
   return why;
+}
+
+function refusalText(call: string, errno: number): string {
+  return errno < 0
+    ? `a child does not share this process's memory here: ${BARRIER}`
+    : `the native engine needs ${call}(), which is refused here (${errnoName(errno)}): ${BARRIER}`;
 }

@@ -33,7 +33,8 @@ int main(int argc, char **argv) {
   char *stack = aligned_alloc(64, CHILD_STACK_SIZE);
   if (argc < 2 || stack == NULL) return 2;
   if (strcmp(argv[1], "possible") == 0) {
-    printf("%d\n", launch_is_possible(stack));
+    const char *call;
+    printf("%d\n", launch_probe(stack, &call) == 0);
     return 0;
   }
   if (argc < 3) return 2;

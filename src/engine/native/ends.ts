@@ -1,4 +1,3 @@
-import { openSync } from 'node:fs';
 import { LaunchError } from '../../errors/launch-error.js';
 import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
@@ -129,13 +128,19 @@ export class Descriptors {
 
   /** One descriptor of /dev/null serves all launches. */
   #nullDevice(plan: LaunchPlan): number {
-    try {
-      this.#nullFd ??= openSync('/dev/null', 'r+');
-      return this.#nullFd;
-    } catch (cause) {
-      const { code = 'EIO' } = cause as NodeJS.ErrnoException;
-      throw new LaunchError(plan.subject, { step: 'open', errno: code, path: '/dev/null', wanted: 'be opened', cause });
+    if (this.#nullFd === undefined) {
+      // By the addon: this file is nobody's, and needs no permission of Node's permission model.
+      const fd = this.#binding.nullDevice();
+      if (fd < 0)
+        throw new LaunchError(plan.subject, {
+          step: 'open',
+          errno: errnoName(fd),
+          path: '/dev/null',
+          wanted: 'be opened',
+        });
+      this.#nullFd = fd;
     }
+    return this.#nullFd;
   }
 
   /** Makes pipes, all or none. Returns their ends, reading and writing in turn, in an array of {@link roomForPipes}. */

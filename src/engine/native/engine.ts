@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 import { LaunchError } from '../../errors/launch-error.js';
 import { groupKind, groupMounts } from '../../host/control-groups.js';
 import { type Binding, places } from '../../native/binding.js';
 import type { Native } from '../../native/load.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
-import type { Step } from '../../plan/step-table.js';
+import { type Step, stepTable } from '../../plan/step-table.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal, SyncProcess } from '../engine.js';
@@ -31,6 +32,8 @@ export class NativeEngine implements Engine {
   readonly #native: Native;
   readonly #binding: Binding;
   readonly #descriptors: Descriptors;
+  /** Why there are no files in memory; empty where there are; `undefined` until it is known. */
+  #memoryFileProblem: string | undefined;
   /** Whether there is a watcher, with the event loop and without. */
   readonly #isReady = [false, false];
 
@@ -52,22 +55,42 @@ export class NativeEngine implements Engine {
   }
 
   refusal(plan: LaunchPlan): Refusal | undefined {
-    for (const step of plan.steps) {
-      const why = refusals[step.step]?.(this.#binding);
-      if (why !== undefined) return { feature: step.by, why };
+    for (const { step, by } of plan.steps) {
+      const why = this.#whyNot(step);
+      if (why !== undefined) return { feature: by, why };
     }
     return undefined;
   }
 
   /** The steps that it refuses on this machine, each with the reason. */
   refuses(): Partial<Record<StepName, string>> {
-    const refused = Object.entries(refusals).map(([step, ask]) => [step, ask(this.#binding)] as const);
+    const steps = Object.keys(stepTable) as Step['step'][];
+    const refused = steps.map((step) => [step, this.#whyNot(step)] as const);
     return Object.fromEntries(refused.filter(([, why]) => why !== undefined));
   }
 
   note({ step }: Step): string | undefined {
-    const why = refusals[step]?.(this.#binding);
+    const why = this.#whyNot(step);
     return why === undefined ? undefined : `refused: ${why}`;
+  }
+
+  /** Why a step cannot be performed on this machine, if it cannot. */
+  #whyNot(step: Step['step']): string | undefined {
+    const why = refusals[step]?.(this.#binding);
+    return why ?? (stepTable[step].lane === 'shared-memory' ? undefined : this.#noMemoryFile());
+  }
+
+  /** Why the helper cannot be given its steps, which stand in a file in memory. It is asked for once. */
+  #noMemoryFile(): string | undefined {
+    if (this.#memoryFileProblem !== undefined) return this.#memoryFileProblem || undefined;
+    const fd = this.#binding.memoryFile(Buffer.alloc(0));
+    if (fd >= 0) this.#binding.closeAll(Int32Array.of(fd));
+    else if (SCARCITY.has(errnoName(fd))) return undefined;
+    this.#memoryFileProblem =
+      fd >= 0
+        ? ''
+        : `the helper that performs this step gets it in a file in memory, and memfd_create() is refused here (${errnoName(fd)}): a sandbox stands before the kernel`;
+    return this.#memoryFileProblem || undefined;
   }
 
   launch(plan: LaunchPlan, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
@@ -189,12 +212,21 @@ function assertControlGroup({ spec: { cgroup }, subject }: LaunchPlan): void {
 
 // ---------------------------------------------------------------- refusals
 
+/** Errors that tell of this moment, and not of what is possible. */
+const SCARCITY: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
+
+/** Without /proc, Node calls itself what its starter has called it: a name that would lead to any file of the current directory. */
+const noNode = (): string | undefined =>
+  isAbsolute(process.execPath)
+    ? undefined
+    : `the file of Node itself is not known: process.execPath is '${process.execPath}', and /proc, which tells the file, is not mounted`;
+
 const refusals: Partial<Record<Step['step'], (binding: Binding) => string | undefined>> = {
   sched_core: (binding) =>
     binding.hasCoreScheduling()
       ? undefined
       : 'there is no core scheduling on this machine: it takes a kernel with CONFIG_SCHED_CORE, and a processor with several threads to a core',
-  hook: () => noRunner,
+  hook: () => noRunner ?? noNode(),
   selinux: () => (existsSync('/sys/fs/selinux/enforce') ? undefined : 'SELinux is not enabled on this machine'),
   apparmor: () => (existsSync('/proc/self/attr/apparmor') ? undefined : 'AppArmor is not enabled on this machine'),
 };

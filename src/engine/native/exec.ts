@@ -1,4 +1,4 @@
-import { openSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import type { CommandError } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
 import { type Binding, places } from '../../native/binding.js';
@@ -6,6 +6,7 @@ import { chooseLane } from '../../plan/lane.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { operationsOf } from '../../plan/operations.js';
 import { stepTable } from '../../plan/step-table.js';
+import { errnoName } from '../../text/errno.js';
 import { encode } from '../../wire/encode.js';
 import type { LaunchResources } from '../engine.js';
 import { openFilesSync } from '../redirections.js';
@@ -69,16 +70,17 @@ function rehearse(plan: LaunchPlan, files: OpenFds, { binding, start }: ExecTool
 }
 
 /** To be able to go back takes a copy of what is replaced. Where there is no room for that, nothing must have ended for it. */
-function assertRoom(plan: LaunchPlan, { descriptors }: ExecTools): void {
+function assertRoom(plan: LaunchPlan, { binding, descriptors }: ExecTools): void {
   const room: number[] = [];
-  try {
-    while (room.length < plan.descriptors.length + SPARE_FDS) room.push(openSync('/dev/null', 'r'));
-  } catch (cause) {
-    const { code = 'EIO' } = cause as NodeJS.ErrnoException;
-    throw new LaunchError(plan.subject, { step: 'dup2', errno: code, cause });
-  } finally {
-    descriptors.close(room);
+  while (room.length < plan.descriptors.length + SPARE_FDS) {
+    const fd = binding.nullDevice();
+    if (fd < 0) {
+      descriptors.close(room);
+      throw new LaunchError(plan.subject, { step: 'dup2', errno: errnoName(fd) });
+    }
+    room.push(fd);
   }
+  descriptors.close(room);
 }
 
 /** Performs the steps in this process. Returns only if one failed: why this process is still itself. */

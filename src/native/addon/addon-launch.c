@@ -8,10 +8,16 @@
 #include "process/exec.h"
 #include "process/launch.h"
 
-napi_value addon_is_possible(napi_env env, napi_callback_info info) {
+napi_value addon_probe(napi_env env, napi_callback_info info) {
   (void)info;
-  napi_value result;
-  CHECK(env, napi_get_boolean(env, launch_is_possible(environment_of(env)->stack), &result));
+  const char *call;
+  napi_value result, name;
+  const int why = launch_probe(environment_of(env)->stack, &call);
+  if (why == 0) return NULL;
+  CHECK(env, napi_create_array_with_length(env, 2, &result));
+  CHECK(env, napi_create_string_utf8(env, call, NAPI_AUTO_LENGTH, &name));
+  (void)napi_set_element(env, result, 0, name); /* A new array of that length takes it. */
+  (void)napi_set_element(env, result, 1, number(env, why));
   return result;
 }
 
@@ -48,6 +54,11 @@ napi_value addon_pipe(napi_env env, napi_callback_info info) {
   CHECK(env, arguments(env, info, 1, &ends));
   CHECK(env, int32_array(env, ends, 0, &fds, &count));
   return number(env, descriptors_pipes(fds, count / 2));
+}
+
+napi_value addon_null_device(napi_env env, napi_callback_info info) {
+  (void)info;
+  return number(env, descriptors_null_device());
 }
 
 napi_value addon_memory_file(napi_env env, napi_callback_info info) {

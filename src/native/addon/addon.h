@@ -111,10 +111,11 @@ bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_p
 
 /* Every function of the addon: its name in JavaScript, and in C. */
 #define FOR_EACH_FUNCTION(FUNCTION)                        \
-  FUNCTION("isPossible", addon_is_possible)                \
+  FUNCTION("probe", addon_probe)                           \
   FUNCTION("hasCoreScheduling", addon_has_core_scheduling) \
   FUNCTION("environment", addon_environment)               \
   FUNCTION("pipe", addon_pipe)                             \
+  FUNCTION("nullDevice", addon_null_device)                \
   FUNCTION("memoryFile", addon_memory_file)                \
   FUNCTION("closeAll", addon_close_all)                    \
   FUNCTION("launch", addon_launch)                         \

@@ -16,6 +16,11 @@ int descriptors_pipes(int32_t *ends, size_t count) {
   return 0;
 }
 
+int descriptors_null_device(void) {
+  const int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
 int descriptors_memory_file(const void *bytes, size_t size) {
   /* Linux 6.3 can be told to refuse files that could be executed; older ones do not know the flag. */
   int fd = memfd_create("vircommand-plan", MFD_CLOEXEC | MFD_NOEXEC_SEAL);

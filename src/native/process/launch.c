@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,26 +130,63 @@ static int probe_main(void *argument) {
   __builtin_unreachable();
 }
 
-/* close_range() with CLOEXEC came with Linux 5.11, and pidfds for all that we do with them before it. */
-static int closes_ranges(void) {
-  return SYS3(SYS_close_range, ~0u, ~0u, CLOSE_RANGE_CLOEXEC) ==
-         0; /* The last number there is: nothing is open there. */
+/* Out of descriptors, processes or memory just now: that says nothing of what is possible. */
+static int is_scarcity(int why) {
+  return why == EMFILE || why == ENFILE || why == EAGAIN || why == ENOMEM;
 }
 
-int launch_is_possible(char *stack) {
-  if (!closes_ranges()) return 0;
+/*
+ * Calls what changes nothing. A sandbox answers such a call before the kernel looks at its arguments, so another answer than
+ * the kernel's says that the call is refused. What libuv itself cannot do without needs no question.
+ */
+static int call_refused(const char **ret_call) {
+  struct epoll_event event;
+  /* The last number there is: nothing is open there. The flag came with Linux 5.11, and all else before it. */
+  long answer = SYS3(SYS_close_range, ~0u, ~0u, CLOSE_RANGE_CLOEXEC);
+  *ret_call = "close_range";
+  if (answer < 0) return (int)-answer;
+  answer = SYS3(SYS_dup3, -1, -1, 0);
+  *ret_call = "dup3";
+  if (answer != -EINVAL) return (int)-answer;
+  answer = SYS4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, NULL);
+  *ret_call = "prlimit64";
+  if (answer < 0) return (int)-answer;
+  *ret_call = "epoll_wait";
+  return epoll_wait(-1, &event, 1, 0) < 0 && errno != EBADF ? errno : 0;
+}
+
+/* How a child that has ended is signaled and reaped, which it is in any case. */
+static int end_refused(int pid, int pidfd, const char **ret_call) {
+  siginfo_t info = {0};
+  struct rusage usage;
+  long answer = SYS4(SYS_pidfd_send_signal, pidfd, 0, NULL, 0);
+  *ret_call = "pidfd_send_signal";
+  int why = answer < 0 && answer != -ESRCH ? (int)-answer : 0;
+  do answer = SYS5(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED | __WALL, &usage);
+  while (answer == -EINTR);
+  if (answer < 0) (void)waitpid(pid, NULL, 0);
+  if (why != 0 || answer >= 0) return why;
+  *ret_call = "waitid";
+  return (int)-answer;
+}
+
+int launch_probe(char *stack, const char **ret_call) {
+  int why = call_refused(ret_call);
+  if (why != 0) return why;
   volatile int shared = 0;
   int pidfd = -1;
   const int pid = clone_blocked(probe_main, (void *)&shared, stack, &pidfd);
-  /* Out of descriptors or processes just now: that says nothing of what the kernel can do. */
-  if (pid < 0) return pid == -EMFILE || pid == -ENFILE || pid == -EAGAIN || pid == -ENOMEM;
-  if (pidfd >= 0) {
-    reap(pidfd);
-    close(pidfd);
-  } else {
-    (void)waitpid(pid, NULL, 0); /* A kernel that ignores CLONE_PIDFD; the answer is no either way. */
+  *ret_call = "clone";
+  if (pid < 0) return is_scarcity(-pid) ? 0 : -pid;
+  if (pidfd < 0) { /* A kernel that ignores CLONE_PIDFD. */
+    (void)waitpid(pid, NULL, 0);
+    return EINVAL;
   }
-  return shared == 1 && pidfd >= 0;
+  why = end_refused(pid, pidfd, ret_call);
+  close(pidfd);
+  if (why != 0 || shared == 1) return why;
+  *ret_call = "clone";
+  return -1;
 }
 
 int launch_has_core_scheduling(void) {

@@ -27,7 +27,10 @@ void launch_adopt(int pidfd);
 /* Whether the kernel and the processor know core scheduling. */
 int launch_has_core_scheduling(void);
 
-/* Whether a vfork child really shares memory here, and clone() gives pidfds. User-mode emulators and sandboxes may not. */
-int launch_is_possible(char *stack);
+/*
+ * Asks once for each call that a launch takes, and launches a child that ends at once. 0: all is possible. Else the errno of
+ * the call that is refused, or -1 where a child does not share this process's memory, as in user-mode emulators.
+ */
+int launch_probe(char *stack, const char **ret_call);
 
 #endif
