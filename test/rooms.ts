@@ -36,7 +36,6 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'time',
     'accounts',
     'control-groups',
-    'open-files',
     'privileges',
     'process-table',
     'program-file',

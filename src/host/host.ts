@@ -2,7 +2,6 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { type Account, account } from './accounts.js';
 import type { Obstacle } from '../errors/exec-obstacle.js';
 import { findObstacle } from './obstacle.js';
-import { openFilesAtStart } from './open-files.js';
 
 /** What stands at a path, seen by somebody who wants to execute it. */
 export type FileKind = 'executable' | 'not-executable' | 'directory' | 'missing' | 'unreachable';
@@ -19,8 +18,6 @@ export interface Host {
   look(path: string): FileKind;
   /** What stands in the way of a file that cannot be executed, for the error that names it. */
   obstacle?(path: string): Obstacle | undefined;
-  /** The soft and hard limit of open files that Node found at its start, if that can be told and Node has changed it since. */
-  openFilesAtStart(): { readonly soft: number; readonly hard: number } | undefined;
   account(nameOrUid: string | number): Account | undefined;
 }
 
@@ -32,7 +29,6 @@ export const thisHost: Host = {
   cwd: () => process.cwd(),
   look,
   obstacle: (path) => findObstacle(path, { directory: '/', emulates: () => true }),
-  openFilesAtStart,
   account,
 };
 

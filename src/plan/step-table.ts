@@ -305,15 +305,8 @@ const table = {
     afterExec: 'stays',
   },
   prlimit: {
-    plan: ({ spec: { limits = [] }, host }) => {
-      const asked = limits.map((limit) => ({ step: 'prlimit', by: 'limit', limit }) as const);
-      const found = limits.some(({ resource }) => resource === 'nofile') ? undefined : host.openFilesAtStart();
-      return found === undefined
-        ? asked
-        : [{ step: 'prlimit', by: '', limit: { resource: 'nofile', ...found } }, ...asked];
-    },
-    text: ({ by, limit: { resource, soft, hard } }) =>
-      `${resource} ${soft} (hard ${hard})${by === '' ? ', as Node found it' : ''}`,
+    plan: ({ spec: { limits = [] } }) => limits.map((limit) => ({ step: 'prlimit', by: 'limit', limit }) as const),
+    text: ({ limit: { resource, soft, hard } }) => `${resource} ${soft} (hard ${hard})`,
     capability: 'CAP_SYS_RESOURCE',
     wish: ({ limit: { resource, soft, hard } }) => `set the limit of ${resource} to ${soft} (hard ${hard})`,
     encode: ({ limit: { resource, soft, hard } }) => ({

@@ -6,7 +6,6 @@ export function hostWith(changes: Partial<Host> = {}): Host {
     env: Object.freeze({ PATH: '/a:/b', HOME: '/root', EMPTY: '', UNSET: undefined }),
     cwd: () => '/work',
     look: (path: string) => (path === '/b/prog' ? 'executable' : 'missing'),
-    openFilesAtStart: () => undefined,
     account: (user: string | number) =>
       user === 'joe' || user === 1000 ? { name: 'joe', uid: 1000, gid: 100, groups: [100, 4, 27] } : undefined,
     ...changes,

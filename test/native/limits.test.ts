@@ -142,29 +142,51 @@ test('nobody may not raise a hard limit, and hears so', async ({ skip }) => {
   );
 });
 
-// Node raises its own soft limit of open files to the hard one as it starts. A program must not see that: select() breaks above 1024.
-test.for(lanes)(
-  'in the lane %s, the limit of open files is the one that Node found, not the one that Node set',
-  async ([lane]) => {
-    const { parent, child } = await inParent(
-      async ({ Command: Program }, asked) => {
-        const command = new Program('cat', '/proc/self/limits').outputBuffer();
-        if (asked === 'helper') command.clearCaps();
-        if (asked === 'hook-runner') command.preExecHook(() => 0);
-        const soft = (text: string) => /^Max open files +(\d+)/m.exec(text)?.[1];
-        return {
-          parent: soft(process.getBuiltinModule('node:fs').readFileSync('/proc/self/limits', 'utf8')),
-          child: soft((await command.run()).stdout),
-        };
-      },
-      lane,
-      // Only a parent that still has the limits with which it started Node can tell them.
-      { through: ['sh', '-c', 'ulimit -Sn 300; ulimit -Hn 900; "$@"; exit $?', 'sh'] },
-    );
-    expect(parent).toBe('900');
-    expect(child).toBe('300');
-  },
-);
+/** How Node is started by a shell with a soft limit of 300: the shell lives on, or raises it and becomes Node. */
+const starters = [
+  ['a parent with that limit', 'ulimit -Sn 300; ulimit -Hn 900; "$@"; exit $?'],
+  // The parent of Node is then the first shell, whose soft limit Node never had.
+  [
+    'a script that has said another one',
+    'ulimit -Sn 300; ulimit -Hn 900; sh -c \'ulimit -Sn 600; exec "$@"\' sh "$@"; exit $?',
+  ],
+] as const;
+
+// As from child_process, which is asked beside it: Node keeps no note of the limit that it found and raised.
+test.for(
+  [...lanes.map(([lane]) => lane), 'portable'].flatMap((way) => starters.map((starter) => [way, ...starter] as const)),
+)('%s: a program gets the limit of open files that Node has raised, and no guess, from %s', async ([way, , script]) => {
+  const { own, ofChildProcess, ofProgram } = await inParent(
+    async ({ Command: Program }, asked) => {
+      const { readFileSync: read } = process.getBuiltinModule('node:fs');
+      const { execFileSync: run } = process.getBuiltinModule('node:child_process');
+      const command = new Program('cat', '/proc/self/limits').outputBuffer();
+      if (asked === 'helper') command.clearCaps();
+      if (asked === 'hook-runner') command.preExecHook(() => 0);
+      const limits = (text: string) => /^Max open files +(\d+) +(\d+)/m.exec(text)?.slice(1);
+      return {
+        own: limits(read('/proc/self/limits', 'utf8')),
+        ofChildProcess: limits(run('cat', ['/proc/self/limits'], { encoding: 'utf8' })),
+        ofProgram: limits((await command.run()).stdout),
+      };
+    },
+    way,
+    { through: ['sh', '-c', script, 'sh'], env: { VIRCOMMAND_ENGINE: way === 'portable' ? 'portable' : 'native' } },
+  );
+  expect(own).toEqual(['900', '900']);
+  expect(ofChildProcess).toEqual(own);
+  expect(ofProgram).toEqual(own);
+});
+
+test("a soft limit of open files that was said is the program's, whoever started Node", async () => {
+  const soft = await inParent(
+    async ({ Command: Program }) =>
+      (await new Program('sh', '-c', 'ulimit -Sn; ulimit -Hn').limit('nofile', 256, 900).outputBuffer().run()).stdout,
+    undefined,
+    { through: ['sh', '-c', starters[1][1], 'sh'] },
+  );
+  expect(soft).toBe('256\n900\n');
+});
 
 test('the instrument reads what prlimit sets', ({ skip }) => {
   needsProgram(skip, 'prlimit');

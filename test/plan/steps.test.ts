@@ -196,17 +196,6 @@ describe('the ids', () => {
     ]);
   });
 
-  test('take the limit of open files back to what Node found, unless another is asked for', () => {
-    const host = hostWith({ openFilesAtStart: () => ({ soft: 1024, hard: 4096 }) });
-    const limits = (command: Command) => plan(command, 'run', host).steps.filter(({ step }) => step === 'prlimit');
-    expect(limits(prog())).toEqual([
-      { step: 'prlimit', by: '', limit: { resource: 'nofile', soft: 1024, hard: 4096 } },
-    ]);
-    expect(limits(prog().maxFiles(7))).toEqual([
-      { step: 'prlimit', by: 'limit', limit: { resource: 'nofile', soft: 7, hard: 7 } },
-    ]);
-  });
-
   test('can be groups alone', () => {
     expect(ids(prog().groups([1, 2]))).toEqual([['groups', 'setgroups', 1, 2]]);
   });
@@ -236,15 +225,14 @@ describe('the ids', () => {
   });
 });
 
-test('the limit of open files that Node found at its start comes first, unless another one is said', () => {
-  const host = hostWith({ openFilesAtStart: () => ({ soft: 1024, hard: 4096 }) });
+test('no limit is set that was not said, that of open files included', () => {
   const limits = (command: Command) =>
-    plan(command, 'run', host).steps.flatMap((step) => (step.step === 'prlimit' ? [[step.by, step.limit]] : []));
-  expect(limits(prog().maxCoreSize(0))).toEqual([
-    ['', { resource: 'nofile', soft: 1024, hard: 4096 }],
+    plan(command).steps.flatMap((step) => (step.step === 'prlimit' ? [[step.by, step.limit]] : []));
+  expect(limits(prog())).toEqual([]);
+  expect(limits(prog().maxCoreSize(0).maxFiles(7))).toEqual([
     ['limit', { resource: 'core', soft: 0, hard: 0 }],
+    ['limit', { resource: 'nofile', soft: 7, hard: 7 }],
   ]);
-  expect(limits(prog().maxFiles(7))).toEqual([['limit', { resource: 'nofile', soft: 7, hard: 7 }]]);
 });
 
 test('explain() shows no lane where the engine has none', () => {

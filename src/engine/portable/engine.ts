@@ -29,9 +29,9 @@ export const portableEngine: Engine = {
   launch,
 };
 
-function note({ step, by }: Step): string | undefined {
+function note({ step }: Step): string | undefined {
   const why = portableRefusals[step];
-  if (why !== undefined) return by === '' ? 'not done' : `refused: ${why}`;
+  if (why !== undefined) return `refused: ${why}`;
   switch (step) {
     case 'daemon-fork':
       return 'not done: the daemon leads its session, and is a child of this process';
@@ -47,8 +47,7 @@ function note({ step, by }: Step): string | undefined {
 function refusal(plan: LaunchPlan): Refusal | undefined {
   for (const step of plan.steps) {
     const why = portableRefusals[step.step];
-    // What nobody asked for is a kindness of the plan, not a promise: `portableLimits` tells that it is missing here.
-    if (why !== undefined && step.by !== '') return { feature: step.by, why };
+    if (why !== undefined) return { feature: step.by, why };
     if (step.step === 'setuid' && plan.directory !== undefined && step.id !== process.geteuid?.()) {
       return {
         feature: 'workingDirectory',

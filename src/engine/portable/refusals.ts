@@ -8,7 +8,6 @@ export const portableLimits: readonly string[] = [
   'A daemon is the leader of its session, and a child of this process until one of them ends.',
   'An error of a daemon after it has executed its program is its own: the log is the place to look.',
   'Pipes are socket pairs: a program that opens /dev/stdin or /dev/stdout by name gets ENXIO, unless it is given a file.',
-  'The program inherits the descriptor limit of this process, which Node raised at its start.',
   'A program that is ended by a real-time signal is reported as exited with code 0, since child_process says so.',
   'resourceUsage and coreDumped are undefined.',
   'A program whose output nobody reads any more gets ECONNRESET or EPIPE from its socket, where a pipe would give SIGPIPE.',
