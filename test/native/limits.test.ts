@@ -178,6 +178,22 @@ test.for(
   expect(ofProgram).toEqual(own);
 });
 
+test.for(lanes)(
+  "in the lane %s, a limit of open files that this process was given later is the program's too",
+  async ([lane], { skip }) => {
+    needsProgram(skip, 'prlimit');
+    const limits = await inParent(async ({ Command: Program }, asked) => {
+      const { execFileSync: run } = process.getBuiltinModule('node:child_process');
+      run('prlimit', ['--nofile=500:900', '--pid', String(process.pid)]);
+      const command = new Program('sh', '-c', 'ulimit -Sn; ulimit -Hn').outputBuffer();
+      if (asked === 'helper') command.clearCaps();
+      if (asked === 'hook-runner') command.preExecHook(() => 0);
+      return [(await command.run()).stdout, run('sh', ['-c', 'ulimit -Sn; ulimit -Hn'], { encoding: 'utf8' })];
+    }, lane);
+    expect(limits).toEqual(['500\n900\n', '500\n900\n']);
+  },
+);
+
 test("a soft limit of open files that was said is the program's, whoever started Node", async () => {
   const soft = await inParent(
     async ({ Command: Program }) =>

@@ -9,7 +9,7 @@ import type { Native } from '../../native/load.js';
 import { packages } from '../../native/place.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { operationsOf } from '../../plan/operations.js';
-import type { HandshakeEnds } from '../../plan/step-table.js';
+import type { HandshakeEnds, Step } from '../../plan/step-table.js';
 import { encode, type Operation } from '../../wire/encode.js';
 import { lowestUnused, type Move } from '../../wire/moves.js';
 import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
@@ -170,8 +170,8 @@ function streamFlags(moves: readonly Move[]): number[] {
 }
 
 /**
- * Encodes the steps after the hook, for the helper. Before them it undoes what Node has done to the signals, and takes over a
- * pidfile.
+ * Encodes the steps after the hook, for the helper. Before them it undoes what Node has done to the signals and to the
+ * limit of open files, and takes over a pidfile.
  */
 function encodeRest(plan: LaunchPlan, at: number, pidFile: number, numbers: Numbers): Buffer {
   const { file, argv, steps } = plan;
@@ -184,7 +184,28 @@ function encodeRest(plan: LaunchPlan, at: number, pidFile: number, numbers: Numb
   const held = steps[pidFile];
   const before: Operation[] = [{ code: 'sigaction', step: at }];
   if (held?.step === 'pidfile') before.push({ code: 'pidfile', step: pidFile, a: numbers.pidFile, text: held.path });
+  const limit = openFilesStep();
+  if (limit !== undefined)
+    before.push(...operationsOf(plan, [limit], at, { moves: [], parent: process.pid }).operations);
   return encode({ file, argv, envp, operations: [...before, ...operations] });
+}
+
+/**
+ * The limit of open files as this process has it. The Node process of the hook raises its soft one to the hard one at its start, and the
+ * program is to have what it would have without a hook. `undefined` where Node finds nothing to raise, or nothing tells the limit.
+ */
+function openFilesStep(): Step | undefined {
+  let limits: string;
+  try {
+    limits = readFileSync('/proc/self/limits', 'latin1');
+  } catch {
+    // There is no /proc: then Node's choice stays.
+    return undefined;
+  }
+  const [, soft = '', hard = ''] = /^Max open files +(\w+) +(\w+)/m.exec(limits) ?? [];
+  if (soft === hard) return undefined;
+  const value = (word: string): number | 'unlimited' => (word === 'unlimited' ? word : Number(word));
+  return { step: 'prlimit', by: '', limit: { resource: 'nofile', soft: value(soft), hard: value(hard) } };
 }
 
 function isForThisProcess(entry: Uint8Array): boolean {
