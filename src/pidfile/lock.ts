@@ -54,6 +54,11 @@ export class PidFileLock implements Disposable {
     this.#giveUp = giveUp;
   }
 
+  /** @internal Whether a value is a lock. Asks nothing of it that could throw. */
+  static isLock(value: unknown): value is PidFileLock {
+    return typeof value === 'object' && value !== null && #giveUp in value;
+  }
+
   /** Whether it has not been released yet. */
   get isHeld(): boolean {
     return this.#giveUp !== undefined;
@@ -185,10 +190,10 @@ export async function acquire(file: string, options?: AcquireOptions): Promise<P
 }
 
 export function release(lock: PidFileLock | string): void {
-  const path = lock instanceof PidFileLock ? lock.path : resolve(checkPath('PidFile.release', lock));
+  const path = PidFileLock.isLock(lock) ? lock.path : resolve(checkPath('PidFile.release', lock));
   const dryRun = dryRunOf('PidFile.release');
   const named = dryRun?.pidFiles.get(path) ?? locks.get(path);
-  const held = lock instanceof PidFileLock ? lock : named;
+  const held = PidFileLock.isLock(lock) ? lock : named;
   if (held === undefined) throw new PidFileError(path, { isNot: 'held' });
   // In a dry run a real lock stays: it was acquired outside of it.
   if (dryRun === undefined || held === dryRun.pidFiles.get(path)) held.release();
