@@ -17,6 +17,7 @@ import {
   LONGEST_TIMER,
   outputLimitPolicies,
   type PassOptions,
+  type Path,
 } from './builder/options.js';
 import { readSpec } from './builder/spec-shape.js';
 import { explainPlan } from './engine/explain.js';
@@ -27,6 +28,7 @@ import { publishing } from './events/events.js';
 import { type HookAnswer, type HookChild, sourceOf } from './hook/function.js';
 import { OutputBuffer } from './io/output-buffer.js';
 import type { LaunchPlan } from './plan/launch-plan.js';
+import { isPathFromHere } from './plan/program.js';
 import type { Captured, RunResult } from './result/run-result.js';
 import type { Child } from './running/child.js';
 import type { DaemonResult } from './running/daemon-result.js';
@@ -47,7 +49,7 @@ import {
   type StopSequence,
   type Flag,
 } from './spec/spec.js';
-import { type Argument, joinText, readData, toBytes } from './text/bytes.js';
+import { type Argument, joinText, readable, readData, toBytes } from './text/bytes.js';
 import { hidden, withDefaults } from './text/call-text.js';
 import { type CapabilityName, capabilityNames } from './text/capabilities.js';
 import { argLog, printCommand, type PrintOptions } from './text/quote.js';
@@ -343,14 +345,15 @@ export class Command {
    * @example
    * new Command('swtpm').envXdg('/var/lib/libvirt/swtpm');
    */
-  envXdg(baseDir: string): this {
+  envXdg(baseDir: Path): this {
     return this.#say('envXdg', [baseDir], (draft, call) => {
       draft.isolate();
       const base = draft.path(baseDir, call);
       if (base === undefined) return;
-      draft.variable('XDG_DATA_HOME', `${base}/.local/share`, call);
-      draft.variable('XDG_CACHE_HOME', `${base}/.cache`, call);
-      draft.variable('XDG_CONFIG_HOME', `${base}/.config`, call);
+      const below = (name: string): Argument => argumentOf(joinText(base, name));
+      draft.variable('XDG_DATA_HOME', below('/.local/share'), call);
+      draft.variable('XDG_CACHE_HOME', below('/.cache'), call);
+      draft.variable('XDG_CONFIG_HOME', below('/.config'), call);
     });
   }
 
@@ -510,12 +513,12 @@ export class Command {
   }
 
   /**
-   * Opens a file as the program's standard input. The descriptor is the program's own: no byte goes through this process.
+   * Opens a file as the program's standard input; a relative path begins in this process's directory. The descriptor is the program's own: no byte goes through this process.
    *
    * @example
    * new Command('wc', '-l').inputFile('/etc/passwd');
    */
-  inputFile(path: string | URL): this {
+  inputFile(path: Path): this {
     return this.#say('inputFile', [path], (draft, call) => {
       const text = draft.path(path, call);
       if (text !== undefined) draft.set('stdin', { from: 'file', path: text }, call);
@@ -529,14 +532,14 @@ export class Command {
    * @example
    * new Command('dnsmasq').outputFile('/var/log/dnsmasq.log', { append: true }).errorToOutput();
    */
-  outputFile(path: string | URL, options?: FileOptions): this {
+  outputFile(path: Path, options?: FileOptions): this {
     return this.#say('outputFile', options === undefined ? [path] : [path, options], (draft, call) =>
       draft.outputFile('stdout', path, options, call),
     );
   }
 
   /** Opens a file as the program's standard error. The same file as standard output's is opened once, and both share it. */
-  errorFile(path: string | URL, options?: FileOptions): this {
+  errorFile(path: Path, options?: FileOptions): this {
     return this.#say('errorFile', options === undefined ? [path] : [path, options], (draft, call) =>
       draft.outputFile('stderr', path, options, call),
     );
@@ -639,7 +642,7 @@ export class Command {
    * @example
    * new Command('git', 'status').workingDirectory('/srv/app');
    */
-  workingDirectory(dir: string | URL): this {
+  workingDirectory(dir: Path): this {
     return this.#say('workingDirectory', [dir], (draft, call) => {
       const path = draft.path(dir, call);
       if (path !== undefined) draft.set('workingDirectory', path, call);
@@ -704,10 +707,10 @@ export class Command {
    * The directory is made and removed by the caller. One that is no group of version 2, such as one of version 1, is a `LaunchError` of the
    * step `cgroup`, before anything was started. Answers to `cgroup.procs` of cgroups(7).
    */
-  cgroup(dir: string): this {
+  cgroup(dir: Path): this {
     return this.#say('cgroup', [dir], (draft, call) => {
-      const path = draft.string(dir, call, 'the directory');
-      if (path?.startsWith('/') === false)
+      const path = draft.path(dir, call, 'the directory');
+      if (path !== undefined && isPathFromHere(path))
         draft.mistake(call, 'the directory is relative; name it from /, such as /sys/fs/cgroup/…');
       else if (path !== undefined) draft.set('cgroup', path, call);
     });
@@ -834,7 +837,7 @@ export class Command {
    * @example
    * new Command('dnsmasq', '--keep-in-foreground').daemonize().pidFile('/run/dnsmasq.pid');
    */
-  pidFile(path: string | URL): this {
+  pidFile(path: Path): this {
     return this.#say('pidFile', [path], (draft, call) => {
       const text = draft.path(path, call);
       if (text !== undefined) draft.set('pidFile', text, call);
@@ -982,7 +985,7 @@ export class Command {
   }
 
   /**
-   * The file that would be executed. Answers to `virCommandGetBinaryPath`.
+   * The file that would be executed. Bytes that are not UTF-8 stand as `\xff`. Answers to `virCommandGetBinaryPath`.
    *
    * @throws {LaunchError} if PATH gives none.
    *
@@ -990,7 +993,7 @@ export class Command {
    * new Command('sh').binaryPath(); // '/bin/sh'
    */
   binaryPath(): string {
-    return this.plan().file;
+    return readable(this.plan().file);
   }
 
   /**

@@ -1,5 +1,5 @@
 export { Command } from './command.js';
-export type { CaptureOptions, FileOptions, Limit, PassOptions } from './builder/options.js';
+export type { CaptureOptions, FileOptions, Limit, PassOptions, Path } from './builder/options.js';
 export type { HasStderr, HasStdout, IsDaemon, ResultOf } from './command.js';
 export type { HookAnswer, HookChild, PreExecHook } from './hook/function.js';
 export { Child, pidAbort, pidWait } from './running/child.js';

@@ -48,6 +48,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   plan: [
     'program',
     'descriptors',
+    'from-here',
     'ids',
     'step-table',
     'steps',

@@ -26,12 +26,12 @@ export function callsOf(spec: CommandSpec) {
     ...(spec.listenFds === undefined ? [] : [call('listenFds', ...spec.listenFds)]),
     ...(spec.limits ?? []).map(({ resource, soft, hard }) => call('limit', resource, limitOf(soft), limitOf(hard))),
     ...(spec.allowCaps ?? []).map((name) => call('allowCap', name)),
-    ...given('workingDirectory', spec.workingDirectory),
+    ...givenText('workingDirectory', spec.workingDirectory),
     ...given('umask', spec.umask),
     ...given('nice', spec.nice),
     ...given('oomScoreAdjust', spec.oomScoreAdjust),
     ...(spec.coreScheduling === 'alone' ? [call('runAlone')] : given('runAmong', spec.coreScheduling?.among)),
-    ...given('cgroup', spec.cgroup),
+    ...givenText('cgroup', spec.cgroup),
     ...given('selinuxLabel', spec.selinuxLabel),
     ...given('appArmorProfile', spec.appArmorProfile),
     ...given('user', spec.user),
@@ -39,7 +39,7 @@ export function callsOf(spec: CommandSpec) {
     ...given('gid', spec.gid),
     ...given('groups', spec.groups),
     ...given('dieWithParent', spec.dieWithParent),
-    ...given('pidFile', spec.pidFile),
+    ...givenText('pidFile', spec.pidFile),
     ...given('timeout', spec.timeoutMs),
     ...given('stopSequence', spec.stopSequence),
     ...(spec.outputLimit === undefined ? [] : [call('outputLimit', spec.outputLimit.bytes, spec.outputLimit.policy)]),
@@ -59,7 +59,7 @@ function inputCalls(stdin: InputSpec) {
           : call('inputFd', stdin.fd),
       ];
     case 'file':
-      return [call('inputFile', stdin.path)];
+      return [call('inputFile', argumentOf(stdin.path))];
     case 'pipe':
       return [call('inputPipe')];
     case 'buffer':
@@ -78,7 +78,7 @@ function outputCalls(output: OutputSpec) {
           : call('outputFd', output.fd),
       ];
     case 'file':
-      return [call('outputFile', output.path, { append: output.append ?? false })];
+      return [call('outputFile', argumentOf(output.path), { append: output.append ?? false })];
     case 'pipe':
       return [call('outputPipe')];
     case 'buffer':
@@ -99,7 +99,7 @@ function errorCalls(output: CommandSpec['stderr']) {
           : call('errorFd', output.fd),
       ];
     case 'file':
-      return [call('errorFile', output.path, { append: output.append ?? false })];
+      return [call('errorFile', argumentOf(output.path), { append: output.append ?? false })];
     case 'pipe':
       return [call('errorPipe')];
     case 'buffer':
@@ -115,6 +115,9 @@ function call<Method extends string>(method: Method, ...values: readonly unknown
 function given<Method extends string>(method: Method, value: unknown): BuilderCall<Method>[] {
   return value === undefined ? [] : [call(method, value)];
 }
+
+const givenText = <Method extends string>(method: Method, text: ByteText | undefined): BuilderCall<Method>[] =>
+  text === undefined ? [] : [call(method, argumentOf(text))];
 
 const limitOf = (value: LimitValue): number | bigint | string =>
   typeof value === 'string' && value !== 'unlimited' ? BigInt(value) : value;

@@ -1,5 +1,6 @@
 import type { Mistake } from '../errors/usage-error.js';
 import { type CommandSpec, FIRST_LISTEN_FD, type LaunchMode } from '../spec/spec.js';
+import { readable } from '../text/bytes.js';
 import { passCall } from './given-away.js';
 
 /** A pair of things that cannot both be so, and the calls that said them. */
@@ -50,7 +51,7 @@ const clashesOfDaemons: readonly Clash[] = [
   },
   {
     when: ({ workingDirectory }) => workingDirectory !== undefined,
-    call: ({ workingDirectory }) => `workingDirectory('${workingDirectory ?? ''}')`,
+    call: ({ workingDirectory }) => `workingDirectory('${readable(workingDirectory ?? '')}')`,
     problem: "a daemon's working directory is '/'; leave the call out, and give it absolute paths",
   },
   {
@@ -77,7 +78,7 @@ const clashesOfDaemons: readonly Clash[] = [
 const clashesOfChildren: readonly Clash[] = [
   {
     when: ({ pidFile }) => pidFile !== undefined,
-    call: ({ pidFile }) => `pidFile('${pidFile ?? ''}')`,
+    call: ({ pidFile }) => `pidFile('${readable(pidFile ?? '')}')`,
     problem: 'a pidfile is written for a daemon; say daemonize() too',
   },
   { when: ({ stdin }, mode) => mode === 'run' && stdin.from === 'pipe', call: 'inputPipe()', problem: unread },

@@ -14,7 +14,16 @@ import {
 import { type ByteText, readArgument } from '../text/bytes.js';
 import { printCall } from '../text/call-text.js';
 import { printf } from '../text/printf.js';
-import { asUrl, readOptions, type ReadOptions, readSwitch, printAnything, Wrong } from '../text/reading.js';
+import {
+  asUrl,
+  isBytes,
+  isDetached,
+  printAnything,
+  readOptions,
+  readSwitch,
+  type ReadOptions,
+  Wrong,
+} from '../text/reading.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 import { callSite, type Entry } from './call-site.js';
 import { HIGHEST_FD, isOpen } from './given-away.js';
@@ -97,7 +106,7 @@ export class Draft {
     return undefined;
   }
 
-  /** Reads a path or another text that cannot be bytes. */
+  /** Reads a text that cannot be bytes. */
   string(value: unknown, call: Call, what: string): string | undefined {
     if (typeof value !== 'string' || value === '' || value.includes('\0') || !value.isWellFormed()) {
       const read = typeof value === 'string' ? readArgument(value) : new Wrong('is no string');
@@ -238,7 +247,7 @@ export class Draft {
   }
 
   /** Sets a field to a text. */
-  setString(key: 'selinuxLabel' | 'appArmorProfile' | 'cgroup', value: unknown, what: string, call: Call): void {
+  setString(key: 'selinuxLabel' | 'appArmorProfile', value: unknown, what: string, call: Call): void {
     const text = this.string(value, call, what);
     if (text !== undefined) this.set(key, text, call);
   }
@@ -252,11 +261,17 @@ export class Draft {
     );
   }
 
-  path(path: unknown, call: Call): string | undefined {
+  /** Reads a path: text, bytes, or the address of a file. */
+  path(path: unknown, call: Call, what = 'the path'): ByteText | undefined {
+    if (isBytes(path)) {
+      if (path.length > 0 || isDetached(path)) return this.text(path, call, what);
+      this.mistake(call, `${what} is empty`);
+      return undefined;
+    }
     const url = asUrl(path);
-    if (url === undefined) return this.string(path, call, 'the path');
+    if (url === undefined) return this.string(path, call, what);
     if (url.protocol === 'file:' && url.host === '') {
-      if (!/%2f/i.test(url.pathname)) return this.string(fileURLToPath(url), call, 'the path');
+      if (!/%2f/i.test(url.pathname)) return this.text(bytesOfFileUrl(url), call, what);
       this.mistake(call, "the address holds a '/' as %2F, which no part of a path can hold");
       return undefined;
     }
@@ -280,6 +295,20 @@ export class Draft {
     if (typeof name === 'string' && signalNumber(name) !== undefined) return true;
     this.mistake(call, `there is no signal ${printAnything(name)}; write its name, as 'SIGTERM'`);
     return false;
+  }
+}
+
+/** The path that an address names: as text, or as the bytes that it escapes where they are no UTF-8. */
+function bytesOfFileUrl(url: URL): string | Uint8Array {
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+    const escapes = /%([0-9a-f]{2})/gi;
+    return Buffer.from(
+      url.pathname.replaceAll(escapes, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+      'latin1',
+    );
   }
 }
 

@@ -9,6 +9,9 @@ export interface PassOptions {
   readonly closeInParent?: boolean;
 }
 
+/** The path of a file or a directory: as text, as the address of a `file:`, or as bytes, where its name is not UTF-8. */
+export type Path = string | URL | Uint8Array;
+
 /** How a file that takes output is opened. */
 export interface FileOptions {
   /** Keeps what is in the file, and writes at its end. Default: false, which empties it. */

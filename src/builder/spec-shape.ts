@@ -141,7 +141,7 @@ const kindOf = (value: unknown): string => describeKind(value);
 const output = {
   unclaimed: {},
   fd: { fd: number, closeInParent: flag },
-  file: { path: text, append: flag },
+  file: { path: byteText, append: flag },
   pipe: {},
   buffer: { encoding: text },
 };
@@ -158,7 +158,7 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
   stdin: variants('from', {
     null: {},
     fd: { fd: number, closeInParent: flag },
-    file: { path: text },
+    file: { path: byteText },
     pipe: {},
     buffer: { data: byteText },
   }),
@@ -167,13 +167,13 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
   descriptors: list(record({ fd: number, as: number, closeInParent: flag }, ['fd', 'as'])),
   listenFds: list(number),
   nonblockingFds: flag,
-  workingDirectory: text,
+  workingDirectory: byteText,
   umask: number,
   limits: list(limit),
   nice: number,
   oomScoreAdjust: number,
   coreScheduling: either("is 'alone', or { among: pid }", oneOf('alone'), record({ among: number }, ['among'])),
-  cgroup: text,
+  cgroup: byteText,
   selinuxLabel: text,
   appArmorProfile: text,
   user: either('is a name or a number', text, number),
@@ -187,7 +187,7 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
   newSession: flag,
   processGroup: flag,
   daemonize: flag,
-  pidFile: text,
+  pidFile: byteText,
   preExecHook: either(
     'is { module: address } or { source: text }',
     record({ module: text }, ['module']),

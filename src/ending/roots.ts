@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { addonInUse } from '../engine/select.js';
 import { type ProcessRow, type ProcessTable, readProcess, readProcessTable } from '../host/process-table.js';
 import type { CommandSpec } from '../spec/spec.js';
+import { type ByteText, pathOf } from '../text/bytes.js';
 import { adoptsOrphans } from './adopt-orphans.js';
 import { BoundedMap } from './bounded-map.js';
 import { ownedPids } from './owned-children.js';
@@ -40,11 +41,11 @@ export function noteRoot({ cgroup, processGroup, daemonize }: CommandSpec, pid: 
 }
 
 /** The control group, if it holds nothing but the new process and what that has started since. The command that had it before has it no longer. */
-function claimGroup(path: string, row: ProcessRow): string | undefined {
+function claimGroup(path: ByteText, row: ProcessRow): string | undefined {
   const binding = addonInUse();
   if (binding === undefined) return undefined;
   try {
-    const directory = realpathSync(path);
+    const directory = realpathSync(pathOf(path));
     for (const [other, root] of Array.from(roots))
       if (root.cgroup === directory) roots.set(other, { ...root, cgroup: undefined });
     const table = readProcessTable(binding);

@@ -1,11 +1,12 @@
-import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import type { LaunchFailure } from '../errors/launch-error.js';
 import { groupMounts } from '../host/control-groups.js';
 import { closedDirectory, type Executor, findObstacle } from '../host/obstacle.js';
 import { privileges } from '../host/privileges.js';
+import { executedFile } from '../plan/from-here.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { rowOf, type Step } from '../plan/step-table.js';
-import { toBytes } from '../text/bytes.js';
+import { type ByteText, pathOf, readable, toBytes } from '../text/bytes.js';
 
 /**
  * Names the step that failed, from nothing but the errno that `child_process` gives, by looking at what the steps needed.
@@ -56,7 +57,8 @@ function changesId(step: Step): step is IdStep {
   return step.step === 'setuid' && step.id !== process.geteuid?.();
 }
 
-export function enterErrno(directory: string): string | undefined {
+export function enterErrno(path: ByteText): string | undefined {
+  const directory = pathOf(path);
   try {
     if (!statSync(directory).isDirectory()) return 'ENOTDIR';
     accessSync(directory, constants.X_OK);
@@ -66,22 +68,30 @@ export function enterErrno(directory: string): string | undefined {
   }
 }
 
-function chdirFailure(plan: LaunchPlan, path: string, errno: string): LaunchFailure {
-  const failure = { step: 'chdir', errno, path } as const;
-  if (errno !== 'EACCES') return failure;
+function chdirFailure(plan: LaunchPlan, path: ByteText, errno: string): LaunchFailure {
+  const failure = { step: 'chdir', errno, path: readable(path) } as const;
+  // What is behind a name that is no text is not looked at.
+  if (errno !== 'EACCES' || typeof path !== 'string') return failure;
   const closed = closedDirectory(`${path}/.`, executorOf(plan).ids);
   return closed === undefined ? failure : { ...failure, closed };
 }
 
 /** An exec that failed, with what stands in its way: only if the kernel would have said the same of it. */
 function execFailure(plan: LaunchPlan, errno: string): LaunchFailure {
-  const failure = { step: 'execve', errno, path: plan.file } as const;
+  const failure = { step: 'execve', errno, path: readable(plan.file) } as const;
   if (errno === 'E2BIG')
     return { ...failure, bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp), ...longestWord(plan) };
   // Of a binary for a machine that the kernel may emulate, its own answer says whether it does.
-  const obstacle = findObstacle(plan.file, { ...executorOf(plan), emulates: () => errno !== 'ENOEXEC' });
+  const file = fileToLookAt(plan);
+  const obstacle =
+    file === undefined ? undefined : findObstacle(file, { ...executorOf(plan), emulates: () => errno !== 'ENOEXEC' });
   const found = obstacle?.errno === errno ? { ...failure, obstacle } : failure;
   return isLine(plan, errno) ? { ...found, isLine: true } : found;
+}
+
+/** The program's file by a name that is text, if it has one. */
+export function fileToLookAt(plan: LaunchPlan): string | undefined {
+  return [plan.file, executedFile(plan, true)].find((file) => typeof file === 'string');
 }
 
 /** Whether the program was named by its path and its arguments: it is not there, and its first word is. */
@@ -93,7 +103,7 @@ function isLine({ spec }: LaunchPlan, errno: string): boolean {
 
 /** Who executes the program of a plan, and in which directory. */
 function executorOf(plan: LaunchPlan): Omit<Executor, 'emulates'> {
-  const directory = plan.directory ?? workingDirectory();
+  const directory = typeof plan.directory === 'string' ? plan.directory : workingDirectory();
   const uid = idOf(plan, 'setuid');
   const gid = idOf(plan, 'setgid');
   if (uid === undefined && gid === undefined) return { directory };
@@ -113,7 +123,7 @@ function idOf(plan: LaunchPlan, name: 'setuid' | 'setgid'): number | undefined {
 
 function workingDirectory(): string {
   try {
-    return process.cwd();
+    return realpathSync.native('.');
   } catch {
     // It has been removed, and nothing can be found from it.
     return '/';

@@ -2,6 +2,7 @@ import type { DescriptorSource } from '../plan/descriptors.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { rowOf } from '../plan/step-table.js';
 import { printable } from '../spec/spec.js';
+import { readable } from '../text/bytes.js';
 import { printCommand } from '../text/quote.js';
 import { shownLines } from '../text/shown.js';
 import type { Engine } from './engine.js';
@@ -17,10 +18,13 @@ const lanes = {
 /** Prints a plan for a person: the program, what it gets, and each step of the child, numbered. Values of variables are left out. */
 export function explainPlan(plan: LaunchPlan, engine: Engine, why: string): string {
   const rows: [string, string[]][] = [
-    ['program', [plan.file, ...(plan.tried.length === 0 ? [] : [`found in PATH after ${plan.tried.join(', ')}`])]],
+    [
+      'program',
+      [readable(plan.file), ...(plan.tried.length === 0 ? [] : [`found in PATH after ${plan.tried.join(', ')}`])],
+    ],
     ['arguments', [String(plan.argv.length - 1)]],
     ['environment', [environmentLine(plan)]],
-    ['directory', [plan.directory ?? "this process's own"]],
+    ['directory', [plan.directory === undefined ? "this process's own" : readable(plan.directory)]],
     [
       'descriptors',
       [...plan.descriptors.map(({ childFd, source }) => `${childFd} ← ${sourceText(source, childFd)}`), 'nothing else'],
@@ -59,9 +63,9 @@ function sourceText(source: DescriptorSource, childFd: number): string {
         : `descriptor ${source.fd} of this process`;
     case 'file':
       return {
-        read: `read '${source.path}'`,
-        truncate: `write '${source.path}' anew`,
-        append: `append to '${source.path}'`,
+        read: `read '${readable(source.path)}'`,
+        truncate: `write '${readable(source.path)}' anew`,
+        append: `append to '${readable(source.path)}'`,
       }[source.open];
     case 'pipe':
       return {

@@ -1,10 +1,13 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { LaunchError } from '../errors/launch-error.js';
 import { clearTimeout, now, setTimeout } from '../host/time.js';
 import { onAbort } from '../io/on-abort.js';
 import type { DescriptorSource } from '../plan/descriptors.js';
+import { fileFromHere } from '../plan/from-here.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
+import { isPathFromHere } from '../plan/program.js';
+import { type ByteText, joinText, pathOf, readable } from '../text/bytes.js';
 
 /** The files behind a plan's descriptors, by descriptor of the child. */
 export type OpenFiles = ReadonlyMap<number, FileHandle>;
@@ -28,22 +31,70 @@ const flags = {
 export async function openFiles(plan: LaunchPlan, abortSignal?: AbortSignal): Promise<OpenFiles> {
   const files = new Map<number, FileHandle>();
   const startedAt = now();
+  const here = plan.descriptors.some(
+    ({ childFd, source }) => source.kind === 'file' && fileFromHere(plan, childFd) !== undefined,
+  )
+    ? holdDirectory()
+    : undefined;
+  const openings: Promise<unknown>[] = [];
   for (const { childFd, source } of plan.descriptors) {
     if (source.kind !== 'file') continue;
     try {
-      files.set(childFd, await openInTime(plan, source, { startedAt, abortSignal }));
+      const opening = open(pathFrom(here, fileFromHere(plan, childFd) ?? source.path), flags[source.open]);
+      openings.push(opening);
+      files.set(childFd, await inTime(opening, plan, source, { startedAt, abortSignal }));
     } catch (cause) {
       await closeFiles(files);
+      letGo(here, openings);
       if (cause instanceof LaunchError) throw cause;
       throw openError(plan, source, cause);
     }
   }
+  letGo(here, openings);
   return files;
 }
 
 type FileSource = Extract<DescriptorSource, { kind: 'file' }>;
 
-function openInTime(
+/** Linux's flag for a descriptor that only names a place, and needs no right to read it. Node has no constant for it. */
+const O_PATH = 0o10000000;
+
+/**
+ * Opens this process's directory, so that what begins there is still meant from there when somebody has called `process.chdir()`
+ * meanwhile. `undefined` where that cannot be done; then the kernel begins where this process is by then.
+ */
+export function holdDirectory(): number | undefined {
+  if (process.platform !== 'linux') return undefined;
+  let fd: number | undefined;
+  try {
+    fd = openSync('.', O_PATH | constants.O_DIRECTORY);
+    if (existsSync(`/proc/self/fd/${fd}`)) return fd;
+    closeSync(fd);
+    return undefined;
+  } catch {
+    // No descriptor is free, or this process may not search its own directory: the opening that follows tells of it.
+    return undefined;
+  }
+}
+
+/** Opens a directory that {@link holdDirectory} holds once more, at the lowest number that is free. */
+export const reopenDirectory = (here: number): number =>
+  openSync(`/proc/self/fd/${here}`, O_PATH | constants.O_DIRECTORY);
+
+function pathFrom(here: number | undefined, path: ByteText): string | Buffer {
+  return pathOf(here === undefined || !isPathFromHere(path) ? path : joinText(`/proc/self/fd/${here}/`, path));
+}
+
+/** An opening that nobody waits for any more still goes by the directory. */
+function letGo(here: number | undefined, openings: readonly Promise<unknown>[]): void {
+  if (here === undefined) return;
+  void Promise.allSettled(openings).then(() => {
+    closeSync(here);
+  });
+}
+
+function inTime(
+  opening: Promise<FileHandle>,
   plan: LaunchPlan,
   source: FileSource,
   { startedAt, abortSignal }: { startedAt: number; abortSignal: AbortSignal | undefined },
@@ -51,7 +102,6 @@ function openInTime(
   const { subject, mode, spec } = plan;
   // A daemon's time is its hook's.
   const limitMs = mode === 'daemon' && spec.preExecHook === undefined ? undefined : spec.timeoutMs;
-  const opening = open(source.path, flags[source.open]);
   if (limitMs === undefined && abortSignal === undefined) return opening;
   return new Promise((resolve, reject) => {
     let hasGivenUp = false;
@@ -61,7 +111,9 @@ function openInTime(
       reject(failure);
     };
     const late = (): void =>
-      giveUp(new LaunchError(subject, { step: 'open', path: source.path, wanted: wantedOf(source), limitMs }));
+      giveUp(
+        new LaunchError(subject, { step: 'open', path: readable(source.path), wanted: wantedOf(source), limitMs }),
+      );
     const timer = limitMs === undefined ? undefined : setTimeout(late, Math.max(0, startedAt + limitMs - now()));
     const callOff =
       abortSignal === undefined
@@ -92,7 +144,7 @@ export function openFilesSync(plan: LaunchPlan): Map<number, number> {
   for (const { childFd, source } of plan.descriptors) {
     if (source.kind !== 'file') continue;
     try {
-      files.set(childFd, openSync(source.path, flags[source.open]));
+      files.set(childFd, openSync(pathOf(fileFromHere(plan, childFd) ?? source.path), flags[source.open]));
     } catch (cause) {
       for (const fd of files.values()) closeSync(fd);
       throw openError(plan, source, cause);
@@ -106,7 +158,7 @@ function openError(plan: LaunchPlan, source: FileSource, cause: unknown): Launch
   return new LaunchError(plan.subject, {
     step: 'open',
     errno: code,
-    path: source.path,
+    path: readable(source.path),
     wanted: wantedOf(source),
     cause,
   });

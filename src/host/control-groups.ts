@@ -1,4 +1,5 @@
 import { readFileSync, statfsSync } from 'node:fs';
+import { type ByteText, pathOf } from '../text/bytes.js';
 
 /** The types of file systems that `statfs()` tells, from linux/magic.h. */
 const CGROUP_SUPER_MAGIC = 0x27e0eb;
@@ -8,9 +9,9 @@ const CGROUP2_SUPER_MAGIC = 0x63677270;
 export type GroupKind = 'version 2' | 'version 1' | 'no group' | 'unknown';
 
 /** Looks which version of control groups a directory belongs to; `unknown` where it is not there or not to be seen. */
-export function groupKind(directory: string): GroupKind {
+export function groupKind(path: ByteText): GroupKind {
   try {
-    const { type } = statfsSync(directory);
+    const { type } = statfsSync(pathOf(path));
     if (type === CGROUP2_SUPER_MAGIC) return 'version 2';
     return type === CGROUP_SUPER_MAGIC ? 'version 1' : 'no group';
   } catch {

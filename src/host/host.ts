@@ -1,4 +1,5 @@
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import { type ByteText, fromBytes, pathOf } from '../text/bytes.js';
 import { type Account, account } from './accounts.js';
 import type { Obstacle } from '../errors/exec-obstacle.js';
 import { findObstacle } from './obstacle.js';
@@ -13,11 +14,11 @@ export type FileKind = 'executable' | 'not-executable' | 'directory' | 'missing'
 export interface Host {
   /** This process's environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** This process's working directory. */
-  cwd(): string;
-  look(path: string): FileKind;
+  /** The path of this process's working directory, as it is called now. Throws where it was removed. */
+  cwd(): ByteText;
+  look(path: ByteText): FileKind;
   /** What stands in the way of a file that cannot be executed, for the error that names it. */
-  obstacle?(path: string): Obstacle | undefined;
+  obstacle?(path: ByteText): Obstacle | undefined;
   account(nameOrUid: string | number): Account | undefined;
 }
 
@@ -26,13 +27,16 @@ export const thisHost: Host = {
   get env() {
     return process.env;
   },
-  cwd: () => process.cwd(),
+  // process.cwd() remembers what it was called once, and loses bytes that are not UTF-8; this asks the kernel.
+  cwd: () => fromBytes(realpathSync.native('.', 'buffer')),
   look,
-  obstacle: (path) => findObstacle(path, { directory: '/', emulates: () => true }),
+  obstacle: (path) =>
+    typeof path !== 'string' ? undefined : findObstacle(path, { directory: '/', emulates: () => true }),
   account,
 };
 
-function look(path: string): FileKind {
+function look(file: ByteText): FileKind {
+  const path = pathOf(file);
   try {
     const stats = statSync(path, { throwIfNoEntry: false });
     if (stats === undefined) return 'missing';

@@ -78,7 +78,7 @@ export interface Binding {
    * memory. The detail is the holder's pid, 0 if that cannot be seen, or the call that failed: see `pidfile.h`.
    */
   takePidFile(
-    path: string,
+    path: string | Buffer,
     text: string,
     create: number,
   ): Promise<TakenPidFile | readonly [errno: number, detail: number] | undefined>;

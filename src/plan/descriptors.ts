@@ -1,5 +1,6 @@
 import type { Host } from '../host/host.js';
 import { type CommandSpec, FIRST_LISTEN_FD, type LaunchMode, type OutputSpec } from '../spec/spec.js';
+import { type ByteText, isSameText } from '../text/bytes.js';
 import { absolute } from './program.js';
 
 export function planDescriptors(spec: CommandSpec, mode: LaunchMode, host: Host): readonly PlannedDescriptor[] {
@@ -51,7 +52,11 @@ function outputSource(output: OutputSpec, childFd: 1 | 2, mode: LaunchMode, host
 function errorSource({ stdout, stderr }: CommandSpec, mode: LaunchMode, host: Host): DescriptorSource {
   if (stderr.to === 'stdout') return { kind: 'stdout' };
   // Two openings of one file would write over each other; one that both streams share keeps their order.
-  if (stderr.to === 'file' && stdout.to === 'file' && absolute(stderr.path, host) === absolute(stdout.path, host))
+  if (
+    stderr.to === 'file' &&
+    stdout.to === 'file' &&
+    isSameText(absolute(stderr.path, host), absolute(stdout.path, host))
+  )
     return { kind: 'stdout' };
   return outputSource(stderr, 2, mode, host);
 }
@@ -60,7 +65,7 @@ function errorSource({ stdout, stderr }: CommandSpec, mode: LaunchMode, host: Ho
 export type DescriptorSource =
   | { readonly kind: 'null' }
   | { readonly kind: 'fd'; readonly fd: number }
-  | { readonly kind: 'file'; readonly path: string; readonly open: 'read' | 'truncate' | 'append' }
+  | { readonly kind: 'file'; readonly path: ByteText; readonly open: 'read' | 'truncate' | 'append' }
   /** A pipe of which this process keeps the other end: for the caller, for a buffer, or for the log. */
   | { readonly kind: 'pipe'; readonly for: 'caller' | 'buffer' | 'log' }
   /** The same open file as the child's standard output. */

@@ -1,6 +1,7 @@
 import type { inspect } from 'node:util';
 import type { Subject } from '../errors/command-error.js';
 import type { CommandSpec, LaunchMode } from '../spec/spec.js';
+import type { ByteText } from '../text/bytes.js';
 import type { PlannedDescriptor } from './descriptors.js';
 import type { Lane } from './lane.js';
 import type { Step } from './step-table.js';
@@ -12,14 +13,14 @@ export interface LaunchPlan {
   readonly mode: LaunchMode;
   readonly lane: Lane;
   /** The file that will be executed. */
-  readonly file: string;
-  /** The files that PATH gave before that one. */
+  readonly file: ByteText;
+  /** The files that PATH gave before that one, for a person to read. */
   readonly tried: readonly string[];
   /** The exact vectors, without their final NULs. */
   readonly argv: readonly Uint8Array[];
   readonly envp: readonly Uint8Array[];
   /** The directory that the program starts in; absent where it is this process's own. */
-  readonly directory?: string;
+  readonly directory?: ByteText;
   /** The descriptors of the child, by rising number. All others are closed. */
   readonly descriptors: readonly PlannedDescriptor[];
   /** What the child does between clone and exec, in order. */

@@ -6,7 +6,7 @@ import { planDescriptors } from './descriptors.js';
 import { environmentOf, lateArguments } from './environment.js';
 import { chooseLane } from './lane.js';
 import { type LaunchPlan, type PlanOptions, shownSafely } from './launch-plan.js';
-import { findProgram, plannedDirectory, textOf } from './program.js';
+import { findProgram, plannedDirectory } from './program.js';
 import { planSteps } from './steps.js';
 
 /**
@@ -20,7 +20,7 @@ export function planLaunch(
   host: Host,
   { mode, search = true, subject = subjectOf(spec), inherited }: PlanOptions,
 ): LaunchPlan {
-  const { file, tried } = search ? findProgram(spec, subject, host) : { file: textOf(spec.argv[0]), tried: [] };
+  const { file, tried } = search ? findProgram(spec, subject, host) : { file: spec.argv[0] ?? '', tried: [] };
   const directory = plannedDirectory(spec, host);
   const descriptors = planDescriptors(spec, mode, host);
   const steps = planSteps({ spec, host, subject, file, directory, descriptors });

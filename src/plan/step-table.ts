@@ -1,25 +1,27 @@
 import type { Subject } from '../errors/command-error.js';
 import type { Host } from '../host/host.js';
 import type { CommandSpec, HookSpec, LimitSpec } from '../spec/spec.js';
+import { type ByteText, joinText, readable } from '../text/bytes.js';
 import { type CapabilityName, capabilityNames } from '../text/capabilities.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 import type { ChildStep } from '../text/step-names.js';
 import type { Operand } from '../wire/encode.js';
 import { gapsBetween, type Move, orderMoves } from '../wire/moves.js';
 import type { PlannedDescriptor } from './descriptors.js';
+import { enteredDirectory, type Places } from './from-here.js';
 import type { Ids } from './ids.js';
 import { absolute } from './program.js';
 
 /** What a step works with. A step that stands not here needs nothing but its name. */
 interface StepValues {
-  readonly cgroup: { readonly directory: string };
+  readonly cgroup: { readonly directory: ByteText };
   readonly dup2: { readonly descriptors: readonly PlannedDescriptor[] };
   readonly close_range: { readonly keep: readonly number[] };
   readonly umask: { readonly mask: number };
   readonly setpriority: { readonly nice: number };
   readonly oom_score_adj: { readonly score: number };
   readonly sched_core: { readonly among: number | undefined };
-  readonly pidfile: { readonly path: string };
+  readonly pidfile: { readonly path: ByteText };
   readonly hook: { readonly hook: HookSpec };
   readonly selinux: { readonly label: string };
   readonly apparmor: { readonly label: string };
@@ -30,9 +32,9 @@ interface StepValues {
   readonly setuid: { readonly id: number };
   readonly capset: { readonly keep: readonly string[] };
   readonly cap_ambient: { readonly keep: readonly string[] };
-  readonly chdir: { readonly path: string };
+  readonly chdir: { readonly path: ByteText };
   readonly pdeathsig: { readonly signal: SignalName };
-  readonly execve: { readonly path: string };
+  readonly execve: { readonly path: ByteText };
 }
 
 interface NoValues {
@@ -51,8 +53,8 @@ export interface Decided {
   readonly spec: CommandSpec;
   readonly host: Host;
   readonly subject: Subject;
-  readonly file: string;
-  readonly directory: string | undefined;
+  readonly file: ByteText;
+  readonly directory: ByteText | undefined;
   readonly descriptors: readonly PlannedDescriptor[];
   readonly ids: Ids;
 }
@@ -74,8 +76,7 @@ export interface Numbers {
 }
 
 /** What an encoder may ask of the plan that its step stands in. */
-export interface Surroundings {
-  readonly spec: CommandSpec;
+export interface Surroundings extends Places {
   readonly steps: readonly Step[];
   readonly envp: readonly Uint8Array[];
 }
@@ -131,10 +132,10 @@ const table = {
   cgroup: {
     plan: ({ spec: { cgroup } }) =>
       cgroup === undefined ? undefined : { step: 'cgroup', by: 'cgroup', directory: cgroup },
-    text: ({ directory }) => `enters the control group ${directory}`,
-    wish: ({ directory }) => `enter the control group '${directory}'`,
-    path: ({ directory }) => directory,
-    encode: ({ directory }) => ({ text: `${directory}/cgroup.procs` }),
+    text: ({ directory }) => `enters the control group ${readable(directory)}`,
+    wish: ({ directory }) => `enter the control group '${readable(directory)}'`,
+    path: ({ directory }) => readable(directory),
+    encode: ({ directory }) => ({ text: joinText(directory, '/cgroup.procs') }),
     lane: 'shared-memory',
     refusal: 'child_process cannot place a child, and to move it after its start would be too late',
     afterExec: 'stays',
@@ -255,9 +256,9 @@ const table = {
   pidfile: {
     plan: ({ spec: { pidFile }, host }) =>
       pidFile === undefined ? undefined : { step: 'pidfile', by: 'pidFile', path: absolute(pidFile, host) },
-    text: ({ path }) => `locks '${path}' and writes the pid`,
-    wish: ({ path }) => `acquire the pidfile '${path}'`,
-    path: ({ path }) => path,
+    text: ({ path }) => `locks '${readable(path)}' and writes the pid`,
+    wish: ({ path }) => `acquire the pidfile '${readable(path)}'`,
+    path: ({ path }) => readable(path),
     encode: ({ path }) => ({ text: path }),
     // A file is made and written, on a disk that may be busy.
     lane: 'helper',
@@ -393,10 +394,10 @@ const table = {
       directory === undefined || spec.daemonize === true
         ? undefined
         : { step: 'chdir', by: 'workingDirectory', path: directory },
-    text: ({ path }) => path,
-    wish: ({ path }) => `enter the directory '${path}'`,
-    path: ({ path }) => path,
-    encode: ({ path }) => ({ text: path }),
+    text: ({ path }) => readable(path),
+    wish: ({ path }) => `enter the directory '${readable(path)}'`,
+    path: ({ path }) => readable(path),
+    encode: ({ by, path }, _numbers, plan) => ({ text: by === 'workingDirectory' ? enteredDirectory(plan) : path }),
     lane: 'shared-memory',
     refusal: undefined,
     afterExec: 'put back',
@@ -450,9 +451,9 @@ const table = {
   },
   execve: {
     plan: ({ file }) => ({ step: 'execve', by: '', path: file }),
-    text: ({ path }) => path,
-    wish: ({ path }) => `execute '${path}'`,
-    path: ({ path }) => path,
+    text: ({ path }) => readable(path),
+    wish: ({ path }) => `execute '${readable(path)}'`,
+    path: ({ path }) => readable(path),
     encode: (_step, { report = 0 }) => ({ a: report }),
     lane: 'shared-memory',
     refusal: undefined,

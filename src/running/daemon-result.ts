@@ -7,7 +7,7 @@ export interface DaemonResultFields {
   readonly command: string;
   /** The pid of the daemon itself. */
   readonly pid: number;
-  /** The pidfile that holds it, if one was asked for. */
+  /** The pidfile that holds it, if one was asked for. Bytes that are not UTF-8 stand as `\xff`. */
   readonly pidFile: string | undefined;
   /** The pipes that were asked for with `inputPipe()`, `outputPipe()` and `errorPipe()`; else `null`. An open one keeps this process alive: destroy it when you have read enough. */
   readonly stdin: Writable | null;

@@ -1,9 +1,11 @@
-import { resolve } from 'node:path';
 import { selectEngine } from '../engine/select.js';
 import { CommandError, subjectOf } from '../errors/command-error.js';
 import { publishError } from '../events/events.js';
+import { thisHost } from '../host/host.js';
 import { assertUnheld, claim } from '../pidfile/claim.js';
+import { absolute } from '../plan/program.js';
 import type { CommandSpec } from '../spec/spec.js';
+import { readable } from '../text/bytes.js';
 import { DaemonResult } from './daemon-result.js';
 import { type Attachments, launch } from './launch.js';
 
@@ -18,8 +20,10 @@ import { type Attachments, launch } from './launch.js';
 export async function startDaemon(spec: CommandSpec, attachments: Attachments): Promise<DaemonResult> {
   const engine = selectEngine();
   const subject = subjectOf(spec);
-  const pidFile = spec.pidFile === undefined ? undefined : resolve(spec.pidFile);
-  const writesPidFile = pidFile !== undefined && engine.pidFileWriter === 'caller';
+  const path = spec.pidFile === undefined ? undefined : absolute(spec.pidFile, thisHost);
+  const pidFile = path === undefined ? undefined : readable(path);
+  // By an engine that refuses a path which is no text.
+  const writesPidFile = pidFile !== undefined && pidFile === path && engine.pidFileWriter === 'caller';
 
   if (writesPidFile) await published(assertUnheld(pidFile, subject));
   const { process } = await launch(spec, 'daemon', attachments, engine);

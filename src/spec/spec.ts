@@ -8,7 +8,7 @@ import type { SignalName } from '../text/signals.js';
 export type InputSpec =
   | { readonly from: 'null' }
   | { readonly from: 'fd'; readonly fd: number; readonly closeInParent?: true }
-  | { readonly from: 'file'; readonly path: string }
+  | { readonly from: 'file'; readonly path: ByteText }
   | { readonly from: 'pipe' }
   | { readonly from: 'buffer'; readonly data: ByteText };
 
@@ -17,7 +17,7 @@ export type OutputSpec =
   /** Nobody asked for it: kept in small for the log by `run()`, `/dev/null` otherwise. */
   | { readonly to: 'unclaimed' }
   | { readonly to: 'fd'; readonly fd: number; readonly closeInParent?: true }
-  | { readonly to: 'file'; readonly path: string; readonly append?: true }
+  | { readonly to: 'file'; readonly path: ByteText; readonly append?: true }
   | { readonly to: 'pipe' }
   | { readonly to: 'buffer'; readonly encoding: OutputEncoding };
 
@@ -108,13 +108,13 @@ export interface CommandSpec extends Readonly<Partial<Record<Flag, true>>> {
   readonly stderr: OutputSpec | { readonly to: 'stdout' };
   readonly descriptors?: readonly DescriptorSpec[];
   readonly listenFds?: readonly number[];
-  readonly workingDirectory?: string;
+  readonly workingDirectory?: ByteText;
   readonly umask?: number;
   readonly limits?: readonly LimitSpec[];
   readonly nice?: number;
   readonly oomScoreAdjust?: number;
   readonly coreScheduling?: 'alone' | { readonly among: number };
-  readonly cgroup?: string;
+  readonly cgroup?: ByteText;
   readonly selinuxLabel?: string;
   readonly appArmorProfile?: string;
   readonly user?: string | number;
@@ -123,7 +123,7 @@ export interface CommandSpec extends Readonly<Partial<Record<Flag, true>>> {
   readonly groups?: readonly number[];
   readonly allowCaps?: readonly string[];
   readonly dieWithParent?: SignalName;
-  readonly pidFile?: string;
+  readonly pidFile?: ByteText;
   readonly preExecHook?: HookSpec;
   readonly handshake?: true;
   readonly timeoutMs?: number;

@@ -46,6 +46,29 @@ export function fromBytes(bytes: Uint8Array): ByteText {
   return isUtf8(buffer) ? buffer.toString() : { base64: buffer.toString('base64') };
 }
 
+/** A path in the form that Node's functions take. */
+export function pathOf(path: ByteText): string | Buffer {
+  return typeof path === 'string' ? path : toBytes(path);
+}
+
+/** Runs of ASCII, runs of what looks like UTF-8, and single bytes, in bytes read as Latin-1. */
+const RUNS = /[\x00-\x7f]+|(?:[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})|[\x80-\xff]/g;
+
+/** A text for a person to read: bytes that are not UTF-8 stand as `\xff`. */
+export function readable(text: ByteText): string {
+  if (typeof text === 'string') return text;
+  return toBytes(text)
+    .toString('latin1')
+    .replaceAll(RUNS, (run) => {
+      const bytes = Buffer.from(run, 'latin1');
+      return isUtf8(bytes) ? bytes.toString() : `\\x${bytes.toString('hex').match(/../g)?.join('\\x') ?? ''}`;
+    });
+}
+
+/** Whether two texts are the same bytes. */
+export const isSameText = (one: ByteText, other: ByteText): boolean =>
+  typeof one === 'string' || typeof other === 'string' ? one === other : one.base64 === other.base64;
+
 /** Two texts, one after the other. */
 export function joinText(first: ByteText, ...rest: ByteText[]): ByteText {
   const parts = [first, ...rest];

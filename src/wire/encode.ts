@@ -7,7 +7,7 @@ export interface Operand {
   readonly a?: number | bigint | undefined;
   readonly b?: number | bigint | undefined;
   /** A text, or an array of numbers. */
-  readonly text?: string | readonly number[] | undefined;
+  readonly text?: ByteText | readonly number[] | undefined;
   readonly count?: number | undefined;
 }
 
@@ -20,7 +20,7 @@ export interface Operation extends Operand {
 
 /** A program to execute, and what to do before. */
 export interface Program {
-  readonly file: string;
+  readonly file: ByteText;
   readonly argv: readonly (ByteText | Uint8Array)[];
   /** `'inherited'`: the variables of this process, as the C library has them when the child is made. */
   readonly envp: readonly Uint8Array[] | 'inherited';
@@ -56,14 +56,12 @@ export function encodeForNow(program: Program): Buffer {
   const operationsStart = (HEADER_SIZE + 4 * (argv.length + envp.length) + 7) & ~7;
   const stringsStart = operationsStart + OPERATION_SIZE * operations.length;
   // UTF-8 takes three bytes for each unit of a string at most; what is too much is not handed on.
-  let room = stringsStart + 3 * file.length + 1;
-  for (const word of argv)
-    room +=
-      typeof word === 'string' ? 3 * word.length + 1 : 'base64' in word ? word.base64.length + 1 : word.length + 1;
+  let room = stringsStart + roomOf(file);
+  for (const word of argv) room += typeof word === 'string' || 'base64' in word ? roomOf(word) : word.length + 1;
   for (const entry of envp) room += entry.length + 1;
   // An array starts at a multiple of four.
   for (const { text } of operations)
-    room += text === undefined ? 0 : typeof text === 'string' ? 3 * text.length + 1 : 4 * text.length + 3;
+    room += text === undefined ? 0 : isArray(text) ? 4 * text.length + 3 : roomOf(text);
   if (room > page.length) {
     page = Buffer.from(new ArrayBuffer((room + 7) & ~7));
     words = new Uint32Array(page.buffer);
@@ -73,8 +71,7 @@ export function encodeForNow(program: Program): Buffer {
   let at = HEADER_SIZE >> 2;
   words[6] = placeText(file);
   words[(operationsStart >> 2) - 1] = 0; // It may be no vector's, but padding.
-  for (const word of argv)
-    words[at++] = typeof word === 'string' ? placeText(word) : place('base64' in word ? toBytes(word) : word);
+  for (const word of argv) words[at++] = typeof word === 'string' || 'base64' in word ? placeText(word) : place(word);
   for (const entry of envp) words[at++] = place(entry);
   at = operationsStart >> 2;
   for (const { code, step, a = 0, b = 0, text, count } of operations) {
@@ -82,9 +79,8 @@ export function encodeForNow(program: Program): Buffer {
     words[at + 1] = step;
     writeLong(at + 2, a);
     writeLong(at + 4, b);
-    words[at + 6] = text === undefined ? 0 : typeof text === 'string' ? placeText(text) : placeArray(text);
-    words[at + 7] =
-      count ?? (text === undefined ? 0 : typeof text === 'string' ? end - 1 - words[at + 6]! : text.length);
+    words[at + 6] = text === undefined ? 0 : isArray(text) ? placeArray(text) : placeText(text);
+    words[at + 7] = count ?? (text === undefined ? 0 : isArray(text) ? text.length : end - 1 - words[at + 6]!);
     at += OPERATION_SIZE >> 2;
   }
   words[0] = MAGIC;
@@ -101,6 +97,11 @@ export function encodedSize(bytes: Buffer): number {
   return bytes.readUInt32LE(8);
 }
 
+const isArray = (text: ByteText | readonly number[]): text is readonly number[] => Array.isArray(text);
+
+/** The most that a text takes, with its NUL: in UTF-8, three bytes for each unit of a string. */
+const roomOf = (text: ByteText): number => (typeof text === 'string' ? 3 * text.length : text.base64.length) + 1;
+
 function place(bytes: Uint8Array): number {
   const at = end;
   page.set(bytes, at);
@@ -109,7 +110,8 @@ function place(bytes: Uint8Array): number {
   return at;
 }
 
-function placeText(text: string): number {
+function placeText(text: ByteText): number {
+  if (typeof text !== 'string') return place(toBytes(text));
   const at = end;
   end += page.write(text, at);
   page[end++] = 0;

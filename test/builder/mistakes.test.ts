@@ -107,7 +107,18 @@ const rows: readonly Row[] = [
   [(c) => c.errorFd(NaN), 'errorFd(NaN)', FD],
   [(c) => c.inputFile(''), "inputFile('')", 'the path is empty'],
   [(c) => c.outputFile('a\0'), String.raw`outputFile('a\x00')`, `the path ${NUL}`],
-  [(c) => c.errorFile(anything(Buffer.from('x'))), 'errorFile(1 bytes)', 'the path is no string'],
+  [(c) => c.errorFile(anything(5)), 'errorFile(5)', 'the path is no string'],
+  [(c) => c.errorFile(new Uint8Array()), 'errorFile(0 bytes)', 'the path is empty'],
+  [
+    (c) => c.pidFile(Buffer.from('a\0b')),
+    'pidFile(3 bytes)',
+    'the path holds a NUL byte, which ends a string for the kernel',
+  ],
+  [
+    (c) => c.inputFile(new URL('file:///a%00b')),
+    "inputFile(new URL('file:///a%00b'))",
+    'the path holds a NUL byte, which ends a string for the kernel',
+  ],
   [(c) => c.outputFile('f', anything('a')), "outputFile('f', 'a')", 'these are no options; give { append }'],
   [(c) => c.outputFile('f', anything({ append: 1 })), "outputFile('f', { append: 1 })", 'append is true or false'],
   [

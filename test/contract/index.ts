@@ -15,6 +15,7 @@ import { leakContract } from './leaks.js';
 import { outputContract } from './output.js';
 import { outputLimitContract } from './output-limit.js';
 import { pathSearchContract } from './path-search.js';
+import { pathContract } from './paths.js';
 import { pidFileContract } from './pidfile.js';
 import { scarcityContract } from './scarcity.js';
 import { settlingContract } from './settling.js';
@@ -29,6 +30,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     argumentContract(engine);
     environmentContract(engine);
     pathSearchContract();
+    pathContract(engine);
     failedStartContract();
     execAnswerContract(engine);
     execSentenceContract(engine);

@@ -1,11 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { Command, LaunchError, type LaunchMode, planLaunch } from '../../src/index.js';
-import type { Host } from '../../src/index.js';
+import type { ByteText, Host } from '../../src/index.js';
 import { hostWith } from '../helpers/host.js';
 
 const plan = (command: Command, mode: LaunchMode = 'run', host = hostWith()) =>
   planLaunch(command.spec(), host, { mode });
 const prog = () => new Command('/prog');
+/** A path that is text. */
+function textOf(path: ByteText): string {
+  if (typeof path !== 'string') throw new TypeError('it is bytes');
+  return path;
+}
 const texts = (vector: readonly Uint8Array[]) => vector.map((word) => Buffer.from(word).toString());
 
 describe('the program', () => {
@@ -15,8 +20,8 @@ describe('the program', () => {
   };
   const only =
     (...files: string[]) =>
-    (path: string) =>
-      files.includes(path) ? 'executable' : 'missing';
+    (path: ByteText) =>
+      files.includes(textOf(path)) ? 'executable' : 'missing';
   const failure = (run: () => unknown): LaunchError => {
     try {
       run();
@@ -39,7 +44,7 @@ describe('the program', () => {
     "is not looked for in an empty or relative entry of PATH '%s'",
     (path) => {
       const asked: string[] = [];
-      const error = failure(() => search(path, (file) => (asked.push(file), 'missing')));
+      const error = failure(() => search(path, (file) => (asked.push(textOf(file)), 'missing')));
       expect(asked).toEqual(path.includes('/a') ? ['/a/prog'] : []);
       expect(error.tried).toEqual(asked);
     },
@@ -97,7 +102,7 @@ describe('the program', () => {
       },
       name,
     );
-    expect({ ...found, file: found.file.replace('/./', '/') }).toMatchObject({
+    expect({ ...found, file: textOf(found.file).replace('/./', '/') }).toMatchObject({
       file: file.replace('/./', '/'),
       tried: [],
     });

@@ -7,6 +7,7 @@ import { type Binding, places } from '../../native/binding.js';
 import type { Native } from '../../native/load.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { type Step, stepTable } from '../../plan/step-table.js';
+import { readable } from '../../text/bytes.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal, SyncProcess } from '../engine.js';
@@ -207,7 +208,7 @@ function assertControlGroup({ spec: { cgroup }, subject }: LaunchPlan): void {
   const kind = groupKind(cgroup);
   if (kind === 'version 2' || kind === 'unknown') return;
   const group = { isVersion1: kind === 'version 1', mounts: groupMounts() };
-  throw new LaunchError(subject, { step: 'cgroup', path: cgroup, group });
+  throw new LaunchError(subject, { step: 'cgroup', path: readable(cgroup), group });
 }
 
 // ---------------------------------------------------------------- refusals

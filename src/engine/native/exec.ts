@@ -3,6 +3,7 @@ import type { CommandError } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
 import { type Binding, places } from '../../native/binding.js';
 import { chooseLane } from '../../plan/lane.js';
+import { executedFile } from '../../plan/from-here.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { operationsOf } from '../../plan/operations.js';
 import { stepTable } from '../../plan/step-table.js';
@@ -86,12 +87,12 @@ function assertRoom(plan: LaunchPlan, { binding, descriptors }: ExecTools): void
 /** Performs the steps in this process. Returns only if one failed: why this process is still itself. */
 function performInPlace(plan: LaunchPlan, files: OpenFds, { binding, descriptors }: ExecTools): CommandError {
   const { moves, theirs } = descriptors.makeEnds(plan, files);
-  const { file, argv, steps } = plan;
+  const { argv, steps } = plan;
   const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.ppid });
   // The event loop may have set a standard stream not to block, which few programs expect of theirs.
   const streams = moves.filter(({ to }) => to <= 2).map(({ from }) => from);
   binding.exec(
-    encode({ file, argv, envp, operations }),
+    encode({ file: executedFile(plan), argv, envp, operations }),
     Int32Array.from(readdirSync('/proc/self/fd'), Number),
     Int32Array.from(streams),
     execResult,

@@ -1,3 +1,4 @@
+import { executedFile } from '../../plan/from-here.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { operationsOf } from '../../plan/operations.js';
 import { encode } from '../../wire/encode.js';
@@ -23,14 +24,14 @@ export function prepareWithHelper(
   const handshakeAt = { ready: lowestUnused(taken), go: lowestUnused(taken) };
 
   const placed = plan.steps.findIndex(({ step }) => step === 'close_range') + 1;
-  const { file, argv } = plan;
+  const { argv } = plan;
   const second = operationsOf(plan, plan.steps.slice(placed), placed, {
     moves: [],
     parent: process.pid,
     report: reportAt,
     handshake: handshakeAt,
   });
-  const planFd = descriptors.makeMemoryFile(plan, encode({ file, argv, ...second }), [
+  const planFd = descriptors.makeMemoryFile(plan, encode({ file: executedFile(plan), argv, ...second }), [
     ...pipes.kept,
     ...pipes.handedOver,
   ]);

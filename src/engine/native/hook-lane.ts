@@ -7,6 +7,7 @@ import { LaunchError } from '../../errors/launch-error.js';
 import { readAnswer, sealed } from '../../hook/exchange.js';
 import type { Native } from '../../native/load.js';
 import { packages } from '../../native/place.js';
+import { executedFile } from '../../plan/from-here.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { operationsOf } from '../../plan/operations.js';
 import type { HandshakeEnds, Step } from '../../plan/step-table.js';
@@ -174,7 +175,7 @@ function streamFlags(moves: readonly Move[]): number[] {
  * limit of open files, and takes over a pidfile.
  */
 function encodeRest(plan: LaunchPlan, at: number, pidFile: number, numbers: Numbers): Buffer {
-  const { file, argv, steps } = plan;
+  const { argv, steps } = plan;
   const { envp, operations } = operationsOf(plan, steps.slice(at + 1), at + 1, {
     moves: [],
     parent: process.pid,
@@ -187,7 +188,7 @@ function encodeRest(plan: LaunchPlan, at: number, pidFile: number, numbers: Numb
   const limit = openFilesStep();
   if (limit !== undefined)
     before.push(...operationsOf(plan, [limit], at, { moves: [], parent: process.pid }).operations);
-  return encode({ file, argv, envp, operations: [...before, ...operations] });
+  return encode({ file: executedFile(plan), argv, envp, operations: [...before, ...operations] });
 }
 
 /**

@@ -1,6 +1,8 @@
+import { executedFile } from '../../plan/from-here.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { operationsOf } from '../../plan/operations.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
+import { readable } from '../../text/bytes.js';
 import { encodedSize, encodeForNow } from '../../wire/encode.js';
 import type { HookWatch } from '../engine.js';
 import type { Ends } from './ends.js';
@@ -26,13 +28,13 @@ export const LANE_STEP = 0x7fff_ffff;
 
 /** Prepares a child that performs all steps in shared memory. `inherits`: it gets the variables of this process as they are then. */
 export function prepareInSharedMemory(plan: LaunchPlan, { moves }: Ends, inherits: boolean): PreparedChild {
-  const { spec, file, steps } = plan;
+  const { spec, steps } = plan;
   const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.pid }, { inherits });
-  const encodedPlan = encodeForNow({ file, argv: spec.argv, envp, operations });
+  const encodedPlan = encodeForNow({ file: executedFile(plan), argv: spec.argv, envp, operations });
   return {
     encodedPlan,
     size: encodedSize(encodedPlan),
-    file,
+    file: readable(plan.file),
     report: -1,
     handshake: undefined,
     hook: undefined,

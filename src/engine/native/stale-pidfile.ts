@@ -4,6 +4,7 @@ import { constants as system } from 'node:os';
 import { delay } from '../../host/time.js';
 import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
+import { pathOf } from '../../text/bytes.js';
 
 /** Reads a file that somebody else may have put there: through no link, and without waiting for a FIFO. */
 const PLAIN_FILE = {
@@ -22,12 +23,13 @@ const RELEASE_LOOK_MS = 1;
 export async function removeStalePidFile(binding: Binding, plan: LaunchPlan, pid: number): Promise<void> {
   const step = plan.steps.find((one) => one.step === 'pidfile');
   if (step?.step !== 'pidfile') return;
+  const path = pathOf(step.path);
   try {
     for (let look = 0; look < RELEASE_LOOKS; look += 1) {
-      if ((await readFile(step.path, PLAIN_FILE)) !== String(pid)) return;
-      const [errno, holder, lock] = (await binding.takePidFile(step.path, String(pid), 0)) ?? [-1];
+      if ((await readFile(path, PLAIN_FILE)) !== String(pid)) return;
+      const [errno, holder, lock] = (await binding.takePidFile(path, String(pid), 0)) ?? [-1];
       if (lock !== undefined) {
-        await unlink(step.path).finally(() => {
+        await unlink(path).finally(() => {
           binding.releasePidFile(lock);
         });
         return;

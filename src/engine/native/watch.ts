@@ -7,6 +7,7 @@ import { type Binding, places, watchEvents } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
 import { exitStatusOf } from '../../result/exit-status.js';
+import { readable } from '../../text/bytes.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
 import { type SignalName, signalNumber } from '../../text/signals.js';
@@ -39,7 +40,8 @@ export function failure(
   const step = plan.steps[index];
   if (step === undefined && number === 0) return new LaunchError(plan.subject, { step: 'execve', wasEnded: true });
   if (step === undefined) return new LaunchError(plan.subject, { step: 'clone', errno });
-  if (step.step === 'pidfile') return new PidFileError(step.path, acquireProblem(number, detail), plan.subject);
+  if (step.step === 'pidfile')
+    return new PidFileError(readable(step.path), acquireProblem(number, detail), plan.subject);
   return new LaunchError(plan.subject, { ...explainStepFailure(plan, step, errno), kept });
 }
 

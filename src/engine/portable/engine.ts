@@ -3,11 +3,14 @@ import { TextDecoder } from 'node:util';
 import type { ResultPromise } from 'execa';
 import { LaunchError } from '../../errors/launch-error.js';
 import { privileges } from '../../host/privileges.js';
+import { enteredDirectory, executedFile } from '../../plan/from-here.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
+import { isPathFromHere } from '../../plan/program.js';
 import type { Step } from '../../plan/step-table.js';
+import { readable } from '../../text/bytes.js';
 import { diagnose } from '../diagnose.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal } from '../engine.js';
-import { closeFiles, type OpenFiles, openFiles } from '../redirections.js';
+import { closeFiles, holdDirectory, type OpenFiles, openFiles, reopenDirectory } from '../redirections.js';
 import { type Execa, loadExeca } from './load-execa.js';
 import { isShell, refuseShell } from './no-shell.js';
 import { PortableProcess } from './process.js';
@@ -73,6 +76,21 @@ function refusal(plan: LaunchPlan): Refusal | undefined {
       return { feature: step.by, why: 'child_process changes groups only together with uid and gid' };
     }
   }
+  if (typeof plan.spec.argv[0] !== 'string' || typeof executedFile(plan, true) !== 'string')
+    return {
+      feature: 'new Command',
+      why: 'child_process takes text only, and the path of the program holds bytes that are not UTF-8',
+    };
+  if (typeof enteredDirectory(plan, true) === 'object')
+    return {
+      feature: 'workingDirectory',
+      why: 'child_process takes text only, and the path holds bytes that are not UTF-8',
+    };
+  if (typeof plan.spec.pidFile === 'object')
+    return {
+      feature: 'pidFile',
+      why: 'it writes the file after the start, by a name that is text, and the path holds bytes that are not UTF-8',
+    };
   if (plan.argv.some((word) => decode(word) === undefined)) {
     return { feature: 'arg', why: 'child_process takes text only, and an argument holds bytes that are not UTF-8' };
   }
@@ -91,12 +109,16 @@ function maySetGroups(): boolean {
 
 async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
   const mayBecomeShell = refuseShell(plan);
-  const execa = await loadExeca(plan.subject);
-  const files = await openFiles(plan, resources.abortSignal);
+  // The start waits for its files: what begins in this process's directory is meant from where that is now.
+  const here = holdDirectory();
+  let files: OpenFiles = new Map();
   let pair: SocketPair | undefined;
   try {
+    // First: what is waited for before it would come between the call and the directory that it means.
+    files = await openFiles(plan, resources.abortSignal);
+    const execa = await loadExeca(plan.subject);
     pair = sharesPipe(plan) ? await pairFor(plan) : undefined;
-    const subprocess = start(execa, plan, files, pair);
+    const subprocess = start(execa, plan, files, pair, here);
     if (subprocess.pid === undefined) throw await failedStart(plan, subprocess);
     if (mayBecomeShell && isShell(subprocess.pid)) throw await endedShell(plan, subprocess);
     // The child has its copy of the shared end; ours would keep the pipe from ever ending.
@@ -107,6 +129,7 @@ async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<Eng
     pair?.ours.destroy();
     throw error;
   } finally {
+    if (here !== undefined) closeSync(here);
     await closeFiles(files);
   }
 }
@@ -122,13 +145,22 @@ async function pairFor(plan: LaunchPlan): Promise<SocketPair> {
   }
 }
 
-function start(execa: Execa, plan: LaunchPlan, files: OpenFiles, pair: SocketPair | undefined): ResultPromise {
+function start(
+  execa: Execa,
+  plan: LaunchPlan,
+  files: OpenFiles,
+  pair: SocketPair | undefined,
+  here: number | undefined,
+): ResultPromise {
   const [argv0 = '', ...args] = plan.argv.map((word) => decode(word) ?? '');
   const fillers = occupyNumbers(plan);
+  let hereAbove: number | undefined;
   try {
-    return execa(plan.file, args, {
+    // All numbers that the child will have are occupied by now: it finds the directory at one that nothing is placed over.
+    if (here !== undefined) fillers.push((hereAbove = reopenDirectory(here)));
+    return execa(executedFile(plan, true) as string, args, {
       argv0,
-      ...(plan.directory === undefined ? {} : { cwd: plan.directory }),
+      ...directoryOption(plan, hereAbove),
       env: environment(plan),
       extendEnv: false,
       stdio: stdioFor(plan, files, pair) as ['ignore', 'pipe', 'pipe'],
@@ -144,14 +176,19 @@ function start(execa: Execa, plan: LaunchPlan, files: OpenFiles, pair: SocketPai
     }) as unknown as ResultPromise;
   } catch (cause) {
     // execa asks for the working directory, and throws where this process's own has been removed.
-    throw new LaunchError(plan.subject, { step: 'chdir', errno: 'ENOENT', path: plan.directory ?? '.', cause });
+    throw new LaunchError(plan.subject, {
+      step: 'chdir',
+      errno: 'ENOENT',
+      path: readable(plan.directory ?? '.'),
+      cause,
+    });
   } finally {
     for (const fd of fillers) closeSync(fd);
   }
 }
 
-/** What libuv opens for a start beside the ends of the pipes: two for the news of a failed exec, and some for good measure. */
-const SPARE_DESCRIPTORS = 6;
+/** What libuv opens for a start beside the ends of the pipes: two for the news of a failed exec, and some for good measure. One more is this process's directory. */
+const SPARE_DESCRIPTORS = 7;
 
 /**
  * Makes sure that the start has the descriptors it needs, and occupies the numbers that the child will have.
@@ -193,8 +230,8 @@ async function endedShell(plan: LaunchPlan, subprocess: ResultPromise): Promise<
   subprocess.kill('SIGKILL');
   for (const stream of subprocess.stdio) stream?.destroy();
   await subprocess;
-  const obstacle = { role: 'program', path: plan.file, is: 'unreadable', errno: 'EACCES' } as const;
-  return new LaunchError(plan.subject, { step: 'execve', errno: 'EACCES', path: plan.file, obstacle });
+  const obstacle = { role: 'program', path: readable(plan.file), is: 'unreadable', errno: 'EACCES' } as const;
+  return new LaunchError(plan.subject, { step: 'execve', errno: 'EACCES', path: readable(plan.file), obstacle });
 }
 
 function environment(plan: LaunchPlan): Record<string, string | undefined> {
@@ -205,6 +242,17 @@ function environment(plan: LaunchPlan): Record<string, string | undefined> {
   });
   // child_process adds this variable to every environment that does not mention it; `undefined` mentions it.
   return { NODE_V8_COVERAGE: undefined, ...Object.fromEntries(variables) };
+}
+
+/**
+ * The directory that the child enters. Left to itself, execa names the one that `process.cwd()` remembers, which may be called
+ * otherwise by now, or be lost.
+ */
+function directoryOption(plan: LaunchPlan, here: number | undefined): { cwd?: string } {
+  const directory = enteredDirectory(plan, true);
+  if (here === undefined || !(directory === undefined || isPathFromHere(directory)))
+    return directory === undefined ? {} : { cwd: readable(directory) };
+  return { cwd: `/proc/self/fd/${here}/${readable(directory ?? '')}` };
 }
 
 function idOptions(plan: LaunchPlan): { uid?: number; gid?: number } {

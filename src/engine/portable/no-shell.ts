@@ -6,7 +6,8 @@ import { LaunchError } from '../../errors/launch-error.js';
 import { UnsupportedError } from '../../errors/unsupported-error.js';
 import { findObstacle } from '../../host/obstacle.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
-import { enterErrno } from '../diagnose.js';
+import { readable } from '../../text/bytes.js';
+import { enterErrno, fileToLookAt } from '../diagnose.js';
 
 // libuv executes with execvp, and that hands to /bin/sh whatever the kernel refuses with ENOEXEC. A shell is not what was said.
 
@@ -21,8 +22,9 @@ export function refuseShell(plan: LaunchPlan): boolean {
   if (process.platform !== 'linux') return false;
   // The directory comes first, and a start that fails there gives nothing to a shell.
   if (plan.directory !== undefined && enterErrno(plan.directory) !== undefined) return false;
-  const obstacle = findObstacle(plan.file, {
-    directory: plan.directory ?? '.',
+  const file = fileToLookAt(plan) ?? '';
+  const obstacle = findObstacle(file, {
+    directory: readable(plan.directory ?? '.'),
     emulates: () => {
       emulation ??= probe();
       if (emulation !== undefined) return emulation;
@@ -35,10 +37,10 @@ export function refuseShell(plan: LaunchPlan): boolean {
   });
   if (obstacle === undefined) return false;
   const isUnread = obstacle.is === 'unreadable';
-  const canBeSeen = nameOf('thread-self') !== undefined && basename(plan.file) !== SHELL;
+  const canBeSeen = nameOf('thread-self') !== undefined && basename(file) !== SHELL;
   if (isUnread && obstacle.role === 'program' && canBeSeen) return true;
   if (obstacle.errno !== 'ENOEXEC' && !isUnread) return false;
-  throw new LaunchError(plan.subject, { step: 'execve', errno: obstacle.errno, path: plan.file, obstacle });
+  throw new LaunchError(plan.subject, { step: 'execve', errno: obstacle.errno, path: readable(plan.file), obstacle });
 }
 
 /** The name of the process that a file is in which the kernel refused. */

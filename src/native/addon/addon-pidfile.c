@@ -1,6 +1,7 @@
 /* Pidfiles that this process holds. */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "addon/addon.h"
 #include "child/pidfile.h"
@@ -73,19 +74,26 @@ static void on_taken(napi_env env, napi_status status, void *data) {
 napi_value addon_take_pid_file(napi_env env, napi_callback_info info) {
   size_t length;
   napi_value values[3], name, promise;
+  void *bytes = NULL;
+  bool is_bytes;
   int32_t create;
   CHECK(env, arguments(env, info, 3, values));
-  CHECK(env, napi_get_value_string_utf8(env, values[0], NULL, 0, &length));
+  CHECK(env, napi_is_buffer(env, values[0], &is_bytes));
+  if (is_bytes)
+    CHECK(env, napi_get_buffer_info(env, values[0], &bytes, &length));
+  else
+    CHECK(env, napi_get_value_string_utf8(env, values[0], NULL, 0, &length));
   CHECK(env, napi_get_value_int32(env, values[2], &create));
   struct taking *taking = calloc(1, sizeof *taking);
-  if (taking != NULL) taking->path = malloc(length + 1);
+  if (taking != NULL) taking->path = calloc(length + 1, 1);
   if (taking == NULL || taking->path == NULL) {
     free(taking);
     napi_throw_error(env, NULL, "vircommand: there is no memory for a pidfile");
     return NULL;
   }
   taking->flags = create ? O_CREAT : 0;
-  if (napi_get_value_string_utf8(env, values[0], taking->path, length + 1, NULL) != napi_ok ||
+  if (is_bytes && length > 0) memcpy(taking->path, bytes, length);
+  if ((!is_bytes && napi_get_value_string_utf8(env, values[0], taking->path, length + 1, NULL) != napi_ok) ||
       napi_get_value_string_utf8(env, values[1], taking->text, sizeof taking->text, NULL) != napi_ok ||
       napi_create_string_utf8(env, "vircommand", NAPI_AUTO_LENGTH, &name) != napi_ok ||
       napi_create_promise(env, &taking->deferred, &promise) != napi_ok ||
