@@ -78,6 +78,41 @@ describe('adoptOrphans', () => {
     expect(told).toEqual({ isItsPid: true, command: "sh -c 'sleep 0.2; exit 5'", exitCode: 5 });
   });
 
+  test('no argument of a process is told that this thread has not launched: there may be a secret among them', async () => {
+    const told = await inParent(async ({ adoptOrphans: adopt, Command }, libraryUrl) => {
+      const { Worker: Thread } = process.getBuiltinModule('node:worker_threads');
+      const { subscribe } = process.getBuiltinModule('node:diagnostics_channel');
+      const alive = setInterval(() => undefined, 1000);
+      const ends: { command: string | undefined }[] = [];
+      subscribe('vircommand:adopted', (event) => ends.push(event as { command: string | undefined }));
+      const seen = new Promise<void>((resolve) => {
+        let count = 0;
+        adopt({
+          onEnd: () => {
+            count += 1;
+            if (count === 3) resolve();
+          },
+        });
+      });
+      const worker = new Thread(
+        `import(${JSON.stringify(libraryUrl)}).then(({ Command }) =>
+          new Command('sh', '-c', 'sleep 1.5').secretArg('hunter2').daemonize().run());`,
+        { eval: true },
+      );
+      await new Command('sh', '-c', 'sleep 1.5').secretArg('hunter2').daemonize().run();
+      await new Command('sh', '-c', 'sleep 1.5 & : hunter2').run();
+      // A look comes with the end of any child, and sees the orphans.
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      await new Command('true').run();
+      await seen;
+      clearInterval(alive);
+      await worker.terminate();
+      return { commands: ends.map(({ command }) => command).sort(), text: JSON.stringify(ends) };
+    }, library);
+    expect(told.commands).toEqual(['sh', "sh -c 'sleep 1.5' '***'", 'sleep']);
+    expect(told.text).not.toContain('hunter2');
+  });
+
   test('it is off before and after, and calls may overlap', async () => {
     const told = await inParent(async ({ adoptOrphans: adopt, Command }) => {
       const { readFileSync: read } = process.getBuiltinModule('node:fs');

@@ -1,9 +1,12 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { KillTreeResult } from 'vircommand';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { asNobody, inParent, needsNobody, needsProgram, needsRoot, useNativeEngine } from '../helpers/native.js';
-import { FOREVER, isRunning, processStat, useDirectory, useProcesses } from '../helpers/tools.js';
+import { fixture, FOREVER, hasProgram, isRunning, processStat, useDirectory, useProcesses } from '../helpers/tools.js';
 
 useNativeEngine();
 const started = useProcesses();
@@ -144,6 +147,43 @@ describe.each(['native', 'portable'])('what cannot be looked at is not gone, on 
       name: 'PidFileError',
       message: `Pidfile '${path('pid')}' names process ${leader}, and the program of that cannot be seen (readlink: EACCES). Run as its user or as root, or leave the program out.`,
     });
+  });
+});
+
+describe.each(['pidfd_open', 'pidfd_send_signal'])('in a sandbox that refuses %s()', (refused) => {
+  const built = mkdtempSync(join(tmpdir(), 'vircommand-unseen-'));
+  const program = join(built, 'refuse-call');
+  beforeAll(() => {
+    if (hasProgram('cc')) execFileSync('cc', ['-o', program, fixture('refuse-call.c')], { stdio: 'inherit' });
+  });
+  afterAll(() => {
+    rmSync(built, { recursive: true });
+  });
+
+  test.for(['EPERM', 'ENOSYS'])('with %s, what is not ended is a survivor or an error', async (errno, { skip }) => {
+    if (!hasProgram('cc')) skip('there is no C compiler');
+    const through = [program, errno, refused];
+    for (const [name, options] of [
+      ['killTree', {}],
+      ['killPainfully', {}],
+      ['killPainfully', { group: true }],
+    ] as const) {
+      const [leader, member] = await group();
+      const told = await call(name, leader, options, through, '');
+      const left = [leader, member].filter(isRunning);
+      if (name === 'killTree') {
+        const { ended, survivors } = (told as { value: KillTreeResult }).value;
+        expect([[...ended].sort(), [...survivors].sort()]).toEqual([
+          [leader, member].filter((pid) => !left.includes(pid)).sort(),
+          [...left].sort(),
+        ]);
+      } else if ('error' in told) {
+        expect(told.error).toMatchObject({ kind: 'ProcessError', code: errno, about: leader });
+        expect(left).toContain(leader);
+      } else {
+        expect(left).toEqual('group' in options ? [] : [member]);
+      }
+    }
   });
 });
 

@@ -567,6 +567,18 @@ const pidFileRows: readonly (readonly [PidFileProblem, string])[] = [
     "Pidfile '/p' is held by a process that cannot be seen from here, such as one of another container or machine. Stop that process, or choose another file.",
   ],
   [
+    { heldBy: { pid: 43, command: 'node' }, named: 44 },
+    "Pidfile '/p' is held by process 43 (`node`), but names process 44. Trust neither; have the holder write its own pid.",
+  ],
+  [
+    { heldBy: { pid: undefined, command: undefined }, named: 44 },
+    "Pidfile '/p' is held by a process that cannot be seen from here, such as one of another container or machine, but names process 44. Trust neither; have the holder write its own pid.",
+  ],
+  [
+    { named: 44, errno: 'EACCES', syscall: 'readlink' },
+    "Pidfile '/p' names process 44, and the program of that cannot be seen (readlink: EACCES). Run as its user or as root, or leave the program out.",
+  ],
+  [
     { heldBy: { pid: 43, command: 'node server.js' }, notEnded: { named: 44 } },
     "Pidfile '/p' is held by process 43 (`node server.js`), but names process 44. Nothing was signaled; stop the right one yourself.",
   ],
