@@ -63,7 +63,7 @@ export interface EngineProcess {
 
 /** The two moments of a handshake, seen from the caller. */
 export interface Handshake {
-  /** Resolves when the child has taken all steps before the handshake. */
+  /** Resolves when the child has performed all steps before the handshake. */
   wait(): Promise<void>;
   /** Lets the child go on, and resolves when it has executed its program. */
   notify(): Promise<void>;
@@ -106,7 +106,7 @@ export interface Engine {
   readonly name: 'native' | 'portable' | 'dry-run';
   /** Who writes a daemon's pidfile: the engine, in the child; its caller, after the start; nobody. */
   readonly pidFileWriter: 'engine' | 'caller' | 'nobody';
-  /** Whether it takes the steps in the lanes of the plan. */
+  /** Whether it performs the steps in the lanes of the plan. */
   readonly usesLanes: boolean;
   /** How it differs from what a step says, for `explain()`; `undefined` where it does just that. */
   note(step: Step): string | undefined;

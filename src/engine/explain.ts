@@ -12,7 +12,7 @@ const lanes = {
   helper: 'helper: a small program with a memory of its own executes the steps, since some change privileges or wait',
   'hook-runner':
     'hook runner: a Node process runs the hook; then the helper executes the steps after it, in a memory of its own',
-  'in-place': 'in place: this process takes the steps, after a child has rehearsed them, and becomes the program',
+  'in-place': 'in place: this process performs the steps, after a child has rehearsed them, and becomes the program',
 } as const;
 
 /** Prints a plan for a person: the program, what it gets, and each step of the child, numbered. Values of variables are left out. */

@@ -8,7 +8,7 @@ import { explainObstacle, type Obstacle } from './exec-obstacle.js';
 import { type Explanation, reasonText } from './explanation.js';
 import { explainHook, type HookFailure } from './hook-failure.js';
 
-/** Why a step may not be taken: what it needs, and what is known of this process. */
+/** Why a step may not be performed: what it needs, and what is known of this process. */
 export interface MissingPrivilege {
   readonly isRoot: boolean;
   readonly capability: string | undefined;

@@ -14,7 +14,7 @@ export interface Letter {
   readonly opaque: Uint8Array | undefined;
   /** The file of the addon. */
   readonly addon: string;
-  /** The file of the helper, which takes the steps after the hook, and the encoded plan of them. */
+  /** The file of the helper, which performs the steps after the hook, and the encoded plan of them. */
   readonly helper: string;
   readonly rest: Uint8Array;
   /** The place of the hook in the plan. */

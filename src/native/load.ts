@@ -15,7 +15,7 @@ const places = [
 /** What is most likely in the way. */
 const BARRIER = 'the kernel is older than Linux 5.11, or a sandbox or an emulator stands before it';
 
-/** An addon that works here, and the program of the slow lane that goes with it. */
+/** An addon that works here, and the helper program that goes with it. */
 export interface Native {
   readonly binding: Binding;
   /** The file of the addon. */

@@ -461,7 +461,7 @@ const table = {
   },
 } satisfies { readonly [K in ChildStep]: Row<K> };
 
-/** The row of a step, which takes that step. */
+/** The row of a step, whose functions take that very step. */
 export function rowOf<S extends Step>({ step }: S): Row<S['step']> {
   return stepTable[step] as Row<S['step']>;
 }

@@ -16,7 +16,7 @@ export function holderOf(pid: number): NonNullable<PidFileProblem['heldBy']> {
   return pid > 0 ? { pid, command: programNameOf(pid) } : { pid: undefined, command: undefined };
 }
 
-/** What `pidfile_take()` of pidfile.h has met, from its errno and its detail. */
+/** What `pidfile_acquire()` of pidfile.h has met, from its errno and its detail. */
 export function acquireProblem(number: number, detail: number): PidFileProblem {
   const errno = errnoName(number);
   if (errno === 'EAGAIN' && detail > 0) return { heldBy: holderOf(detail) };

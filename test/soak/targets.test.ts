@@ -98,7 +98,7 @@ describe.for(targets)('on $name', ({ compiler, flags, runner, isPossible }) => {
     }
   });
 
-  test('a child takes the steps of a plan, or tells which one failed; where memory is not shared, that is seen', ({
+  test('a child performs the steps of a plan, or tells which one failed; where memory is not shared, that is seen', ({
     skip,
   }) => {
     if (missing !== undefined) skip(`there is no ${missing}`);
@@ -122,7 +122,7 @@ describe.for(targets)('on $name', ({ compiler, flags, runner, isPossible }) => {
     );
   });
 
-  test('a process takes the steps of a plan, as the helper does', ({ skip }) => {
+  test('a process performs the steps of a plan, as the helper does', ({ skip }) => {
     if (missing !== undefined) skip(`there is no ${missing}`);
     const program = build();
     const pidFile = join(path(), 'pid');

@@ -45,7 +45,7 @@ export class NativeProcess implements EngineProcess {
   readonly stderr: Readable | null;
   readonly ended: Promise<ProcessEnd>;
   readonly handshake?: NativeHandshake;
-  /** Resolves when the program runs: at once in the fast lane, on the helper's report in the slow one, and when it is ready if it shakes hands. */
+  /** Resolves when the program runs: at once in shared memory, on the report of the helper, and when it is ready if it shakes hands. */
   readonly started: EngineProcess | Promise<EngineProcess>;
   readonly #watch: Watch;
 
@@ -63,7 +63,7 @@ export class NativeProcess implements EngineProcess {
       onEnd = resolve;
     });
     let report = (_failure: CommandError | undefined): void => undefined;
-    // In the fast lane nobody reports.
+    // In shared memory nobody reports.
     const reported =
       started.report < 0 ? NOTHING_TO_REPORT : new Promise<CommandError | undefined>((resolve) => (report = resolve));
     const onReport = (error: CommandError | undefined): void => {

@@ -20,7 +20,7 @@ import { type SocketPair, socketPair } from './socket-pair.js';
 /**
  * The engine that runs everywhere Node does: execa, and below it `child_process.spawn`.
  *
- * It takes the steps that `child_process` can take, refuses the others, and makes good what `child_process` gets wrong:
+ * It performs the steps that `child_process` can perform, refuses the others, and makes good what `child_process` gets wrong:
  * it tells which step failed, never lets a shell run a file, keeps the order of two streams, and settles at the child's exit.
  */
 export const portableEngine: Engine = {

@@ -21,7 +21,7 @@ static void release_first(struct held **place) {
   free(held);
 }
 
-/* A pidfile that is being taken, in Node's thread pool. */
+/* A pidfile that is being acquired, in Node's thread pool. */
 struct taking {
   napi_async_work work;
   napi_deferred deferred;
@@ -35,7 +35,7 @@ struct taking {
 static void take_in_pool(napi_env env, void *data) {
   (void)env;
   struct taking *taking = data;
-  taking->lock = pidlock_take(taking->path, taking->flags, taking->text, &taking->answer);
+  taking->lock = pidlock_acquire(taking->path, taking->flags, taking->text, &taking->answer);
 }
 
 /* [errno, detail], or [0, 0, id, dev, ino]. */
@@ -62,7 +62,7 @@ static napi_value answer_of(napi_env env, struct taking *taking) {
 static void on_taken(napi_env env, napi_status status, void *data) {
   struct taking *taking = data;
   napi_value answer = status == napi_ok ? answer_of(env, taking) : NULL;
-  /* An environment that ends while the file is being taken, or that has no memory left, cannot be told: the file is let go. */
+  /* An environment that ends while the file is being acquired, or that has no memory left, cannot be told: the file is let go. */
   if (answer == NULL) (void)napi_get_undefined(env, &answer);
   if (taking->lock != NULL) pidlock_release(taking->lock);
   (void)napi_resolve_deferred(env, taking->deferred, answer);

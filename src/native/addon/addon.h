@@ -36,7 +36,7 @@ enum launch_place {
   LAUNCH_FAILED,
   LAUNCH_STEP,
   LAUNCH_ERRNO,
-  LAUNCH_DETAIL, /* of a pidfile: see pidfile_take() */
+  LAUNCH_DETAIL, /* of a pidfile: see pidfile_acquire() */
   LAUNCH_PLACES
 };
 

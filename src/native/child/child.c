@@ -157,7 +157,7 @@ static long acquire_pidfile(const char *path, struct report *report) {
   char pid[NUMBER_SIZE];
   const size_t length = print_number(pid, (uint64_t)SYS0(SYS_getpid));
   int32_t detail;
-  const long fd = pidfile_take(path, O_CREAT, pid, length, &detail);
+  const long fd = pidfile_acquire(path, O_CREAT, pid, length, &detail);
   if (fd < 0) report->daemon_pid = detail;
   return fd;
 }

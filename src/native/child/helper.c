@@ -1,7 +1,7 @@
 /*
- * The slow lane: a program that takes the rest of a plan's steps in a memory of its own, and becomes the program.
+ * The helper: performs the rest of a plan's steps in a memory of its own, and becomes the program.
  *
- * The child of the fast lane executes it with two descriptors: the plan, in a memory file, and a pipe for the report.
+ * The child that shares memory executes it with two descriptors: the plan, in a memory file, and a pipe for the report.
  * Both are closed by the last exec. A report without a failure says that this exec comes next; an end of the pipe after it
  * is the caller's news that all went well. An end without any report is that of a helper which somebody has ended.
  */
@@ -46,7 +46,7 @@ int main(int argc, char **argv) {
       child_run(plan, 0, &report);
     }
   }
-  /* No step of the plan was taken. Without an errno, the plan itself was not understood: a helper of another version? */
+  /* No step of the plan was performed. Without an errno, the plan itself was not understood: a helper of another version? */
   if (report.failed && report.errno_ == 0) report.errno_ = errno != 0 ? errno : EPROTO;
   (void)!write(report_fd, &report, sizeof report); /* Nobody is left to be told if nobody reads it. */
   return 127;

@@ -1,5 +1,5 @@
 /*
- * How a pidfile is taken, as libvirt has it: locked on its first byte, and only then written. There is one way for both who
+ * How a pidfile is acquired, as libvirt has it: locked on its first byte, and only then written. There is one way for both who
  * do it: the child that will be a daemon (child.c), and the thread that holds a file for this process (pidlock.c).
  *
  * System calls only, and nothing but the arguments is written to: it runs between clone() and execve().
@@ -72,7 +72,7 @@ static inline long pidfile_write(long fd, const char *text, size_t length, int32
  * Between open() and the lock another process may have removed the file; then the lock is on a file that nobody else will
  * ever find, and the work begins again. So it does if the holder has gone before it could be named.
  */
-static inline long pidfile_take(const char *path, int flags, const char *text, size_t length, int32_t *ret_detail) {
+static inline long pidfile_acquire(const char *path, int flags, const char *text, size_t length, int32_t *ret_detail) {
   for (;;) {
     *ret_detail = -1 - PIDFILE_OPEN;
     /* Without O_NONBLOCK, a device or a file with a lease could keep us, and in the child that means the caller's thread. */

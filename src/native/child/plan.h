@@ -46,7 +46,7 @@ struct report {
   int32_t failed; /* 0 or 1 */
   int32_t step;
   int32_t errno_;
-  int32_t daemon_pid; /* the daemon, where the plan makes one; if its pidfile failed, the detail of pidfile_take() */
+  int32_t daemon_pid; /* the daemon, where the plan makes one; if its pidfile failed, the detail of pidfile_acquire() */
 };
 
 /*
@@ -59,7 +59,7 @@ struct plan *plan_decode(char *bytes, size_t size, const char **ret_why);
 struct plan *plan_copy(const void *bytes, size_t size, const char **ret_why);
 void plan_free(struct plan *plan);
 
-/* Takes the plan's steps in this process. Returns only if one failed; then *report says which. */
+/* Performs the plan's steps in this process. Returns only if one failed; then *report says which. */
 void child_run(const struct plan *plan, uint32_t from, struct report *report);
 
 #endif

@@ -40,7 +40,7 @@ static long take(struct pidlock *lock) {
   lock->answer.detail = PIDLOCK_NO_TABLE;
   if (result < 0) return result;
   const long fd =
-      pidfile_take(lock->path, lock->flags | O_CLOEXEC, lock->text, strlen(lock->text), &lock->answer.detail);
+      pidfile_acquire(lock->path, lock->flags | O_CLOEXEC, lock->text, strlen(lock->text), &lock->answer.detail);
   if (fd < 0) return fd;
   result = SYS4(SYS_newfstatat, fd, "", &file, AT_EMPTY_PATH);
   if (result < 0) return result; /* The thread ends, and its table with it. */
@@ -85,7 +85,7 @@ static void destroy(struct pidlock *lock) {
   free(lock);
 }
 
-struct pidlock *pidlock_take(const char *path, int flags, const char *text, struct pidlock_answer *ret_answer) {
+struct pidlock *pidlock_acquire(const char *path, int flags, const char *text, struct pidlock_answer *ret_answer) {
   struct pidlock *lock = calloc(1, sizeof *lock);
   *ret_answer = (struct pidlock_answer){.errno_ = ENOMEM, .detail = PIDLOCK_NO_THREAD};
   if (lock == NULL) return NULL;
