@@ -1,5 +1,5 @@
 import { bare } from '../spec/bare.js';
-import type { CommandSpec } from '../spec/spec.js';
+import { type CommandSpec, type Flag, flags } from '../spec/spec.js';
 import { describeKind, isArray, printAnything, reasonOf, Wrong } from '../text/reading.js';
 
 /** More than any list of a command can hold: the kernel takes fewer arguments, variables and descriptors. */
@@ -150,7 +150,10 @@ const limitValue = either("is a number, a string of digits, or 'unlimited'", num
 );
 const limit = record({ resource: text, soft: limitValue, hard: limitValue }, ['resource', 'soft', 'hard']);
 
+const said = Object.fromEntries(flags.map((name) => [name, flag])) as Readonly<Record<Flag, Reader>>;
+
 const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
+  ...said,
   version: number,
   argv: list(byteText),
   secretArgs: list(number),
@@ -166,7 +169,6 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
   stderr: variants('to', { ...output, stdout: {} }),
   descriptors: list(record({ fd: number, as: number, closeInParent: flag }, ['fd', 'as'])),
   listenFds: list(number),
-  nonblockingFds: flag,
   workingDirectory: byteText,
   umask: number,
   limits: list(limit),
@@ -180,13 +182,8 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
   uid: number,
   gid: number,
   groups: list(number),
-  clearCaps: flag,
   allowCaps: list(text),
-  noNewPrivileges: flag,
   dieWithParent: text,
-  newSession: flag,
-  processGroup: flag,
-  daemonize: flag,
   pidFile: byteText,
   preExecHook: either(
     'is { module: address } or { source: text }',
@@ -197,6 +194,5 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
   timeoutMs: number,
   stopSequence: list(tuple('is a pair of a signal and milliseconds', text, number)),
   outputLimit: record({ bytes: number, policy: text }, ['bytes', 'policy']),
-  waitForOutputEnd: flag,
   attached: list(text),
 };

@@ -15,8 +15,8 @@ struct descriptors {
 
 /*
  * Performs the plan's steps and becomes the program. Returns only if that failed, with the step and errno in *ret_report; then
- * this process is again as it was, but for what a process cannot take back: ids, capabilities, labels, core-scheduling group,
- * no_new_privs, session, control group, and a hard limit without the privilege to raise it.
+ * this process is again as it was, but for what no process can take back: the steps whose row in src/plan/step-table.ts says that they
+ * stay, such as ids, and a hard limit without the privilege to raise it.
  *
  * `open` are all descriptors that are open, whose close-on-exec flags are put back; `blocking` those that the program shall find
  * in blocking mode, whatever mode the event loop has put them into.
