@@ -6,7 +6,7 @@ import { argumentOf, callsOf } from './builder/calls-of-spec.js';
 import { type Entry, saidBy } from './builder/call-site.js';
 import { combinationMistakes } from './builder/clashes.js';
 import { type Call, Draft } from './builder/draft.js';
-import { givingAway, givingAwaySync, goneDescriptors, usesDescriptors } from './builder/given-away.js';
+import { goneDescriptors, usesDescriptors } from './builder/given-away.js';
 import {
   type CaptureOptions,
   COMMON_VARIABLES,
@@ -24,7 +24,6 @@ import { explainPlan } from './engine/explain.js';
 import { engineInfo, selectEngine } from './engine/select.js';
 import { subjectOf } from './errors/command-error.js';
 import { type Mistake, UsageError } from './errors/usage-error.js';
-import { publishing } from './events/events.js';
 import { type HookAnswer, type HookChild, sourceOf } from './hook/function.js';
 import { OutputBuffer } from './io/output-buffer.js';
 import type { LaunchPlan } from './plan/launch-plan.js';
@@ -32,11 +31,9 @@ import { isPathFromHere } from './plan/program.js';
 import type { Captured, RunResult } from './result/run-result.js';
 import type { Child } from './running/child.js';
 import type { DaemonResult } from './running/daemon-result.js';
-import { startDaemon } from './running/daemon.js';
-import { replace } from './running/exec.js';
-import { type Attachments, planFor, spawn } from './running/launch.js';
-import type { Outcome, WaitOptions } from './running/outcome.js';
-import { spawnSync } from './running/run-sync.js';
+import { type Attachments, planFor } from './running/launch.js';
+import type { WaitOptions } from './running/outcome.js';
+import { execCommand, runCommand, runCommandSync, type Said } from './running/run-command.js';
 import { Bare, bare } from './spec/bare.js';
 import {
   type CommandSpec,
@@ -82,6 +79,12 @@ export type ResultOf<C> = C extends IsDaemon ? DaemonResult : RunResult<StdoutOf
 const NOTHING = Object.freeze({ from: 'null' } as const);
 const UNCLAIMED = Object.freeze({ to: 'unclaimed' } as const);
 const SHARED = Object.freeze({ to: 'stdout' } as const);
+const NO_ATTACHMENTS: Attachments = Object.freeze({
+  stdoutBuffer: undefined,
+  stderrBuffer: undefined,
+  abortSignal: undefined,
+  opaque: undefined,
+});
 
 /**
  * A program to run: its arguments, environment, descriptors, privileges and limits, put together call by call.
@@ -98,11 +101,7 @@ const SHARED = Object.freeze({ to: 'stdout' } as const);
  */
 export class Command {
   #draft: Draft;
-  #stdoutBuffer: OutputBuffer | undefined;
-  #stderrBuffer: OutputBuffer | undefined;
-  #abortSignal: AbortSignal | undefined;
-  /** What the hook is given, as it was when it was said. */
-  #opaque: Uint8Array | undefined;
+  #attachments: Attachments = NO_ATTACHMENTS;
   /** The spec that this came from has a hook, and names an opaque that it does not hold. */
   #lacksOpaque = false;
 
@@ -183,10 +182,7 @@ export class Command {
    */
   clone(): this {
     const copy = fromDraft(this.#draft.copy()) as this;
-    copy.#stdoutBuffer = this.#stdoutBuffer;
-    copy.#stderrBuffer = this.#stderrBuffer;
-    copy.#abortSignal = this.#abortSignal;
-    copy.#opaque = this.#opaque;
+    copy.#attachments = this.#attachments;
     copy.#lacksOpaque = this.#lacksOpaque;
     const prototype: object = Object.getPrototypeOf(this) as object;
     if (prototype !== Command.prototype) Object.setPrototypeOf(copy, prototype);
@@ -876,7 +872,7 @@ export class Command {
   #attachOpaque(opaque: unknown, draft: Draft, call: Call): void {
     this.#lacksOpaque = false;
     try {
-      this.#opaque = opaque === undefined ? undefined : serialize(opaque);
+      this.#attach({ opaque: opaque === undefined ? undefined : serialize(opaque) });
     } catch (error) {
       draft.mistake(call, `its second argument cannot be copied into another process: ${reasonOf(error)}`);
     }
@@ -923,9 +919,9 @@ export class Command {
     return this.#say('abortSignal', [signal], (draft, call) => {
       if (!isAbortSignal(signal))
         draft.mistake(call, 'give an AbortSignal, as a controller has in its property signal');
-      else if (this.#abortSignal !== undefined)
+      else if (this.#attachments.abortSignal !== undefined)
         draft.mistake(call, 'this was said before; AbortSignal.any([a, b]) makes one signal of two');
-      else this.#abortSignal = signal;
+      else this.#attach({ abortSignal: signal });
     });
   }
 
@@ -1061,8 +1057,9 @@ export class Command {
   }
 
   async #run(options: WaitOptions | undefined): Promise<unknown> {
-    if (this.#draft.single.daemonize === true) return this.#start('daemon', startDaemon);
-    const child = await this.#start('run', (spec, attachments) => spawn(spec, 'run', attachments));
+    const data = this.#data();
+    if (data.daemonize === true) return runCommand(this.#said(data, 'daemon'));
+    const child = await runCommand(this.#said(data, 'run'));
     return child.wait(options);
   }
 
@@ -1079,7 +1076,7 @@ export class Command {
    * const { stdout } = await child.wait();
    */
   async runAsync(): Promise<Child> {
-    return this.#start('async', (spec, attachments) => spawn(spec, 'async', attachments));
+    return runCommand(this.#said(this.#data(), 'async'));
   }
 
   /**
@@ -1093,27 +1090,11 @@ export class Command {
    * const { stdout } = new Command('uname', '-r').outputBuffer().runSync();
    */
   runSync<C extends Command>(this: C, options?: WaitOptions): RunResult<StdoutOf<C>, StderrOf<C>> {
-    const outcome = this.#runSync();
-    return outcome.unwrap(options) as RunResult<unknown, unknown> as RunResult<StdoutOf<C>, StderrOf<C>>;
-  }
-
-  #runSync(): Outcome {
-    const daemon: Mistake[] =
-      this.#draft.single.daemonize === true
-        ? [
-            {
-              call: 'runSync()',
-              problem: 'a daemon is not waited for; start it with run(), which resolves when it is running',
-            },
-          ]
-        : [];
-    return givingAwaySync(this.#data(), () => {
-      const spec = publishing(() => {
-        this.#assertNoMistakes(daemon);
-        return this.#specFor('run');
-      });
-      return spawnSync(spec, this.#attachments());
-    });
+    const data = this.#data();
+    const isDaemon = data.daemonize === true;
+    const problem = 'a daemon is not waited for; start it with run(), which resolves when it is running';
+    const said = this.#said(data, 'run', isDaemon ? [{ call: 'runSync()', problem }] : []);
+    return runCommandSync(said).unwrap(options) as RunResult<unknown, unknown> as RunResult<StdoutOf<C>, StderrOf<C>>;
   }
 
   /**
@@ -1132,37 +1113,21 @@ export class Command {
    * if (process.argv.includes('--shell')) new Command('/bin/sh', '-i').exec();
    */
   exec(): never {
-    const thread: Mistake[] = isMainThread
-      ? []
-      : [{ call: 'exec()', problem: 'a worker thread is not the process; call it in the main thread' }];
-    return givingAwaySync(this.#data(), () => {
-      const spec = publishing(() => {
-        this.#assertNoMistakes(thread);
-        return this.#specFor('exec');
-      });
-      return replace(spec, this.#attachments());
-    });
+    const problem = 'a worker thread is not the process; call it in the main thread';
+    return execCommand(this.#said(this.#data(), 'exec', isMainThread ? [] : [{ call: 'exec()', problem }]));
   }
 
-  /** Throws and rejects: for functions that are asynchronous themselves. */
-  #start<T>(mode: LaunchMode, launch: (spec: CommandSpec, attachments: Attachments) => Promise<T>): Promise<T> {
-    const data = this.#data();
-    // What fails later, the launch itself publishes.
-    const start = (): Promise<T> =>
-      launch(
-        publishing(() => this.#checked(data, mode)),
-        this.#attachments(),
-      );
-    return usesDescriptors(data) ? givingAway(data, async () => start()) : start();
-  }
-
-  #attachments(): Attachments {
-    return {
-      stdoutBuffer: this.#stdoutBuffer,
-      stderrBuffer: this.#stderrBuffer,
-      abortSignal: this.#abortSignal,
-      opaque: this.#opaque,
+  /** This command for a run of that kind, with the mistakes that only this kind knows. */
+  #said<Mode extends LaunchMode>(
+    data: CommandSpec,
+    mode: Mode,
+    mistakes: readonly Mistake[] = [],
+  ): Said & { readonly mode: Mode } {
+    const check = (): CommandSpec => {
+      if (mistakes.length > 0) this.#assertNoMistakes(mistakes);
+      return this.#checked(data, mode);
     };
+    return { data, mode, attachments: this.#attachments, check };
   }
 
   /** The run that a plan is made for, where nobody has said yet how the command will be run. */
@@ -1207,7 +1172,8 @@ export class Command {
   #data(): CommandSpec {
     const { argv, secretArgs, env, descriptors, limits, allowCaps, single } = this.#draft;
     const attached = this.#attached();
-    const sharesBuffer = this.#stdoutBuffer !== undefined && this.#stdoutBuffer === this.#stderrBuffer;
+    const { stdoutBuffer, stderrBuffer } = this.#attachments;
+    const sharesBuffer = stdoutBuffer !== undefined && stdoutBuffer === stderrBuffer;
     // One field after the other: to spread conditional objects takes ten times as long, and this is on the way of each launch.
     const data = new Bare() as Mutable<CommandSpec>;
     data.version = 1;
@@ -1227,20 +1193,20 @@ export class Command {
   }
 
   #attached(): string[] | undefined {
-    if (
-      this.#stdoutBuffer === undefined &&
-      this.#stderrBuffer === undefined &&
-      this.#abortSignal === undefined &&
-      this.#opaque === undefined
-    )
-      return undefined;
+    if (this.#attachments === NO_ATTACHMENTS) return undefined;
+    const { stdoutBuffer, stderrBuffer, abortSignal, opaque } = this.#attachments;
     const things: readonly (readonly [string, unknown])[] = [
-      ['outputBuffer', this.#stdoutBuffer],
-      ['errorBuffer', this.#stderrBuffer],
-      ['abortSignal', this.#abortSignal],
-      ['opaque', this.#opaque],
+      ['outputBuffer', stdoutBuffer],
+      ['errorBuffer', stderrBuffer],
+      ['abortSignal', abortSignal],
+      ['opaque', opaque],
     ];
-    return things.filter(([, thing]) => thing !== undefined).map(([name]) => name);
+    const names = things.filter(([, thing]) => thing !== undefined).map(([name]) => name);
+    return names.length === 0 ? undefined : names;
+  }
+
+  #attach(more: Partial<Attachments>): void {
+    this.#attachments = Object.freeze({ ...this.#attachments, ...more });
   }
 
   /** Records a call: what it says, or what is wrong with it. */
@@ -1264,8 +1230,8 @@ export class Command {
   #capture(stream: 'stdout' | 'stderr', method: string, target: OutputBuffer | CaptureOptions | undefined): this {
     return this.#say(method, target === undefined ? [] : [target], (draft, call) => {
       const buffer = target instanceof OutputBuffer ? target : undefined;
-      if (stream === 'stdout') this.#stdoutBuffer ??= buffer;
-      else this.#stderrBuffer ??= buffer;
+      const attachment = stream === 'stdout' ? 'stdoutBuffer' : 'stderrBuffer';
+      if (buffer !== undefined && this.#attachments[attachment] === undefined) this.#attach({ [attachment]: buffer });
       const options = draft.options(
         buffer === undefined ? target : undefined,
         ['encoding'],

@@ -57,9 +57,9 @@ export function ownedPids(): Set<number> {
 /** Ends the children of a process that is about to exit, or to become another program: ask, wait for a moment without an event loop, end. */
 export function endOwned(): void {
   // Nobody has reaped these children, since no event loop runs any more: their pids cannot mean somebody else.
-  const asked = Array.from(owned).filter((child) => tell(child, 'SIGTERM'));
+  const asked = Array.from(owned).filter((child) => trySignal(child, 'SIGTERM') === 'sent');
   if (asked.length > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ABORT_GRACE_MS);
-  for (const child of asked) tell(child, 'SIGKILL');
+  for (const child of asked) trySignal(child, 'SIGKILL');
 }
 
 function endWithUs(_exitCode: unknown, signal: NodeJS.Signals | null): void {
@@ -68,12 +68,12 @@ function endWithUs(_exitCode: unknown, signal: NodeJS.Signals | null): void {
   if (signal !== null && process.pid === 1) process.exit(SIGNAL_EXIT + (signalNumber(signal) ?? 0));
 }
 
-/** One that has taken other ids and is out of reach must not keep the others from their end. */
-function tell(child: Signalable, signal: SignalName): boolean {
+/** Sends a signal to a child that may have taken other ids: then it is out of reach, and lives on. */
+export function trySignal(child: Signalable, signal: SignalName): 'sent' | 'ended' | 'refused' {
   try {
-    return child.signal(signal);
+    return child.signal(signal) ? 'sent' : 'ended';
   } catch {
-    // EPERM: it lives on, which nobody can help.
-    return false;
+    // EPERM is no failure of the rest, which must still be ended.
+    return 'refused';
   }
 }

@@ -119,7 +119,7 @@ export class DryRunEngine implements Engine {
   }
 
   /** Records the command. What would follow it can be written by no test, so the caller sees that nothing was replaced. */
-  replace({ spec, subject }: LaunchPlan): never {
+  exec({ spec, subject }: LaunchPlan): never {
     this.#record(spec);
     throw new UnsupportedError(subject, {
       feature: 'exec',

@@ -25,10 +25,12 @@ export interface LaunchResources {
   readonly waitForOutputEnd: boolean;
   /** What the hook is given, serialized. */
   readonly opaque: Uint8Array | undefined;
+  /** When the launch has taken too long, by the clock of `host/time.ts`, in opening files or in a hook. `Infinity`: never. */
+  readonly deadline: number;
   /** What calls the launch off while its files are being opened; later, that is for who watches the child. */
   readonly abortSignal?: AbortSignal | undefined;
-  /** Is told of the child of a plan with a hook as soon as there is one: long before its program runs, if the hook takes its time. */
-  readonly onStart?: (process: EngineProcess) => void;
+  /** Is told of the child as soon as there is one: long before its program runs, if a hook takes its time. */
+  onStart?(process: EngineProcess): void;
 }
 
 /** A child's end, all of its output read. */
@@ -122,5 +124,5 @@ export interface Engine {
    * Makes this process the program, in the engines that can. Calls back once nothing but the exec itself is left to do.
    * Returns only by throwing, as `launch` rejects.
    */
-  replace?(plan: LaunchPlan, onReady: () => void): never;
+  exec?(plan: LaunchPlan, onReady: () => void): never;
 }

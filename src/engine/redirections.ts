@@ -8,6 +8,7 @@ import { fileFromHere } from '../plan/from-here.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { isPathFromHere } from '../plan/program.js';
 import { type ByteText, joinText, pathOf, readable } from '../text/bytes.js';
+import type { LaunchResources } from './engine.js';
 
 /** The files behind a plan's descriptors, by descriptor of the child. */
 export type OpenFiles = ReadonlyMap<number, FileHandle>;
@@ -28,9 +29,8 @@ const flags = {
  *
  * @throws {LaunchError} with the step `open`, or `abort`; the files opened before it are closed again.
  */
-export async function openFiles(plan: LaunchPlan, abortSignal?: AbortSignal): Promise<OpenFiles> {
+export async function openFiles(plan: LaunchPlan, limits: OpenLimits): Promise<OpenFiles> {
   const files = new Map<number, FileHandle>();
-  const startedAt = now();
   const here = plan.descriptors.some(
     ({ childFd, source }) => source.kind === 'file' && fileFromHere(plan, childFd) !== undefined,
   )
@@ -42,7 +42,7 @@ export async function openFiles(plan: LaunchPlan, abortSignal?: AbortSignal): Pr
     try {
       const opening = open(pathFrom(here, fileFromHere(plan, childFd) ?? source.path), flags[source.open]);
       openings.push(opening);
-      files.set(childFd, await inTime(opening, plan, source, { startedAt, abortSignal }));
+      files.set(childFd, await inTime(opening, plan, source, limits));
     } catch (cause) {
       await closeFiles(files);
       letGo(here, openings);
@@ -53,6 +53,9 @@ export async function openFiles(plan: LaunchPlan, abortSignal?: AbortSignal): Pr
   letGo(here, openings);
   return files;
 }
+
+/** What ends the wait for a file. */
+type OpenLimits = Pick<LaunchResources, 'deadline' | 'abortSignal'>;
 
 type FileSource = Extract<DescriptorSource, { kind: 'file' }>;
 
@@ -97,11 +100,10 @@ function inTime(
   opening: Promise<FileHandle>,
   plan: LaunchPlan,
   source: FileSource,
-  { startedAt, abortSignal }: { startedAt: number; abortSignal: AbortSignal | undefined },
+  { deadline, abortSignal }: OpenLimits,
 ): Promise<FileHandle> {
-  const { subject, mode, spec } = plan;
-  // A daemon's time is its hook's.
-  const limitMs = mode === 'daemon' && spec.preExecHook === undefined ? undefined : spec.timeoutMs;
+  const { subject, spec } = plan;
+  const limitMs = deadline === Infinity ? undefined : spec.timeoutMs;
   if (limitMs === undefined && abortSignal === undefined) return opening;
   return new Promise((resolve, reject) => {
     let hasGivenUp = false;
@@ -114,7 +116,7 @@ function inTime(
       giveUp(
         new LaunchError(subject, { step: 'open', path: readable(source.path), wanted: wantedOf(source), limitMs }),
       );
-    const timer = limitMs === undefined ? undefined : setTimeout(late, Math.max(0, startedAt + limitMs - now()));
+    const timer = limitMs === undefined ? undefined : setTimeout(late, Math.max(0, deadline - now()));
     const callOff =
       abortSignal === undefined
         ? undefined

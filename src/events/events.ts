@@ -1,7 +1,7 @@
 import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import { debuglog } from 'node:util';
-import { CommandError } from '../errors/command-error.js';
+import type { CommandError } from '../errors/command-error.js';
 import type { ResourceUsage, RunResult } from '../result/run-result.js';
 import { type CommandSpec, printable } from '../spec/spec.js';
 import { toBytes } from '../text/bytes.js';
@@ -63,14 +63,13 @@ function withHiddenSpec<Event extends { readonly spec: CommandSpec | undefined }
   return Object.defineProperty(visible, 'spec', { value: spec }) as unknown as Event;
 }
 
-/** Runs something and publishes the error that it throws. */
-export function publishing<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof CommandError) publishError({ command: error.command, spec: error.spec, error });
-    throw error;
-  }
+const published = new WeakSet<CommandError>();
+
+/** Publishes an error, however often it is on its way to the caller. */
+export function publishOnce(error: CommandError): void {
+  if (published.has(error)) return;
+  published.add(error);
+  publishError({ command: error.command, spec: error.spec, error });
 }
 
 /** Node's own channels for starts, which monitoring tools listen to. */

@@ -31,3 +31,6 @@ export function nextTurn(): Promise<void> {
     setImmediate(resolve);
   });
 }
+
+/** When a time is over that began then; never, where no limit was set. */
+export const deadline = (startedAt: number, limitMs: number | undefined): number => startedAt + (limitMs ?? Infinity);

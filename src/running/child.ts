@@ -1,30 +1,24 @@
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
-import { BoundedMap } from '../ending/bounded-map.js';
-import { ABORT_GRACE_MS, disown, own } from '../ending/owned-children.js';
-import { comesWithin } from '../ending/send-signal.js';
-import { dryRunOf } from '../engine/dry-run.js';
-import type { Handshake } from '../engine/engine.js';
-import { argumentError, isPidNumber } from '../errors/argument-error.js';
+import { ABORT_GRACE_MS, disown } from '../ending/owned-children.js';
+import type { EngineProcess, Handshake } from '../engine/engine.js';
+import { argumentError } from '../errors/argument-error.js';
 import type { CommandError } from '../errors/command-error.js';
-import type { StopReport } from '../errors/exit-error.js';
-import { ProcessError } from '../errors/process-error.js';
 import { UsageError } from '../errors/usage-error.js';
-import { clearTimeout, now, setTimeout } from '../host/time.js';
-import { onAbort } from '../io/on-abort.js';
 import type { RunResult } from '../result/run-result.js';
 import type { StopSequence } from '../spec/spec.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
-import { type Ending, type Launched, Outcome, type WaitOptions } from './outcome.js';
-import { type Stopping, stopSteps } from './stopping.js';
 import { shown } from '../text/shown.js';
+import { forget, know, rememberReleased } from './known-children.js';
+import type { Launch } from './launch.js';
+import { type Ending, Outcome, type WaitOptions } from './outcome.js';
+import { sendDue, StopInTime, stoppingOf } from './stop-in-time.js';
+import type { Stopping } from './stopping.js';
 
 const abortSequence: StopSequence = [
   ['SIGTERM', ABORT_GRACE_MS],
   ['SIGKILL', 0],
 ];
-
-const nothing = (): void => undefined;
 
 /**
  * A program that is running. It exists only if the program was really executed, and ends with this process unless
@@ -45,25 +39,30 @@ export class Child {
   readonly stdout: Readable | null;
   /** The reading end of the pipe of `errorPipe()`, else `null`. */
   readonly stderr: Readable | null;
-  readonly #launched: Launched;
+  readonly #launch: Launch;
+  readonly #process: EngineProcess;
   readonly #ending: Promise<Ending>;
-  readonly #cancelTriggers: () => void;
-  #stopping: Stopping | undefined;
+  readonly #stopping: Stopping;
+  readonly #stopInTime: StopInTime;
   #hasEnded = false;
   #isReleased = false;
 
-  /** @internal Made by the spawner. */
-  constructor(launched: Launched) {
-    const { process, spec, captures, abortSignal } = launched;
-    this.#launched = launched;
+  /** @internal Made by `runCommand()`. */
+  constructor(launch: Launch, process: EngineProcess) {
+    const { spec, captures, abortSignal, startedAt } = launch;
+    this.#launch = launch;
+    this.#process = process;
     this.pid = process.pid;
     this.stdin = process.stdin;
     this.stdout = process.stdout;
     this.stderr = process.stderr;
-    this.#cancelTriggers = this.#setTriggers(spec.timeoutMs, abortSignal);
+    // The time counts from the launch, of which a hook may have taken a part.
+    this.#stopping = stoppingOf(launch);
+    this.#stopInTime = new StopInTime(this.#stopping, abortSignal, (signal) =>
+      sendDue(this.#stopping, signal, process, startedAt),
+    );
     if (spec.outputLimit?.policy === 'kill') this.#watchLimit(spec.outputLimit.bytes, captures);
-    own(process);
-    running.set(this.pid, this);
+    know(this);
     this.#ending = this.#settle();
   }
 
@@ -96,7 +95,7 @@ export class Child {
    */
   async abort(): Promise<void> {
     if (this.#hasEnded) return;
-    await this.#stop({ reason: 'aborted' }, abortSequence);
+    this.#stopInTime.begin({ reason: 'aborted' }, abortSequence);
     await this.#awaitEnding();
   }
 
@@ -112,7 +111,7 @@ export class Child {
   signal(name: SignalName): boolean {
     if (signalNumber(name) === undefined)
       throw argumentError('signal', [name], "there is no such signal; write its name, as 'SIGTERM'");
-    return !this.#hasEnded && this.#launched.process.signal(name);
+    return !this.#hasEnded && this.#process.signal(name);
   }
 
   /**
@@ -127,10 +126,10 @@ export class Child {
   release(): number {
     if (this.#isReleased) return this.pid;
     this.#isReleased = true;
-    this.#cancelTriggers();
-    disown(this.#launched.process);
-    this.#launched.process.unref();
-    released.set(this.pid, this);
+    this.#stopInTime.letGo();
+    disown(this.#process);
+    this.#process.unref();
+    rememberReleased(this);
     return this.pid;
   }
 
@@ -183,145 +182,45 @@ export class Child {
 
   /** One line: the command, its pid and whether it runs. */
   [inspect.custom](): string {
-    return `Child { ${shown(this.#launched.subject.command)}, pid ${this.pid}, ${this.#hasEnded ? 'ended' : 'running'} }`;
+    return `Child { ${shown(this.#launch.subject.command)}, pid ${this.pid}, ${this.#hasEnded ? 'ended' : 'running'} }`;
   }
 
-  // -------------------------------------------------------------- stopping
+  // -------------------------------------------------------------- its end
 
-  #watchLimit(limit: number, captures: Launched['captures']): void {
+  #watchLimit(limit: number, captures: Launch['captures']): void {
     for (const [fd, capture] of captures) {
       capture.whenOverrun(() => {
-        if (this.#isReleased) return;
-        void this.#stop({ reason: 'output-limit', stream: fd === 1 ? 'stdout' : 'stderr', limit });
+        if (!this.#isReleased)
+          this.#stopInTime.begin({ reason: 'output-limit', stream: fd === 1 ? 'stdout' : 'stderr', limit });
       });
     }
   }
 
-  /** The time counts from the launch, of which a hook may have taken a part. */
-  #setTriggers(timeoutMs: number | undefined, signal: AbortSignal | undefined): () => void {
-    if (timeoutMs === undefined && signal === undefined) return nothing;
-    const timer =
-      timeoutMs === undefined
-        ? undefined
-        : setTimeout(
-            () => {
-              void this.#stop({ reason: 'timeout', limit: timeoutMs });
-            },
-            Math.max(0, this.#launched.startedAt + timeoutMs - now()),
-          );
-    const callOff =
-      signal === undefined ? undefined : onAbort(signal, (cause) => void this.#stop({ reason: 'aborted', cause }));
-    return () => {
-      clearTimeout(timer);
-      callOff?.();
-    };
-  }
-
-  /** Ends the program by a sequence of signals. What comes second does not change the reason, but `abort()` may hasten the end. */
-  async #stop(report: Omit<StopReport, 'sent'>, sequence = this.#launched.spec.stopSequence): Promise<void> {
-    if (this.#stopping !== undefined && sequence !== abortSequence) return;
-    const { process, startedAt } = this.#launched;
-    // Too much output stays too much, even where the program has ended before anybody could be signaled.
-    if (report.reason === 'output-limit') this.#stopping ??= { ...report, sent: [] };
-    process.stopReading();
-    // What stands before its handshake has every signal blocked, and nothing of its own to tidy up.
-    const steps = process.handshake?.isPending === true ? stopSteps([['SIGKILL', 0]]) : stopSteps(sequence);
-    for (const [signal, graceMs] of steps) {
-      if (this.#hasEnded) return;
-      try {
-        if (!process.signal(signal)) return;
-      } catch {
-        // The program has taken other ids and is out of our reach. Its end is waited for, and told as what it should have been.
-        this.#stopping ??= { ...report, sent: [] };
-        return;
-      }
-      this.#stopping ??= { ...report, sent: [] };
-      this.#stopping.sent.push({ signal, atMs: now() - startedAt });
-      if (graceMs > 0) await this.#endsWithin(graceMs);
-    }
-  }
-
-  async #endsWithin(ms: number): Promise<void> {
-    await comesWithin(this.#launched.process.ended, ms);
-  }
-
-  // -------------------------------------------------------------- ending
-
-  /** Who waits for a released program wants this process to live until then. */
+  /** Waiting for a released program keeps this process alive. */
   #awaitEnding(): Promise<Ending> {
-    if (this.#isReleased && !this.#hasEnded) this.#launched.process.ref();
+    if (this.#isReleased && !this.#hasEnded) this.#process.ref();
     return this.#ending;
   }
 
   async #settle(): Promise<Ending> {
-    const { process } = this.#launched;
-    const end = await process.ended;
-    this.#cancelTriggers();
-    disown(process);
+    const end = await this.#process.ended;
+    this.#stopInTime.end();
     this.#hasEnded = true;
-    if (running.get(this.pid) === this) running.delete(this.pid);
-    if (process.handshake?.failure !== undefined) return process.handshake.failure;
+    forget(this);
+    const { handshake } = this.#process;
+    if (handshake?.failure !== undefined) return handshake.failure;
     try {
-      return new Outcome(this.#launched, end, this.pid, this.#stopping);
+      return new Outcome(this.#launch, end, this.pid, this.#stopping.report);
     } catch (error) {
       return error as CommandError;
     }
   }
 
   #handshake(method: string): Handshake {
-    const { process, subject } = this.#launched;
-    if (process.handshake !== undefined) return process.handshake;
-    throw new UsageError(subject, [
+    const { handshake } = this.#process;
+    if (handshake !== undefined) return handshake;
+    throw new UsageError(this.#launch.subject, [
       { call: `${method}()`, problem: 'no handshake was asked for; call requireHandshake() before runAsync()' },
     ]);
   }
-}
-
-// ---------------------------------------------------------------- children known by their pid alone
-
-const running = new Map<number, Child>();
-/** Those that were let go, longest ago first; also after their end. Nothing has to ask for one ever again. */
-const released = new BoundedMap<number, Child>();
-
-function childBy(method: string, pid: number): Child {
-  if (!isPidNumber(pid)) throw argumentError(method, [pid], 'a pid is a whole number; give the one of a Child');
-  const child = running.get(pid) ?? released.get(pid);
-  if (child === undefined) {
-    const problem =
-      'this process has no child of that pid that runs or was released, and can only wait for its own; for others there is killPainfully()';
-    throw new ProcessError(`${method}(${pid}): ${problem}.`, { code: 'ECHILD', pid });
-  }
-  return child;
-}
-
-/**
- * Waits for a child of this process by its pid: one that runs, or that {@link Child.release} let go, also after its end.
- * Answers to `virPidWait`.
- *
- * @throws {ExitError} as {@link Child.wait} does. {ProcessError} with the code `ECHILD` for any other pid, a daemon's included.
- *
- * @example
- * const pid = (await new Command('true').runAsync()).release();
- * await pidWait(pid);
- */
-export async function pidWait(pid: number, options?: WaitOptions): Promise<RunResult> {
-  return childBy('pidWait', pid).wait(options);
-}
-
-/**
- * Ends a child of this process by its pid, one that runs or that {@link Child.release} let go: SIGTERM, and SIGKILL 10 ms later.
- * Resolves when it is dead, also where it was already. Answers to `virPidAbort`. For other processes there is `killPainfully()`. In a
- * `dryRun()` it is recorded in `kills`, and nothing is signaled.
- *
- * @throws {ProcessError} with the code `ECHILD` for any other pid, a daemon's included.
- *
- * @example
- * const pid = (await new Command('sleep', '60').runAsync()).release();
- * await pidAbort(pid);
- */
-export async function pidAbort(pid: number): Promise<void> {
-  const child = childBy('pidAbort', pid);
-  const dryRun = dryRunOf('pidAbort');
-  if (dryRun === undefined) await child.abort();
-  else dryRun.kills.push({ call: 'pidAbort', pid, signal: 'SIGTERM' });
 }

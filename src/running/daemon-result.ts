@@ -1,5 +1,8 @@
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
+import type { Handshake } from '../engine/engine.js';
+import type { Subject } from '../errors/command-error.js';
+import { UsageError } from '../errors/usage-error.js';
 import { quoted, shown } from '../text/shown.js';
 
 /** The fields of a {@link DaemonResult}. */
@@ -17,25 +20,18 @@ export interface DaemonResultFields {
   readonly stderr: Readable | null;
 }
 
-/** The caller's part in a daemon's handshake, as the engine plays it. */
-export interface DaemonHandshake {
-  /** Lets the daemon execute its program, and resolves when it has. */
-  notify(): Promise<void>;
-  /** Has the daemon end without executing its program, and resolves when it has. */
-  abort(): Promise<void>;
-  /** Whether the daemon still waits for one of the two. */
-  readonly isPending: boolean;
-}
-
 /** A daemon that is running, or that stands before its handshake. */
 export interface DaemonResult extends DaemonResultFields {}
 
 /** A daemon that is running, or that stands before its handshake. */
 export class DaemonResult {
-  readonly #handshake: DaemonHandshake | undefined;
+  readonly #handshake: Handshake | undefined;
+  readonly #subject: Subject;
 
-  constructor(fields: DaemonResultFields, handshake?: DaemonHandshake) {
-    Object.assign(this, fields);
+  /** @internal Made by `runCommand()`. */
+  constructor(subject: Subject, fields: Omit<DaemonResultFields, 'command'>, handshake?: Handshake) {
+    Object.assign(this, { command: subject.command, ...fields });
+    this.#subject = subject;
     this.#handshake = handshake;
     Object.freeze(this);
   }
@@ -49,7 +45,7 @@ export class DaemonResult {
   /**
    * Lets the daemon execute its program, and resolves when it has. Answers to `virCommandHandshakeNotify`.
    *
-   * @throws {Error} if `requireHandshake()` was not called. {LaunchError} with the step that failed, if one did.
+   * @throws {UsageError} if `requireHandshake()` was not called. {LaunchError} with the step that failed, if one did.
    *
    * @example
    * const daemon = await new Command('sleep', '1').daemonize().requireHandshake().run();
@@ -63,7 +59,7 @@ export class DaemonResult {
    * Gives the handshake up: the program is never executed, the pidfile is removed, and when this resolves the daemon has
    * ended. The same happens when this process ends without a word. A second call changes nothing.
    *
-   * @throws {Error} if `requireHandshake()` was not called. {UsageError} after `handshakeNotify()`: then the program runs.
+   * @throws {UsageError} if `requireHandshake()` was not called, or after `handshakeNotify()`: then the program runs.
    *
    * @example
    * const daemon = await new Command('sleep', '1').daemonize().requireHandshake().run();
@@ -86,10 +82,11 @@ export class DaemonResult {
     if (this.#handshake?.isPending === true) await this.handshakeAbort();
   }
 
-  #assertHandshake(method: string): DaemonHandshake {
-    if (this.#handshake === undefined)
-      throw new Error(`${method}(): no handshake was asked for; call requireHandshake() before run().`);
-    return this.#handshake;
+  #assertHandshake(method: string): Handshake {
+    if (this.#handshake !== undefined) return this.#handshake;
+    throw new UsageError(this.#subject, [
+      { call: `${method}()`, problem: 'no handshake was asked for; call requireHandshake() before run()' },
+    ]);
   }
 
   /** One line: the command, its pid and its pidfile. */

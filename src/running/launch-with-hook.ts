@@ -1,71 +1,53 @@
-import { disown, own } from '../ending/owned-children.js';
-import type { Engine, EngineProcess, LaunchResources } from '../engine/engine.js';
+import type { EngineProcess } from '../engine/engine.js';
 import type { HookFailure } from '../errors/hook-failure.js';
 import { LaunchError } from '../errors/launch-error.js';
-import { clearTimeout, now, setTimeout } from '../host/time.js';
-import { onAbort } from '../io/on-abort.js';
-import type { LaunchPlan } from '../plan/launch-plan.js';
-import type { Launched } from './outcome.js';
+import type { StopSequence } from '../spec/spec.js';
+import type { Launch } from './launch.js';
+import { sendDue, StopInTime } from './stop-in-time.js';
+import { Stopping } from './stopping.js';
+
+/** What runs in the child is a hook, or the helper: neither has anything to tidy up. */
+const stopSequence: StopSequence = [['SIGKILL', 0]];
 
 /**
- * Launches a plan that may take its time, because a hook is in it: its timeout, its abort signal and the end of this process
- * reach the child before its program runs.
+ * Launches a plan that may take its time, because a hook is in it: its timeout and its abort signal reach the child before its
+ * program runs.
  *
  * @throws {LaunchError} with the step `hook` and the reason `timeout` or `aborted`. Then the child is dead.
  */
-export async function launchPatiently(
-  engine: Engine,
-  plan: LaunchPlan,
-  resources: LaunchResources,
-  known: Omit<Launched, 'process'>,
-): Promise<EngineProcess> {
-  const { spec, subject, startedAt, abortSignal } = known;
-  const isOwned = plan.mode !== 'daemon';
-  const state: { child?: EngineProcess; whyEnded?: HookFailure } = {};
-
-  // What runs in the child is a hook, or the helper: neither has anything to tidy up.
-  const giveUp = (why: HookFailure): void => {
-    if (state.child === undefined || endNow(state.child)) state.whyEnded ??= why;
+export async function launchWithHook(launch: Launch): Promise<EngineProcess> {
+  const { engine, plan, spec, startedAt, deadline, abortSignal } = launch;
+  const stopping = new Stopping(deadline, { timeoutMs: spec.timeoutMs, stopSequence });
+  let child: EngineProcess | undefined;
+  // A signal that was due before there is a child reaches it at its birth. One that is refused means that the hook is done and
+  // that the program, with other ids, runs.
+  const stopInTime = new StopInTime(stopping, abortSignal, (signal) =>
+    child === undefined ? true : sendDue(stopping, signal, child, startedAt),
+  );
+  launch.whenBorn = (born) => {
+    child = born;
+    if (stopping.hasBegun) sendDue(stopping, 'SIGKILL', child, startedAt);
   };
-  const { timeoutMs } = spec;
-  const restMs = startedAt + (timeoutMs ?? 0) - now();
-  const timer =
-    timeoutMs === undefined
-      ? undefined
-      : setTimeout(() => giveUp({ what: 'timeout', limitMs: timeoutMs }), Math.max(0, restMs));
-  const callOff =
-    abortSignal === undefined ? undefined : onAbort(abortSignal, (cause) => giveUp({ what: 'aborted', cause }));
-  const onStart = (child: EngineProcess): void => {
-    state.child = child;
-    if (isOwned) own(child);
-    if (state.whyEnded !== undefined) endNow(child);
-  };
-
+  const failure = (): LaunchError => new LaunchError(launch.subject, { step: 'hook', hook: whyStopped(stopping)! });
   try {
-    const process = await engine.launch(plan, { ...resources, onStart });
-    if (state.whyEnded === undefined) return process;
+    const process = await engine.launch(plan, launch);
+    if (whyStopped(stopping) === undefined) return process;
     // Its program had just begun.
-    if (isOwned) await process.ended;
+    if (launch.mode !== 'daemon') await process.ended;
+    throw failure();
   } catch (error) {
     // Without a child it was not the hook that took so long.
-    if (state.whyEnded === undefined || state.child === undefined || !(error instanceof LaunchError)) {
-      if (state.child !== undefined) disown(state.child);
-      throw error;
-    }
+    if (child === undefined || whyStopped(stopping) === undefined || !(error instanceof LaunchError)) throw error;
+    throw failure();
   } finally {
-    clearTimeout(timer);
-    callOff?.();
+    stopInTime.end();
   }
-  if (state.child !== undefined) disown(state.child);
-  throw new LaunchError(subject, { step: 'hook', hook: state.whyEnded });
 }
 
-/** False: it has ended already, or has just become somebody whom this process may not signal. */
-function endNow(child: EngineProcess): boolean {
-  try {
-    return child.signal('SIGKILL');
-  } catch {
-    // It has taken other ids: the hook is done, and the program runs.
-    return false;
-  }
+/** What the hook is told to have failed by, if a signal was sent. */
+function whyStopped({ report }: Stopping): HookFailure | undefined {
+  if (report === undefined || report.sent.length === 0) return undefined;
+  return report.reason === 'timeout'
+    ? { what: 'timeout', limitMs: report.limit ?? 0 }
+    : { what: 'aborted', cause: report.cause };
 }

@@ -1,31 +1,26 @@
-import { own } from '../ending/owned-children.js';
-import { noteRoot } from '../ending/roots.js';
+import { own, disown } from '../ending/owned-children.js';
 import { launchesAreForbidden } from '../engine/dry-run.js';
-import type { Engine, LaunchResources } from '../engine/engine.js';
+import type { Engine, EngineProcess, LaunchResources } from '../engine/engine.js';
 import { selectEngine } from '../engine/select.js';
-import { CommandError, type Subject, subjectOf } from '../errors/command-error.js';
+import { type Subject, subjectOf } from '../errors/command-error.js';
 import { LaunchError } from '../errors/launch-error.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
 import { UsageError } from '../errors/usage-error.js';
-import { isHeard, publishAsNode, publishError, publishLaunch } from '../events/events.js';
 import { thisHost } from '../host/host.js';
-import { now } from '../host/time.js';
+import { deadline, now } from '../host/time.js';
 import { Capture, type CaptureLimit } from '../io/capture.js';
 import { connectBuffer, type OutputBuffer } from '../io/output-buffer.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { planLaunch } from '../plan/plan-launch.js';
 import type { CommandSpec, LaunchMode } from '../spec/spec.js';
 import { toBytes } from '../text/bytes.js';
-import { Child } from './child.js';
-import { launchPatiently } from './launch-with-hook.js';
-import type { Launched } from './outcome.js';
 
 /** What belongs to a command and is not data: it stands beside the spec, which names it. */
 export interface Attachments {
   readonly stdoutBuffer: OutputBuffer | undefined;
   readonly stderrBuffer: OutputBuffer | undefined;
   readonly abortSignal: AbortSignal | undefined;
-  /** The second argument of `preExecHook()`, serialized. */
+  /** The second argument of `preExecHook()`, serialized as it was when it was said. */
   readonly opaque: Uint8Array | undefined;
 }
 
@@ -47,85 +42,62 @@ export function planFor(
   });
 }
 
-/** Starts a program that this process looks after. */
-export async function spawn(
-  spec: CommandSpec,
-  mode: Exclude<LaunchMode, 'daemon'>,
-  attachments: Attachments,
-): Promise<Child> {
-  return new Child(await launch(spec, mode, attachments));
-}
-
 /**
- * Starts a program: plan, refusal, launch. Every failure is one rejection, published on the way out.
- *
- * @throws {LaunchError} {UnsupportedError} {UsageError}
+ * One launch: what was said, what was decided, and where data comes from and goes to. It is made once, and handed down whole:
+ * to the engine, and to what looks after the child.
  */
-export async function launch(
-  spec: CommandSpec,
-  mode: LaunchMode,
-  attachments: Attachments,
-  engine: Engine = selectEngine(),
-): Promise<Launched> {
-  try {
-    const prepared = prepare(spec, mode, attachments, engine);
-    const { plan, resources } = prepared;
-    const process = await (plan.lane === 'hook-runner'
-      ? launchPatiently(engine, plan, resources, prepared)
-      : engine.launch(plan, resources));
-    // Ours before anybody hears of it: a signal that ends this process now ends the child too.
-    if (mode !== 'daemon') own(process);
-    started(spec, prepared.subject, process.pid, engine);
-    return launched(process, prepared);
-  } catch (error) {
-    throw failed(error, spec, engine);
-  }
-}
-
-interface Prepared extends Omit<Launched, 'process'> {
+export class Launch implements LaunchResources {
+  readonly spec: CommandSpec;
+  readonly mode: LaunchMode;
+  readonly engine: Engine;
+  readonly subject: Subject;
   readonly plan: LaunchPlan;
-  readonly resources: LaunchResources;
-}
+  readonly input: Uint8Array | undefined;
+  readonly captures: ReadonlyMap<1 | 2, Capture>;
+  readonly waitForOutputEnd: boolean;
+  readonly opaque: Uint8Array | undefined;
+  readonly abortSignal: AbortSignal | undefined;
+  readonly startedAt: number;
+  readonly deadline: number;
+  /** Is told of the child as soon as there is one, which is long before its program runs where a hook takes its time. */
+  whenBorn: ((child: EngineProcess) => void) | undefined;
 
-/** Everything before the engine: what is decided, what is forbidden or refused, and where output will go. */
-export function prepare(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, engine: Engine): Prepared {
-  const subject = subjectOf(spec);
-  const { abortSignal } = attachments;
-  if (abortSignal?.aborted === true) throw new LaunchError(subject, { step: 'abort', cause: abortSignal.reason });
-  if (engine.name !== 'dry-run' && launchesAreForbidden()) throw forbidden(subject);
-  const plan = planFor(spec, mode, engine, subject);
-  const refusal = engine.refusal(plan);
-  if (refusal !== undefined) throw new UnsupportedError(subject, { ...refusal, engine: engine.name });
-  const captures = makeCaptures(plan, attachments);
-  const resources = {
-    input: spec.stdin.from === 'buffer' ? toBytes(spec.stdin.data) : undefined,
-    captures,
-    waitForOutputEnd: spec.waitForOutputEnd === true,
-    opaque: attachments.opaque,
-    abortSignal,
-  };
-  return { plan, resources, spec, subject, captures, startedAt: now(), abortSignal };
-}
+  /** Decides all that comes before the engine. @throws {LaunchError} {UnsupportedError} {UsageError} */
+  constructor(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, engine: Engine) {
+    const subject = subjectOf(spec);
+    const { abortSignal } = attachments;
+    if (abortSignal?.aborted === true) throw new LaunchError(subject, { step: 'abort', cause: abortSignal.reason });
+    if (engine.name !== 'dry-run' && launchesAreForbidden()) throw forbidden(subject);
+    const plan = planFor(spec, mode, engine, subject);
+    const refusal = engine.refusal(plan);
+    if (refusal !== undefined) throw new UnsupportedError(subject, { ...refusal, engine: engine.name });
+    this.spec = spec;
+    this.mode = mode;
+    this.engine = engine;
+    this.subject = subject;
+    this.plan = plan;
+    this.input = spec.stdin.from === 'buffer' ? toBytes(spec.stdin.data) : undefined;
+    this.captures = makeCaptures(plan, attachments);
+    this.waitForOutputEnd = spec.waitForOutputEnd === true;
+    this.opaque = attachments.opaque;
+    this.abortSignal = abortSignal;
+    this.whenBorn = undefined;
+    this.startedAt = now();
+    // A daemon's time is its hook's.
+    const isTimed = mode !== 'daemon' || spec.preExecHook !== undefined;
+    this.deadline = deadline(this.startedAt, isTimed ? spec.timeoutMs : undefined);
+  }
 
-export function launched<Process>(
-  process: Process,
-  { spec, subject, captures, startedAt, abortSignal }: Prepared,
-): Launched<Process> {
-  return { process, spec, subject, captures, startedAt, abortSignal };
-}
-
-export function started(spec: CommandSpec, subject: Subject, pid: number, engine: Engine): void {
-  if (engine.name !== 'dry-run') noteRoot(spec, pid);
-  if (isHeard.launch()) publishLaunch({ command: subject.command, spec, pid, engine: engine.name });
-  if (engine.name === 'native') publishAsNode(spec, pid);
-}
-
-/** Tells of an error that is on its way to the caller. */
-export function failed(error: unknown, spec: CommandSpec, engine: Engine): unknown {
-  if (!(error instanceof CommandError)) return error;
-  publishError({ command: error.command, spec, error });
-  if (engine.name === 'native' && error instanceof LaunchError) publishAsNode(spec, undefined, error);
-  return error;
+  /** The child is ours before anybody hears of it, and until its end: a signal that ends this process now ends the child too. */
+  onStart(child: EngineProcess): void {
+    if (this.mode !== 'daemon') {
+      own(child);
+      void child.ended.then(() => {
+        disown(child);
+      });
+    }
+    this.whenBorn?.(child);
+  }
 }
 
 /** What nobody claimed is kept in small, but a program that writes too much is stopped all the same. */

@@ -1,14 +1,14 @@
-import type { EngineProcess, ProcessEnd } from '../engine/engine.js';
-import type { CommandError, Subject } from '../errors/command-error.js';
-import { ExitError } from '../errors/exit-error.js';
+import type { ProcessEnd } from '../engine/engine.js';
+import type { CommandError } from '../errors/command-error.js';
+import { ExitError, type StopReport } from '../errors/exit-error.js';
 import { UsageError } from '../errors/usage-error.js';
-import { isHeard, publishError, publishExit } from '../events/events.js';
+import { isHeard, publishExit, publishOnce } from '../events/events.js';
 import { now } from '../host/time.js';
 import type { Capture } from '../io/capture.js';
 import { rawWaitStatus } from '../result/exit-status.js';
 import { type Captured, RunResult } from '../result/run-result.js';
 import type { CommandSpec } from '../spec/spec.js';
-import type { Stopping } from './stopping.js';
+import type { Launch } from './launch.js';
 
 /** What {@link Child.wait} and `Command.run` take. */
 export interface WaitOptions {
@@ -16,32 +16,19 @@ export interface WaitOptions {
   readonly check?: boolean;
 }
 
-/** What a launch hands over: a running program, and what was said about it. */
-export interface Launched<Process = EngineProcess> {
-  readonly process: Process;
-  readonly spec: CommandSpec;
-  readonly subject: Subject;
-  readonly captures: ReadonlyMap<1 | 2, Capture>;
-  readonly startedAt: number;
-  readonly abortSignal: AbortSignal | undefined;
-}
-
 /** How a run ended: its result, and the error that this may be. */
 export class Outcome {
   readonly result: RunResult;
   readonly #error: ExitError | undefined;
-  readonly #spec: CommandSpec;
   /** Whether the error stands even where every end is to be accepted. */
   readonly #isFinal: boolean;
-  #isPublished = false;
 
   /** @throws {UsageError} if the output is too long for the string that was asked for. */
-  constructor(launched: Launched<unknown>, end: ProcessEnd, pid: number, stopping: Stopping | undefined) {
-    const { spec, subject, captures } = launched;
-    this.#spec = spec;
-    const stop = stopping ?? lossOf(end, captures);
+  constructor(launch: Launch, end: ProcessEnd, pid: number, stopped: StopReport | undefined) {
+    const { spec, subject, captures } = launch;
+    const stop = stopped ?? lossOf(end, captures);
     this.#isFinal = stop !== undefined;
-    this.result = makeResult(launched, end, pid, stop?.reason === 'timeout');
+    this.result = makeResult(launch, end, pid, stop?.reason === 'timeout');
     if (isHeard.exit())
       publishExit({ command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) });
     if (this.result.exitCode !== 0 || stop !== undefined)
@@ -52,14 +39,13 @@ export class Outcome {
   unwrap(options: WaitOptions | undefined): RunResult {
     const error = this.#error;
     if (error === undefined || (options?.check === false && !this.#isFinal)) return this.result;
-    if (!this.#isPublished) publishError({ command: error.command, spec: this.#spec, error });
-    this.#isPublished = true;
+    publishOnce(error);
     throw error;
   }
 }
 
 /** Nobody stopped the program, but what it wrote is not whole. */
-function lossOf({ lostOutput }: ProcessEnd, captures: Launched['captures']): Stopping | undefined {
+function lossOf({ lostOutput }: ProcessEnd, captures: Launch['captures']): StopReport | undefined {
   if (lostOutput === undefined) return undefined;
   return {
     reason: 'out-of-memory',
@@ -72,8 +58,8 @@ function lossOf({ lostOutput }: ProcessEnd, captures: Launched['captures']): Sto
 /** How a run ended, or why that cannot be told. */
 export type Ending = Outcome | CommandError;
 
-function makeResult(launched: Launched<unknown>, end: ProcessEnd, pid: number, timedOut: boolean): RunResult {
-  const { spec, subject, captures, startedAt } = launched;
+function makeResult(launch: Launch, end: ProcessEnd, pid: number, timedOut: boolean): RunResult {
+  const { spec, subject, captures, startedAt } = launch;
   const { exitCode, signal, coreDumped, outputHeldOpen, inputWritten, resourceUsage } = end;
   const out = captures.get(1);
   const err = captures.get(2);
@@ -84,8 +70,8 @@ function makeResult(launched: Launched<unknown>, end: ProcessEnd, pid: number, t
     signal,
     coreDumped,
     rawStatus: rawWaitStatus({ exitCode, signal, coreDumped }),
-    stdout: captured(launched, 'stdout', out),
-    stderr: captured(launched, 'stderr', err),
+    stdout: captured(launch, 'stdout', out),
+    stderr: captured(launch, 'stderr', err),
     outputBytes: { stdout: out?.totalBytes ?? 0, stderr: err?.totalBytes ?? 0 },
     outputHeldOpen,
     outputTruncated: (spec.stdout.to === 'buffer' && isCut(out)) || (spec.stderr.to === 'buffer' && isCut(err)),
@@ -98,11 +84,7 @@ function makeResult(launched: Launched<unknown>, end: ProcessEnd, pid: number, t
 
 const isCut = (capture: Capture | undefined): boolean => capture !== undefined && capture.lostBytes > 0;
 
-function captured(
-  { spec, subject }: Launched<unknown>,
-  stream: 'stdout' | 'stderr',
-  capture: Capture | undefined,
-): Captured {
+function captured({ spec, subject }: Launch, stream: 'stdout' | 'stderr', capture: Capture | undefined): Captured {
   const output = spec[stream];
   if (capture === undefined || output.to !== 'buffer') return undefined;
   try {

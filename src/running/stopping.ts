@@ -3,15 +3,105 @@ import type { StopSequence } from '../spec/spec.js';
 import type { SignalName } from '../text/signals.js';
 
 /** The way to stop a program, unless `stopSequence()` says another: ask, wait five seconds, end. */
-const defaultStopSequence: StopSequence = [
+const defaultSequence: StopSequence = [
   ['SIGTERM', 5000],
   ['SIGKILL', 0],
 ];
 
-/** What was done to stop a program, so far. */
-export type Stopping = Omit<StopReport, 'sent'> & { readonly sent: { signal: SignalName; atMs: number }[] };
+/** Why a program is stopped. */
+export type StopCause = Omit<StopReport, 'sent'>;
 
-/** The signals that stop a program, in order. Whatever was asked, the last word is SIGKILL: who waits must not wait for ever. */
-export function stopSteps(sequence: StopSequence = defaultStopSequence): StopSequence {
+/** What a command says about being stopped. */
+export interface StopRules {
+  readonly timeoutMs?: number | undefined;
+  readonly stopSequence?: StopSequence | undefined;
+}
+
+/** What is to be done next: send this signal; or wait so many milliseconds, `Infinity` where only the end is left to wait for. */
+export type NextStep = SignalName | number;
+
+/** The signals that stop a program, in order. The last word is SIGKILL, whatever was asked: a wait has to end. */
+function withLastWord(sequence: StopSequence): StopSequence {
   return sequence.at(-1)?.[0] === 'SIGKILL' ? sequence : [...sequence, ['SIGKILL', 0]];
+}
+
+/**
+ * How a program is stopped, as a state that holds neither timer nor process: it is asked what comes next, at a time, and told
+ * what became of that. The event loop, `runSync()` and a launch with a hook all drive the same state.
+ *
+ * The first cause is the one that is reported. A later one changes nothing, unless it brings a sequence of its own, which
+ * begins at once: `abort()` hastens the end.
+ */
+export class Stopping {
+  readonly #sequence: StopSequence | undefined;
+  readonly #timeoutMs: number | undefined;
+  /** When the next step is due. Until something has begun, that is the end of the program's time. */
+  #dueAt: number;
+  #cause: StopCause | undefined;
+  #steps: StopSequence = [];
+  #step = 0;
+  #sent: { signal: SignalName; atMs: number }[] = [];
+  #isReported = false;
+
+  /** `deadline` is when the time is over, by the clock that {@link next} is asked with. */
+  constructor(deadline: number, { timeoutMs, stopSequence }: StopRules) {
+    this.#dueAt = deadline;
+    this.#timeoutMs = timeoutMs;
+    this.#sequence = stopSequence;
+  }
+
+  /** Has the program stopped, from now on. */
+  begin(cause: StopCause, now: number, sequence?: StopSequence): void {
+    if (this.#cause !== undefined && (sequence === undefined || sequence === this.#steps)) return;
+    this.#cause ??= cause;
+    this.#steps = sequence ?? withLastWord(this.#sequence ?? defaultSequence);
+    this.#step = 0;
+    this.#dueAt = now;
+    // Too much output stays too much, even where the program has ended before anybody could be signaled.
+    if (cause.reason === 'output-limit') this.#isReported = true;
+  }
+
+  /** What is to be done at this time. A signal is given once: it is to be sent, and {@link noteSent} told how it went. */
+  next(now: number): NextStep {
+    if (now < this.#dueAt) return this.untilDue(now);
+    if (this.#cause === undefined) this.begin({ reason: 'timeout', limit: this.#timeoutMs ?? 0 }, now);
+    const step = this.#steps[this.#step];
+    if (step === undefined) {
+      this.#dueAt = Infinity;
+      return Infinity;
+    }
+    this.#step += 1;
+    this.#dueAt = now + step[1];
+    return step[0];
+  }
+
+  /**
+   * Notes how a signal went. `ended`: there was nobody left to take it, and the program has ended by itself. `refused`: the
+   * program has taken other ids and is out of reach; its end is waited for, and told as what it should have been.
+   */
+  noteSent(signal: SignalName, outcome: 'sent' | 'ended' | 'refused', atMs: number): void {
+    if (outcome === 'ended') return;
+    this.#isReported = true;
+    if (outcome === 'sent') this.#sent.push({ signal, atMs });
+  }
+
+  /** For how many milliseconds there is nothing to be done. */
+  untilDue(now: number): number {
+    return Math.max(0, this.#dueAt - now);
+  }
+
+  /** Whether the program is to be stopped, be it by a cause or by the end of its time. */
+  get hasBegun(): boolean {
+    return this.#cause !== undefined;
+  }
+
+  /** The time is over for nobody any more. What has begun goes on. */
+  forgetDeadline(): void {
+    if (this.#cause === undefined) this.#dueAt = Infinity;
+  }
+
+  /** What was done, for the error; `undefined` where the program ended by itself. */
+  get report(): StopReport | undefined {
+    return this.#cause === undefined || !this.#isReported ? undefined : { ...this.#cause, sent: this.#sent };
+  }
 }

@@ -102,7 +102,7 @@ export class NativeEngine implements Engine {
   }
 
   async #launchWithFiles(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
-    const files = await openFiles(plan, resources.abortSignal);
+    const files = await openFiles(plan, resources);
     try {
       return await this.#launch(plan, new Map(Array.from(files, ([childFd, { fd }]) => [childFd, fd])), resources);
     } finally {
@@ -120,7 +120,7 @@ export class NativeEngine implements Engine {
     }
   }
 
-  replace(plan: LaunchPlan, onReady: () => void): never {
+  exec(plan: LaunchPlan, onReady: () => void): never {
     const start = (child: LaunchPlan, files: OpenFds, resources: LaunchResources): Started =>
       this.#start(child, files, resources, { waits: true });
     execInPlace(plan, { binding: this.#binding, descriptors: this.#descriptors, start }, onReady);

@@ -25,6 +25,7 @@ const noResources: LaunchResources = {
   captures: new Map(),
   waitForOutputEnd: false,
   opaque: undefined,
+  deadline: Infinity,
 };
 
 /** What `exec()` needs of the engine. */

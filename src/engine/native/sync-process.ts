@@ -30,16 +30,24 @@ export class NativeSyncProcess implements SyncProcess {
     });
     const isSettled = (): boolean => report !== undefined && (report.failure === undefined || this.#end !== undefined);
     // Only a hook can take long.
-    const limitMs = plan.lane === 'hook-runner' ? plan.spec.timeoutMs : undefined;
-    const deadline = limitMs === undefined ? Infinity : now() + limitMs;
+    let deadline = plan.lane === 'hook-runner' ? resources.deadline : Infinity;
     let isLate = false;
     while (!isSettled()) {
-      const restMs = isLate ? Infinity : deadline - now();
+      const restMs = deadline - now();
       binding.turn(restMs === Infinity ? -1 : Math.max(0, Math.ceil(restMs)));
-      if (isLate || isSettled() || now() < deadline) continue;
-      isLate = this.#watch.signal('SIGKILL');
+      if (isSettled() || now() < deadline) continue;
+      deadline = Infinity;
+      try {
+        isLate = this.#watch.signal('SIGKILL');
+      } catch {
+        // It has taken other ids, so the hook is done: the program runs, and is stopped as programs are.
+      }
     }
-    if (isLate) throw new LaunchError(plan.subject, { step: 'hook', hook: { what: 'timeout', limitMs: limitMs ?? 0 } });
+    if (isLate)
+      throw new LaunchError(plan.subject, {
+        step: 'hook',
+        hook: { what: 'timeout', limitMs: plan.spec.timeoutMs ?? 0 },
+      });
     if (report?.failure !== undefined) throw report.failure;
   }
 

@@ -115,7 +115,7 @@ async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<Eng
   let pair: SocketPair | undefined;
   try {
     // First: what is waited for before it would come between the call and the directory that it means.
-    files = await openFiles(plan, resources.abortSignal);
+    files = await openFiles(plan, resources);
     const execa = await loadExeca(plan.subject);
     pair = sharesPipe(plan) ? await pairFor(plan) : undefined;
     const subprocess = start(execa, plan, files, pair, here);
@@ -123,7 +123,9 @@ async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<Eng
     if (mayBecomeShell && isShell(subprocess.pid)) throw await endedShell(plan, subprocess);
     // The child has its copy of the shared end; ours would keep the pipe from ever ending.
     pair?.theirs.destroy();
-    return new PortableProcess(subprocess.pid, subprocess, plan, resources, pair?.ours);
+    const process = new PortableProcess(subprocess.pid, subprocess, plan, resources, pair?.ours);
+    resources.onStart?.(process);
+    return process;
   } catch (error) {
     pair?.theirs.destroy();
     pair?.ours.destroy();

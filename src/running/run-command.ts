@@ -1,0 +1,97 @@
+import { givingAway, givingAwaySync, usesDescriptors } from '../builder/given-away.js';
+import { noteRoot } from '../ending/roots.js';
+import type { Engine, EngineProcess } from '../engine/engine.js';
+import { selectEngine } from '../engine/select.js';
+import { CommandError } from '../errors/command-error.js';
+import { LaunchError } from '../errors/launch-error.js';
+import { isHeard, publishAsNode, publishLaunch, publishOnce } from '../events/events.js';
+import type { CommandSpec, LaunchMode } from '../spec/spec.js';
+import { Child } from './child.js';
+import { launchDaemon } from './daemon.js';
+import type { DaemonResult } from './daemon-result.js';
+import { execInPlace } from './exec.js';
+import { type Attachments, Launch } from './launch.js';
+import { launchWithHook } from './launch-with-hook.js';
+import type { Outcome } from './outcome.js';
+import { runSync } from './run-sync.js';
+
+/*
+ * The frame around every run. On the way in the command is checked and its launch decided; on the way out
+ * the descriptors that it was given for good are closed, and its error, if there is one, is published.
+ */
+
+/** A command that is about to be run. */
+export interface Said {
+  /** What was said, unchecked. */
+  readonly data: CommandSpec;
+  readonly mode: LaunchMode;
+  readonly attachments: Attachments;
+  /** Gives the spec for this kind of run. @throws {UsageError} if mistakes were made. */
+  readonly check: () => CommandSpec;
+}
+
+/** Launches a program that this process looks after, or a daemon. Every failure is a rejection. */
+export function runCommand(said: Said & { readonly mode: 'daemon' }): Promise<DaemonResult>;
+export function runCommand(said: Said & { readonly mode: 'run' | 'async' }): Promise<Child>;
+export function runCommand(said: Said): Promise<Child | DaemonResult> {
+  return usesDescriptors(said.data) ? givingAway(said.data, () => launchSaid(said)) : launchSaid(said);
+}
+
+async function launchSaid(said: Said): Promise<Child | DaemonResult> {
+  let engine: Engine | undefined;
+  try {
+    const spec = said.check();
+    engine = selectEngine();
+    const launch = new Launch(spec, said.mode, said.attachments, engine);
+    if (said.mode === 'daemon') return await launchDaemon(launch, perform);
+    return new Child(launch, await perform(launch));
+  } catch (error) {
+    throw published(error, engine);
+  }
+}
+
+async function perform(launch: Launch): Promise<EngineProcess> {
+  const { plan, engine } = launch;
+  const process = await (plan.lane === 'hook-runner' ? launchWithHook(launch) : engine.launch(plan, launch));
+  tellOfLaunch(launch, process.pid);
+  return process;
+}
+
+/** Runs a program and holds this thread until it has ended. */
+export const runCommandSync = (said: Said): Outcome => framedSync(said, runSync);
+
+/** Makes this process the program. Returns only by throwing. */
+export const execCommand = (said: Said): never => framedSync(said, execInPlace);
+
+function framedSync<T>(said: Said, work: (launch: Launch, onLaunch: (pid: number) => void) => T): T {
+  return givingAwaySync(said.data, () => {
+    let engine: Engine | undefined;
+    try {
+      const spec = said.check();
+      engine = selectEngine();
+      const launch = new Launch(spec, said.mode, said.attachments, engine);
+      return work(launch, (pid) => {
+        tellOfLaunch(launch, pid);
+      });
+    } catch (error) {
+      throw published(error, engine);
+    }
+  });
+}
+
+// ---------------------------------------------------------------- telling
+
+function tellOfLaunch({ spec, subject, engine }: Launch, pid: number): void {
+  if (engine.name !== 'dry-run') noteRoot(spec, pid);
+  if (isHeard.launch()) publishLaunch({ command: subject.command, spec, pid, engine: engine.name });
+  if (engine.name === 'native') publishAsNode(spec, pid);
+}
+
+/** Publishes an error on its way to the caller, and gives it back. */
+function published(error: unknown, engine: Engine | undefined): unknown {
+  if (!(error instanceof CommandError)) return error;
+  publishOnce(error);
+  if (engine?.name === 'native' && error instanceof LaunchError && error.spec !== undefined)
+    publishAsNode(error.spec, undefined, error);
+  return error;
+}

@@ -1,0 +1,89 @@
+import { trySignal, type Signalable } from '../ending/owned-children.js';
+import { clearTimeout, now, setTimeout } from '../host/time.js';
+import { onAbort } from '../io/on-abort.js';
+import type { StopSequence } from '../spec/spec.js';
+import type { SignalName } from '../text/signals.js';
+import type { Launch } from './launch.js';
+import { type StopCause, Stopping } from './stopping.js';
+
+/** A child that can be stopped, by an engine's process of either kind. */
+export interface Stoppable extends Signalable {
+  stopReading(): void;
+  readonly handshake?: { readonly isPending: boolean } | undefined;
+}
+
+/** The state of stopping for a launch, as its command says. */
+export const stoppingOf = ({ deadline, spec }: Launch): Stopping => new Stopping(deadline, spec);
+
+/** Sends a signal that {@link Stopping.next} has given. False: the child has ended, and there is nobody to stop. */
+export function sendDue(stopping: Stopping, signal: SignalName, child: Stoppable, startedAt: number): boolean {
+  child.stopReading();
+  // What stands before its handshake has every signal blocked, and nothing of its own to tidy up.
+  const sent = child.handshake?.isPending === true ? 'SIGKILL' : signal;
+  const outcome = trySignal(child, sent);
+  stopping.noteSent(sent, outcome, now() - startedAt);
+  return outcome !== 'ended';
+}
+
+/** Drives {@link Stopping} by the event loop: with a timer for what is due, and an ear for the abort signal. */
+export class StopInTime {
+  readonly #stopping: Stopping;
+  readonly #send: (signal: SignalName) => boolean;
+  #timer: NodeJS.Timeout | undefined;
+  #callOff: (() => void) | undefined;
+  #isOver = false;
+
+  /** `send` gives false where there is nobody to stop. */
+  constructor(stopping: Stopping, abortSignal: AbortSignal | undefined, send: (signal: SignalName) => boolean) {
+    this.#stopping = stopping;
+    this.#send = send;
+    if (abortSignal !== undefined) {
+      this.#callOff = onAbort(abortSignal, (cause) => {
+        this.begin({ reason: 'aborted', cause });
+      });
+    }
+    // Even where the time is over already, the caller has its word first: it may let the child go.
+    this.#wait(stopping.untilDue(now()));
+  }
+
+  /** Begins to stop the child, by its own sequence or by another. */
+  begin(cause: StopCause, sequence?: StopSequence): void {
+    if (this.#isOver) return;
+    this.#stopping.begin(cause, now(), sequence);
+    this.#goOn();
+  }
+
+  /** Neither the time nor the abort signal reaches the child any more. What has begun goes on. */
+  letGo(): void {
+    this.#callOff?.();
+    this.#callOff = undefined;
+    this.#stopping.forgetDeadline();
+    this.#goOn();
+  }
+
+  /** The child has ended: there is nothing to do any more. */
+  end(): void {
+    this.#isOver = true;
+    this.#callOff?.();
+    clearTimeout(this.#timer);
+  }
+
+  #wait(ms: number): void {
+    if (ms !== Infinity) this.#timer = setTimeout(this.#goOn, ms);
+  }
+
+  readonly #goOn = (): void => {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (;;) {
+      if (this.#isOver) return;
+      const next = this.#stopping.next(now());
+      if (typeof next === 'string') {
+        if (!this.#send(next)) return;
+      } else {
+        this.#wait(next);
+        return;
+      }
+    }
+  };
+}
