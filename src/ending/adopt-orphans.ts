@@ -73,41 +73,42 @@ export function adoptOrphans(options?: AdoptOptions): Adoption {
   const listener = readOptions('adoptOrphans', [], options, { onEnd: 'function' });
   if (dryRunOf('adoptOrphans') !== undefined) return { [Symbol.dispose]: () => undefined };
   const binding = addonInUse();
-  const nobody = { command: '', spec: undefined };
+  const noCommand = { command: '', spec: undefined };
   if (binding === undefined) {
-    throw new UnsupportedError(nobody, {
+    throw new UnsupportedError(noCommand, {
       feature: 'adoptOrphans',
       engine: 'portable',
       why: 'Node has no call that makes a process adopt orphans',
     });
   }
   if (!isMainThread) {
-    throw new UnsupportedError(nobody, {
+    throw new UnsupportedError(noCommand, {
       feature: 'adoptOrphans',
       engine: 'native',
       why: 'a worker hears no signals; the main thread can adopt',
     });
   }
-  subreaper ??= new Subreaper(binding);
-  subreaper.add(listener);
+  adopter ??= new Adopter(binding);
+  adopter.add(listener);
   return {
     [Symbol.dispose]: () => {
-      subreaper?.remove(listener);
+      adopter?.remove(listener);
     },
   };
 }
 
 /** The pids of orphans that stood below a process when they were last seen with their parents. Empty without {@link adoptOrphans}. */
 export function orphansFrom(pid: number): readonly number[] {
-  return subreaper?.orphansFrom(pid) ?? [];
+  return adopter?.orphansFrom(pid) ?? [];
 }
 
 /** Whether this process adopts orphans now. */
-export const adoptsOrphans = (): boolean => subreaper?.isOn === true;
+export const adoptsOrphans = (): boolean => adopter?.isOn === true;
 
-let subreaper: Subreaper | undefined;
+let adopter: Adopter | undefined;
 
-class Subreaper {
+/** Knows the children of this process that no `Child` stands for, and reaps those that nothing else waits for. */
+class Adopter {
   readonly #binding: Binding;
   readonly #listeners = new Set<AdoptOptions>();
   readonly #orphans = new Map<number, Orphan>();
@@ -202,7 +203,7 @@ class Subreaper {
     const table = this.#table();
     this.#lookedAt = now();
     if (table === undefined) {
-      // Nobody is gone because no descriptor is free: what is known stays known, and the next look may see it.
+      // That no descriptor is free ends no process: what is known stays known, and the next look may see more.
       this.#lookIn(GRACE_MS + LOOK_MS);
       return;
     }
@@ -282,7 +283,7 @@ class Subreaper {
   }
 }
 
-/** In the place of a child, so that the handlers of an exiting process are up. There is nobody to signal. */
+/** Stands in the place of a child, so that the handlers of an exiting process are up. It has no process to signal. */
 const exitHandler: Signalable = { pid: 0, signal: () => false };
 
 /** The pids between a process and this one, from the parent up; `undefined` for a process that is not below this one. */

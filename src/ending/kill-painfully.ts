@@ -34,7 +34,7 @@ const REAP_PROBE_MS = 5;
  * SIGTERM at once; with `force`, SIGKILL after 10 s. Answers to `virProcessKillPainfully`. *Native:* the process is held by a
  * descriptor (`pidfd_open`) from the first moment, so no process is hit that gets its pid later, and its end is an event. Its
  * parent is given three seconds to reap it; a zombie that is never reaped is gone all the same. *Portable:* by pid, with a look every
- * 0.2 s, and a zombie counts as alive, as in libvirt. A pid of 1 or less is nobody: it counts as gone.
+ * 0.2 s, and a zombie counts as alive, as in libvirt. A pid of 1 or less counts as gone.
  *
  * With `group` all members of the process's group are signaled and waited for, also where the one that led it is dead. Members that
  * cannot be seen or held (`hidepid`, no `/proc`, no free descriptor) are waited for as on the portable engine. In a `dryRun()` it
@@ -107,7 +107,7 @@ interface Target {
   readonly number: number;
   /** What sends the signals, for the error. */
   readonly syscall: string;
-  /** Sends a signal, and gives the errno's name of a failure. `ESRCH`: nobody is left. */
+  /** Sends a signal, and gives the errno's name of a failure. `ESRCH`: there is none left. */
   send(signal: SignalName): string | undefined;
   endsWithin(ms: number): Promise<boolean>;
   close(): void;
@@ -124,7 +124,7 @@ function byNumber(number: number): Target {
   };
 }
 
-/** Waits until there is nobody of that number, zombies included. */
+/** Waits until the number means no process and no group, zombies included. */
 async function vanishesWithin(number: number, ms: number): Promise<boolean> {
   for (let waited = 0; waited < ms; waited += PROBE_MS) {
     await delay(Math.min(PROBE_MS, ms - waited));
@@ -252,7 +252,7 @@ class Group implements Target {
         else this.#members.push(member);
       }
     } catch (error) {
-      // The table cannot be read. Then the kernel's answer holds: there is somebody.
+      // The table cannot be read. Then the kernel's answer holds: the group is there.
       if (!(error instanceof ProcessError)) throw error;
     }
     if (isUnheld || !isSeen) return 'unheld';

@@ -48,7 +48,7 @@ const GONE_MS = 2000;
  *
  * The tree is stopped from the root down before anything is ended, so that nothing forks away meanwhile. A command that was
  * given a control group of its own by `.cgroup()`, or that leads a session or process group by `.newSession()`,
- * `.processGroup()` or `.daemonize()`, is ended with all that is in it; a descendant that became nobody's child before the
+ * `.processGroup()` or `.daemonize()`, is ended with all that is in it; a descendant that lost its parent before the
  * call is found there and nowhere else, or where `adoptOrphans()` has seen it. *Native:* by pidfds; a process that cannot be held by
  * one is not signaled, and is a survivor. *Portable:* a walk by `ps`, or by `/proc` where there is no `ps`. In a `dryRun()` it is
  * recorded in `kills`, and nothing is signaled.
@@ -95,7 +95,7 @@ const MOST_ROUNDS = 3;
 class HeldTree {
   readonly #binding: Binding;
   readonly #pid: number;
-  /** What is known of the root from its launch, if that pid still means it, or means nobody. */
+  /** What is known of the root from its launch, if that pid still means it, or no process. */
   #root: Root | undefined;
   /** All that was found, held by descriptors. */
   readonly #held = new Map<number, { readonly row: ProcessRow; readonly pidfd: PidFd }>();
@@ -137,7 +137,7 @@ class HeldTree {
     return { level: this.#level, ended, survivors };
   }
 
-  /** Stops the tree until nothing in it moves, and gives what was seen last. `undefined`: there was nobody that is not held already. */
+  /** Stops the tree until nothing in it moves, and gives what was seen last. `undefined`: all was held already. */
   async #stopAll(isFirst: boolean): Promise<ProcessTable | undefined> {
     let hasFound = isFirst && this.#isRootHidden;
     for (let look = 1; ; look += 1) {
@@ -242,7 +242,7 @@ class HeldTree {
     }
   }
 
-  /** The surest way first, then everybody by descriptor: a process that has left the group is held as well. */
+  /** The surest way first, then every process by descriptor: a process that has left the group is held as well. */
   #endAll(table: ProcessTable): void {
     const isOurs = this.#cgroupIn(table, this.#treeIn(table)) !== undefined;
     if (isOurs && endGroup(this.#root?.cgroup ?? '')) this.#level = 'cgroup';
@@ -270,7 +270,7 @@ function endGroup(directory: string): boolean {
     writeFileSync(join(directory, 'cgroup.kill'), '1');
     return true;
   } catch {
-    // Then everybody is ended by descriptor, and the level says so.
+    // Then every process is ended by descriptor, and the level says so.
     return false;
   }
 }

@@ -11,7 +11,7 @@ export function sendSignal(pid: number, signal: SignalName | 0): string | undefi
   }
 }
 
-/** Whether there is a process with that pid, ended ones included that nobody has reaped. */
+/** Whether there is a process with that pid, ended ones included that are not reaped. */
 export function isAlive(pid: number): boolean {
   return sendSignal(pid, 0) !== 'ESRCH';
 }

@@ -35,7 +35,7 @@ export interface DryRunKill {
   readonly signal: SignalName;
 }
 
-/** A pid that no kernel gives out, so that a signal sent to it reaches nobody. Zero and negative numbers mean whole groups. */
+/** A pid that no kernel gives out, so that a signal sent to it reaches no process. Zero and negative numbers mean whole groups. */
 const NO_SUCH_PID = 0x7fff_ffff;
 
 const scopes = new AsyncLocalStorage<DryRunEngine>();

@@ -5,7 +5,7 @@ import { type SignalName, signalNumber } from '../text/signals.js';
 import { inspectProcess, isSame, type ProcessRow } from './process-table.js';
 
 /**
- * A process by descriptor: whatever becomes of its pid, signals reach this process or nobody. It need not be a child of
+ * A process by descriptor: whatever becomes of its pid, signals reach this process or none. It need not be a child of
  * ours, and is never reaped from here.
  */
 export class PidFd {
@@ -79,7 +79,7 @@ export class PidFd {
     return this.#binding.reap(this.#fd, 0, end) === 1 ? end : undefined;
   }
 
-  /** Whether it is a child of this thread, ended or not, that nobody has reaped. */
+  /** Whether it is a child of this thread, ended or not, that is not reaped. */
   get isOurChild(): boolean {
     return this.#binding.reap(this.#fd, 1, new Float64Array(roomFor('reap'))) >= 0;
   }

@@ -125,7 +125,7 @@ export function inspectProcess(pid: number): ProcessRow | string {
       code = (error as NodeJS.ErrnoException).code ?? 'EIO';
     }
   }
-  // Only the kernel itself knows that there is nobody: a file that is missing may be hidden.
+  // Only the kernel itself knows that there is no such process: a file that is missing may be hidden.
   return hasProcess(pid) ? (code === 'ESRCH' ? 'ENOENT' : code) : 'ESRCH';
 }
 
@@ -174,8 +174,8 @@ export const isOver = ({ state }: ProcessRow): boolean => state === 'Z' || state
 const NAME_BYTES = 4096;
 
 /**
- * The name of the program that a process executes, for a message; `undefined` where it cannot be read. Its arguments are nobody's
- * business: they may hold secrets. A process that has written a title over its arguments is told by the kernel's short name.
+ * The name of the program that a process executes, for a message; `undefined` where it cannot be read. Its arguments are
+ * not told: they may hold secrets. A process that has written a title over its arguments is told by the kernel's short name.
  */
 export function programNameOf(pid: number): string | undefined {
   if (procProblem() !== undefined) return undefined;

@@ -227,7 +227,7 @@ export async function inspectPidFile(binding: Binding, path: string): Promise<In
 }
 
 function isSettled({ content, pid, holder }: Inspection): boolean {
-  // An empty file that nobody holds has just been made, or its maker has died at once.
+  // An empty file without a lock has just been made, or its maker has died at once.
   if (holder === undefined) return content !== '';
   return holder === 0 ? pid !== undefined : pid === holder || pid === 0;
 }

@@ -127,7 +127,7 @@ export const PidFile = {
 
   /**
    * Ends the owner of a pidfile, if there is one, and removes the file. A file that is not there is as good, and one that
-   * nobody has locked is just removed. The owner gets SIGTERM, and after ten seconds SIGKILL. Only a process is signaled that
+   * is not locked is just removed. The owner gets SIGTERM, and after ten seconds SIGKILL. Only a process is signaled that
    * both stands in the file and holds its lock; and the file is removed under that lock, so cleaners may work at the same
    * time as each other and as starters. Answers to `virPidFileForceCleanupPath` and `virPidFileForceCleanupPathFull`.
    *

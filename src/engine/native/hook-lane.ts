@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { closeSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { typeError } from '../../errors/argument-error.js';
 import type { CommandError } from '../../errors/command-error.js';
 import type { HookFailure } from '../../errors/hook-failure.js';
 import { LaunchError } from '../../errors/launch-error.js';
@@ -66,7 +67,7 @@ export function prepareWithHook(
 ): PreparedChild {
   const at = plan.steps.findIndex(({ step }) => step === 'hook');
   const hook = plan.steps[at];
-  if (hook?.step !== 'hook' || runner === undefined) throw new TypeError('The plan has no hook that could be run.');
+  if (hook?.step !== 'hook' || runner === undefined) throw typeError('The plan has no hook that could be run.');
   const pidFile = plan.steps.findIndex(({ step }) => step === 'pidfile');
   const pipes = descriptors.makeHelperPipes(plan);
   const made = [...pipes.kept, ...pipes.handedOver];
