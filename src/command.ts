@@ -929,6 +929,8 @@ export class Command {
    * Says how to stop the program: signals, each with the milliseconds to wait for its effect. After the last, SIGKILL.
    * Default: SIGTERM, 5 s, SIGKILL.
    *
+   * At the end of this process, be it by Ctrl-C, it is obeyed too, for 5 s at most; then SIGKILL. Without one a program has 10 ms then.
+   *
    * @example
    * new Command('postgres').timeout(60_000).stopSequence([['SIGINT', 2000], ['SIGQUIT', 500], ['SIGKILL', 0]]);
    */

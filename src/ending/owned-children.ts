@@ -1,12 +1,15 @@
 import { onExit } from 'signal-exit';
 import { signals } from 'signal-exit/signals';
-import { setTimeout } from '../host/time.js';
+import { isOver, isProcForeign, readProcess } from '../host/process-table.js';
+import { now, setTimeout } from '../host/time.js';
+import type { StopSequence } from '../spec/spec.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 
 /** A process that can be signaled. */
 export interface Signalable {
   readonly pid: number;
   signal(signal: SignalName): boolean;
+  readonly handshake?: { readonly isPending: boolean } | undefined;
 }
 
 /** libvirt's pause between asking a process to end and ending it, in `virProcessAbort`. */
@@ -20,16 +23,28 @@ if (fileTooLarge >= 0) signals.splice(fileTooLarge, 1);
 /** What shells add to the number of a signal that ended a program. */
 const SIGNAL_EXIT = 128;
 
-const owned = new Set<Signalable>();
+const abortSequence: StopSequence = [
+  ['SIGTERM', ABORT_GRACE_MS],
+  ['SIGKILL', 0],
+];
+
+/** How long the end of this process waits for children whose stop sequence says so, all of them together. */
+const EXIT_LIMIT_MS = 5000;
+
+/** How often such a child is looked at: no event loop tells of its end any more. */
+const LOOK_MS = 5;
+
+/** The children, each with the stop sequence that was said for it. */
+const owned = new Map<Signalable, StopSequence | undefined>();
 let forget: (() => void) | undefined;
 let idle: NodeJS.Timeout | undefined;
 
 /** To put the handlers up and take them down again costs more than a launch: a series of commands keeps them. */
 const IDLE_MS = 100;
 
-/** From now on, the child ends at the latest when this process does. */
-export function own(child: Signalable): void {
-  owned.add(child);
+/** From now on, the child ends at the latest when this process does: by its stop sequence, if it has one. */
+export function own(child: Signalable, stopSequence?: StopSequence): void {
+  owned.set(child, stopSequence);
   // The handlers for signals and for the exit are there only while there is something to clean up, and a moment longer.
   forget ??= onExit(endWithUs);
 }
@@ -51,15 +66,64 @@ function forgetWhenIdle(): void {
 
 /** The pids of the children that end with this process. */
 export function ownedPids(): Set<number> {
-  return new Set(Array.from(owned, ({ pid }) => pid));
+  return new Set(Array.from(owned.keys(), ({ pid }) => pid));
 }
 
-/** Ends the children of a process that is about to exit, or to become another program: ask, wait for a moment without an event loop, end. */
+/** How a child is ended here, step by step: each signal with its time from the beginning of the end. */
+interface LastSteps {
+  readonly child: Signalable;
+  readonly steps: { readonly signal: SignalName; readonly atMs: number }[];
+  /** Whether it is looked at, and not waited for once it has ended. */
+  readonly isWatched: boolean;
+}
+
+function lastSteps(child: Signalable, sequence: StopSequence | undefined): LastSteps {
+  // What stands before its handshake has every signal blocked, and nothing of its own to tidy up.
+  const isWatched = sequence !== undefined && child.handshake?.isPending !== true;
+  const steps: { signal: SignalName; atMs: number }[] = [];
+  let atMs = 0;
+  for (const [signal, graceMs] of isWatched ? sequence : abortSequence) {
+    if (atMs >= EXIT_LIMIT_MS) break;
+    steps.push({ signal, atMs });
+    atMs += graceMs;
+  }
+  if (steps.at(-1)?.signal !== 'SIGKILL') steps.push({ signal: 'SIGKILL', atMs: Math.min(atMs, EXIT_LIMIT_MS) });
+  return { child, steps, isWatched };
+}
+
+/**
+ * Ends the children of a process that is about to exit, or to become another program, without an event loop: by SIGTERM, and
+ * SIGKILL 10 ms later; or, where a stop sequence was said, by that, with SIGKILL after {@link EXIT_LIMIT_MS} at the latest.
+ */
 export function endOwned(): void {
   // Nobody has reaped these children, since no event loop runs any more: their pids cannot mean somebody else.
-  const asked = Array.from(owned).filter((child) => trySignal(child, 'SIGTERM') === 'sent');
-  if (asked.length > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ABORT_GRACE_MS);
-  for (const child of asked) trySignal(child, 'SIGKILL');
+  let left = Array.from(owned, ([child, sequence]) => lastSteps(child, sequence));
+  const startedAt = now();
+  for (;;) {
+    const passedMs = now() - startedAt;
+    left = left.filter((one) => !isDone(one, passedMs));
+    if (left.length === 0) return;
+    const nextMs = Math.min(...left.map(({ steps }) => (steps[0]?.atMs ?? 0) - passedMs));
+    pause(left.some(({ isWatched }) => isWatched) ? Math.min(nextMs, LOOK_MS) : nextMs);
+  }
+}
+
+/** Takes the steps that are due. True: nothing is left to do for this child. */
+function isDone({ child, steps, isWatched }: LastSteps, passedMs: number): boolean {
+  if (isWatched && hasEnded(child)) return true;
+  while (steps[0] !== undefined && steps[0].atMs <= passedMs)
+    if (trySignal(child, steps.shift()!.signal) !== 'sent') return true;
+  return steps.length === 0;
+}
+
+/** Whether `/proc` shows that a child has ended, which nobody reaps any more. Where it shows nothing, that is not known. */
+function hasEnded({ pid }: Signalable): boolean {
+  const row = isProcForeign() ? undefined : readProcess(pid);
+  return row !== undefined && isOver(row);
+}
+
+function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Math.max(0, ms));
 }
 
 function endWithUs(_exitCode: unknown, signal: NodeJS.Signals | null): void {

@@ -1,4 +1,4 @@
-import { own, disown } from '../ending/owned-children.js';
+import { disown, own } from '../ending/owned-children.js';
 import { launchesAreForbidden } from '../engine/dry-run.js';
 import type { Engine, EngineProcess, LaunchResources } from '../engine/engine.js';
 import { selectEngine } from '../engine/select.js';
@@ -91,7 +91,7 @@ export class Launch implements LaunchResources {
   /** The child is ours before anybody hears of it, and until its end: a signal that ends this process now ends the child too. */
   onStart(child: EngineProcess): void {
     if (this.mode !== 'daemon') {
-      own(child);
+      own(child, this.spec.stopSequence);
       void child.ended.then(() => {
         disown(child);
       });

@@ -9,7 +9,6 @@ import { type StopCause, Stopping } from './stopping.js';
 /** A child that can be stopped, by an engine's process of either kind. */
 export interface Stoppable extends Signalable {
   stopReading(): void;
-  readonly handshake?: { readonly isPending: boolean } | undefined;
 }
 
 /** The state of stopping for a launch, as its command says. */

@@ -2,8 +2,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { temporaryDirectory } from '../helpers/temporary.js';
 
 const library = new URL('../../dist/index.js', import.meta.url).href;
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -55,6 +57,54 @@ async function parent(code: string): Promise<Parent> {
   }
   throw new Error(`the parent ended before it was ready: ${String(await exit)}`);
 }
+
+// systemd gives a service TimeoutStopSec= before SIGKILL; here a program is given what its sequence says.
+describe.each(['native', 'portable'] as const)('on the %s engine a child with a stop sequence', (engine) => {
+  /** A parent of a program that says when it has its trap, and tidies up in longer than it takes to be killed without a sequence. */
+  const withTidier = (sequence: string, mark: string, end: string): Promise<Parent> =>
+    parent(`
+      process.env.VIRCOMMAND_ENGINE = '${engine}';
+      const script = 'trap "sleep 0.3; echo tidy > \\$0; exit 0" TERM INT; echo ready; while :; do sleep 0.01; done';
+      const child = await new Command('sh', '-c', script, ${JSON.stringify(mark)}).stopSequence(${sequence}).outputPipe().runAsync();
+      await new Promise((resolve) => child.stdout.once('data', resolve));
+      await ready(child.pid);
+      ${end}`);
+
+  test.each([
+    ['SIGINT', "[['SIGTERM', 4000]]"],
+    ['SIGTERM', "[['SIGINT', 4000], ['SIGKILL', 0]]"],
+  ] as const)('has the time to tidy up when its parent is ended by %s', async (signal, sequence) => {
+    const mark = join(temporaryDirectory(), 'mark');
+    const { pids, signal: send, ended } = await withTidier(sequence, mark, '');
+    send(signal);
+    expect(await ended).toBe(signal);
+    // Its end was waited for, so nothing of it comes later.
+    expect(pids.map(runs)).toEqual([false]);
+    expect(readFileSync(mark, 'utf8')).toBe('tidy\n');
+  });
+
+  test('has the time to tidy up when its parent calls process.exit()', async () => {
+    const mark = join(temporaryDirectory(), 'mark');
+    const { pids, ended } = await withTidier("[['SIGTERM', 4000]]", mark, 'process.exit(7);');
+    expect(await ended).toBe(7);
+    expect(pids.map(runs)).toEqual([false]);
+    expect(readFileSync(mark, 'utf8')).toBe('tidy\n');
+  });
+
+  test('is ended by SIGKILL after the last step, or after 5 s, whatever it ignores', async () => {
+    const { pids, signal, ended } = await parent(`
+      process.env.VIRCOMMAND_ENGINE = '${engine}';
+      const stubborn = async (sequence) => {
+        const child = await new Command('sh', '-c', "trap '' TERM; echo; exec sleep 1000").stopSequence(sequence).outputPipe().runAsync();
+        await new Promise((resolve) => child.stdout.once('data', resolve));
+        return child.pid;
+      };
+      await ready(await stubborn([['SIGTERM', 50]]), await stubborn([['SIGTERM', 3_600_000]]));`);
+    signal('SIGTERM');
+    expect(await ended).toBe('SIGTERM');
+    await Promise.all(pids.map(untilGone));
+  });
+});
 
 describe('a child ends with its parent, which', () => {
   test.each([
