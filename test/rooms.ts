@@ -86,7 +86,16 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'native/engine',
     'select',
   ],
-  ending: ['bounded-map', 'owned-children', 'send-signal', 'kill-painfully', 'adopt-orphans', 'roots', 'kill-tree'],
+  ending: [
+    'bounded-map',
+    'owned-children',
+    'send-signal',
+    'sent-kills',
+    'kill-painfully',
+    'adopt-orphans',
+    'roots',
+    'kill-tree',
+  ],
   pidfile: ['content', 'lock', 'cleanup', 'pidfile', 'claim'],
   builder: ['call-site', 'given-away', 'options', 'draft', 'clashes', 'calls-of-spec', 'spec-shape'],
   running: [

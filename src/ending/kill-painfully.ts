@@ -9,6 +9,7 @@ import type { Binding } from '../native/binding.js';
 import { errnoName } from '../text/errno.js';
 import type { SignalName } from '../text/signals.js';
 import { comesWithin, sendSignal } from './send-signal.js';
+import { noteKill } from './sent-kills.js';
 
 /** How {@link killPainfully} goes about it. */
 export interface KillOptions {
@@ -80,6 +81,7 @@ async function end(pid: number, target: Target, force: boolean): Promise<void> {
       ] as const)
     : ([['SIGTERM', PATIENCE_MS]] as const);
   for (const [signal, ms] of steps) {
+    if (signal === 'SIGKILL') noteKill(target.number, 'killPainfully()');
     const errno = target.send(signal);
     if (errno !== undefined && errno !== 'ESRCH')
       throw killError(pid, errno, `it may not be signaled (${target.syscall}: ${errno})`, target.syscall);

@@ -22,6 +22,7 @@ import type { Binding } from '../native/binding.js';
 import { orphansFrom } from './adopt-orphans.js';
 import { belongsTo, below, membersOf, type Root, roots } from './roots.js';
 import { comesWithin, isAlive, sendSignal } from './send-signal.js';
+import { noteKill } from './sent-kills.js';
 
 /** What {@link killTree} reached. */
 export interface KillTreeResult {
@@ -245,6 +246,7 @@ class HeldTree {
   /** The surest way first, then every process by descriptor: a process that has left the group is held as well. */
   #endAll(table: ProcessTable): void {
     const isOurs = this.#cgroupIn(table, this.#treeIn(table)) !== undefined;
+    for (const pid of this.#held.keys()) noteKill(pid, 'killTree()');
     if (isOurs && endGroup(this.#root?.cgroup ?? '')) this.#level = 'cgroup';
     const groups = new Set(
       Array.from(this.#held.values())
@@ -295,7 +297,10 @@ async function killByNumbers(root: number): Promise<KillTreeResult> {
     }
   }
   const pids = Array.from(stopped);
-  for (const pid of pids) sendSignal(pid, 'SIGKILL');
+  for (const pid of pids) {
+    noteKill(pid, 'killTree()');
+    sendSignal(pid, 'SIGKILL');
+  }
   let survivors = pids;
   for (let probe = 0; probe < GONE_PROBES && survivors.length > 0; probe += 1) {
     await delay(GONE_PROBE_MS);

@@ -1,5 +1,5 @@
 import type { RunResult } from '../result/run-result.js';
-import type { CommandSpec } from '../spec/spec.js';
+import type { CommandSpec, LimitResource, LimitSpec } from '../spec/spec.js';
 import { formatDuration } from '../text/duration.js';
 import type { SignalName } from '../text/signals.js';
 import { CommandError, inBackticks } from './command-error.js';
@@ -11,8 +11,8 @@ export type ExitReason = 'exit-code' | 'signal' | 'timeout' | 'aborted' | 'outpu
 /** What this process did to stop a program, or to its output. */
 export interface StopReport {
   readonly reason: Exclude<ExitReason, 'exit-code' | 'signal'>;
-  /** The signals sent, each with the time since the launch. */
-  readonly sent: readonly { readonly signal: SignalName; readonly atMs: number }[];
+  /** The signals sent, each with the time since the launch, and with the time that it was given to work. */
+  readonly sent: readonly { readonly signal: SignalName; readonly atMs: number; readonly graceMs?: number }[];
   /** The timeout in milliseconds, the limit in bytes, or how many bytes there was memory for. */
   readonly limit?: number;
   /** The stream that overran the output limit, or the memory. */
@@ -34,8 +34,9 @@ export class ExitError extends CommandError {
   /** All that is known of the run. */
   readonly result: RunResult;
 
-  constructor(spec: CommandSpec | undefined, result: RunResult, log: string, stop?: StopReport) {
-    const sentence = stop === undefined ? exitSentence(result) : stopSentence(result, stop);
+  /** `killer` is the call of this library that sent SIGKILL, where one did. */
+  constructor(spec: CommandSpec | undefined, result: RunResult, log: string, stop?: StopReport, killer?: string) {
+    const sentence = stop === undefined ? exitSentence(spec, result, killer) : stopSentence(result, stop);
     const tail = lastLines(log);
     super(
       tail === '' ? sentence : `${sentence}\n\n${tail}`,
@@ -48,12 +49,45 @@ export class ExitError extends CommandError {
   }
 }
 
-function exitSentence({ command, exitCode, signal, durationMs }: RunResult): string {
+function exitSentence(spec: CommandSpec | undefined, result: RunResult, killer: string | undefined): string {
+  const { command, exitCode, signal, durationMs } = result;
   const name = inBackticks(command);
   const after = formatDuration(durationMs);
   if (signal === null) return `${name} exited with code ${String(exitCode)} after ${after}.`;
-  const hint = signal === 'SIGKILL' ? " This process did not send it; look for the kernel's out-of-memory report." : '';
-  return `${name} was ended by ${signal} after ${after}.${hint}`;
+  return [`${name} was ended by ${signal} after ${after}.`, ...whySignaled(spec, result, killer)].join(' ');
+}
+
+/** Why the kernel, or this process, may have ended it so. Of other signals, whoever sent them knows. */
+function whySignaled(spec: CommandSpec | undefined, result: RunResult, killer: string | undefined): readonly string[] {
+  switch (result.signal) {
+    case 'SIGKILL':
+      if (killer !== undefined) return [`This process sent it, by ${killer}.`];
+      if (hasUsedUp(spec, result)) return ["It had used all of the processor time that limit('cpu') gives it."];
+      return ["This process did not send it; look for the kernel's out-of-memory report."];
+    case 'SIGXCPU':
+      return limitOf(spec, 'cpu') === undefined
+        ? ['It had used all of the processor time that it may take (`ulimit -t`).']
+        : ["It had used all of the processor time that limit('cpu') gives it."];
+    case 'SIGXFSZ':
+      return limitOf(spec, 'fsize') === undefined
+        ? ['It was about to write a file longer than it may (`ulimit -f`).']
+        : ["It was about to write a file longer than limit('fsize') allows."];
+    default:
+      return [];
+  }
+}
+
+const limitOf = (spec: CommandSpec | undefined, resource: LimitResource): LimitSpec | undefined =>
+  spec?.limits?.find((limit) => limit.resource === resource);
+
+/** The part of its limit that a program has used for certain: the kernel counts it in ticks, and not where it tells how much that was. */
+const NEARLY = 0.9;
+
+/** Whether it took as much processor time as the kernel gives it before it ends it. */
+function hasUsedUp(spec: CommandSpec | undefined, { resourceUsage }: RunResult): boolean {
+  const limit = limitOf(spec, 'cpu');
+  if (limit === undefined || limit.hard === 'unlimited' || resourceUsage === undefined) return false;
+  return resourceUsage.userMs + resourceUsage.systemMs >= Number(limit.hard) * 1000 * NEARLY;
 }
 
 function stopSentence(result: RunResult, stop: StopReport): string {
@@ -77,9 +111,17 @@ function endSentence({ exitCode, signal, durationMs }: RunResult, { sent }: Stop
   if (signal === null) return `It exited with code ${String(exitCode)} after ${last.signal}.`;
   const first = sent[0];
   if (first === undefined || sent.length === 1 || signal !== last.signal) return `It was ended by ${signal}.`;
-  const ignored = sent.slice(0, -1).map((entry) => entry.signal);
-  return `It ignored ${ignored.join(' and ')} for ${formatDuration(Math.min(last.atMs, durationMs) - first.atMs)} and was ended by ${signal}.`;
+  const ignored = sent.slice(0, -1);
+  const names = ignored.map((entry) => entry.signal).join(' and ');
+  const graceMs = ignored.reduce((sum, entry) => sum + (entry.graceMs ?? SOON_MS), 0);
+  // Who had so little time was perhaps about to obey.
+  if (graceMs < SOON_MS)
+    return `It was ended by ${signal}, since ${names} had not ended it within ${formatDuration(graceMs)}.`;
+  return `It ignored ${names} for ${formatDuration(Math.min(last.atMs, durationMs) - first.atMs)} and was ended by ${signal}.`;
 }
+
+/** A time in which a program can obey a signal, on a machine that is not busy. */
+const SOON_MS = 100;
 
 const TAIL_LINES = 10;
 

@@ -382,6 +382,30 @@ describe('ExitError tells how the program ended:', () => {
       '`prog -x` did not finish within 5 s. It ignored SIGINT and SIGTERM for 4 s and was ended by SIGKILL.',
     ],
     [
+      bySignal('SIGKILL'),
+      {
+        reason: 'aborted',
+        sent: [
+          { signal: 'SIGTERM', atMs: 800, graceMs: 10 },
+          { signal: 'SIGKILL', atMs: 813, graceMs: 0 },
+        ],
+      },
+      'aborted',
+      '`prog -x` was aborted after 800 ms. It was ended by SIGKILL, since SIGTERM had not ended it within 10 ms.',
+    ],
+    [
+      bySignal('SIGKILL', 1000),
+      {
+        reason: 'aborted',
+        sent: [
+          { signal: 'SIGTERM', atMs: 800, graceMs: 100 },
+          { signal: 'SIGKILL', atMs: 903, graceMs: 0 },
+        ],
+      },
+      'aborted',
+      '`prog -x` was aborted after 800 ms. It ignored SIGTERM for 103 ms and was ended by SIGKILL.',
+    ],
+    [
       result({ exitCode: 0 }),
       { reason: 'timeout', limit: 50, sent: sent(['SIGTERM', 50]) },
       'timeout',
@@ -449,6 +473,63 @@ describe('ExitError tells how the program ended:', () => {
       });
       expect(error.cause).toBe(stop?.cause);
     });
+
+  const withLimit = (resource: 'cpu' | 'fsize'): CommandSpec => ({
+    ...spec('prog'),
+    limits: [{ resource, soft: 1, hard: 2 }],
+  });
+  const usage = (userMs: number) => ({ userMs, systemMs: 100, maxRssKib: 1 });
+  test.each([
+    ['SIGKILL', spec('prog'), undefined, 'killTree()', 'This process sent it, by killTree().'],
+    [
+      'SIGKILL',
+      withLimit('cpu'),
+      usage(1900),
+      undefined,
+      "It had used all of the processor time that limit('cpu') gives it.",
+    ],
+    [
+      'SIGKILL',
+      withLimit('cpu'),
+      usage(900),
+      undefined,
+      "This process did not send it; look for the kernel's out-of-memory report.",
+    ],
+    [
+      'SIGKILL',
+      withLimit('cpu'),
+      undefined,
+      undefined,
+      "This process did not send it; look for the kernel's out-of-memory report.",
+    ],
+    [
+      'SIGXCPU',
+      withLimit('cpu'),
+      undefined,
+      undefined,
+      "It had used all of the processor time that limit('cpu') gives it.",
+    ],
+    [
+      'SIGXCPU',
+      spec('prog'),
+      undefined,
+      undefined,
+      'It had used all of the processor time that it may take (`ulimit -t`).',
+    ],
+    [
+      'SIGXFSZ',
+      withLimit('fsize'),
+      undefined,
+      undefined,
+      "It was about to write a file longer than limit('fsize') allows.",
+    ],
+    ['SIGXFSZ', spec('prog'), undefined, undefined, 'It was about to write a file longer than it may (`ulimit -f`).'],
+  ] as const)('%s is told with its reason, where that is known (%#)', (signal, said, resourceUsage, killer, reason) => {
+    const ended = result({ exitCode: null, signal, resourceUsage });
+    expect(new ExitError(said, ended, '', undefined, killer).message).toBe(
+      `\`prog -x\` was ended by ${signal} after 1.3 s. ${reason}`,
+    );
+  });
 
   const message = (log: string) => new ExitError(spec('prog'), result({ exitCode: 1 }), log).message;
   const SENTENCE = '`prog -x` exited with code 1 after 1.3 s.';
