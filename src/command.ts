@@ -1060,7 +1060,7 @@ export class Command {
 
   async #run(options: WaitOptions | undefined): Promise<unknown> {
     const data = this.#data();
-    if (data.daemonize === true) return runCommand(this.#said(data, 'daemon'));
+    if (data.daemonize === true) return await runCommand(this.#said(data, 'daemon'));
     const child = await runCommand(this.#said(data, 'run'));
     return child.wait(options);
   }
@@ -1078,7 +1078,7 @@ export class Command {
    * const { stdout } = await child.wait();
    */
   async runAsync(): Promise<Child> {
-    return runCommand(this.#said(this.#data(), 'async'));
+    return await runCommand(this.#said(this.#data(), 'async'));
   }
 
   /**

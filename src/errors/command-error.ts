@@ -14,6 +14,7 @@ export abstract class CommandError extends Error {
   constructor(message: string, subject: Subject, options?: ErrorOptions) {
     // Whatever a message quotes, it may be printed: no control character of it reaches a terminal.
     super(shownLines(message), options);
+    escapeSystemError(options?.cause);
     this.command = subject.command;
     // Not enumerable: it holds the values of variables and the secret arguments, which no log should show.
     Object.defineProperty(this, 'spec', { value: subject.spec });
@@ -23,6 +24,31 @@ export abstract class CommandError extends Error {
   override get name(): string {
     return this.constructor.name;
   }
+}
+
+/** An error of Node's own about a system call quotes paths as they are, and is printed with the error that it caused. */
+function escapeSystemError(cause: unknown): void {
+  if (!(cause instanceof Error) || !('syscall' in cause) || cause.message === shownLines(cause.message)) return;
+  const { stack } = cause;
+  cause.message = shownLines(cause.message);
+  if (stack !== undefined) cause.stack = shownLines(stack);
+}
+
+/** How many frames of this library may stand below the caller's. */
+const OWN_FRAMES = 20;
+
+/**
+ * Has the stack of an error lead to the code that waits for it, and gives the error back. V8 knows that code as long as each promise on
+ * the way is awaited; an error that was made in an answer of the kernel has nobody above it. It is called where an error is on its way
+ * out, so it costs a launch that succeeds nothing.
+ */
+export function fromHere<E extends Error>(error: E): E {
+  const limit: unknown = Error.stackTraceLimit;
+  // Where nobody may change the limit, the stack is as long as it may be.
+  if (typeof limit === 'number' && limit > 0) Reflect.set(Error, 'stackTraceLimit', limit + OWN_FRAMES);
+  Error.captureStackTrace(error, fromHere);
+  if (typeof limit === 'number') Reflect.set(Error, 'stackTraceLimit', limit);
+  return error;
 }
 
 /** The command that an error is about. */

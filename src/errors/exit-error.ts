@@ -62,8 +62,7 @@ function whySignaled(spec: CommandSpec | undefined, result: RunResult, killer: s
   switch (result.signal) {
     case 'SIGKILL':
       if (killer !== undefined) return [`This process sent it, by ${killer}.`];
-      if (hasUsedUp(spec, result)) return ["It had used all of the processor time that limit('cpu') gives it."];
-      return ["This process did not send it; look for the kernel's out-of-memory report."];
+      return [usedUp(spec, result) ?? "This process did not send it; look for the kernel's out-of-memory report."];
     case 'SIGXCPU':
       return limitOf(spec, 'cpu') === undefined
         ? ['It had used all of the processor time that it may take (`ulimit -t`).']
@@ -80,14 +79,17 @@ function whySignaled(spec: CommandSpec | undefined, result: RunResult, killer: s
 const limitOf = (spec: CommandSpec | undefined, resource: LimitResource): LimitSpec | undefined =>
   spec?.limits?.find((limit) => limit.resource === resource);
 
-/** The part of its limit that a program has used for certain: the kernel counts it in ticks, and not where it tells how much that was. */
-const NEARLY = 0.9;
+/** The part of its limit that a program must have been seen to use: the kernel counts in ticks, and on a busy machine too many. */
+const MUCH = 0.5;
 
-/** Whether it took as much processor time as the kernel gives it before it ends it. */
-function hasUsedUp(spec: CommandSpec | undefined, { resourceUsage }: RunResult): boolean {
+/** The processor time that a program took, where the kernel may have ended it for that. */
+function usedUp(spec: CommandSpec | undefined, { resourceUsage }: RunResult): string | undefined {
   const limit = limitOf(spec, 'cpu');
-  if (limit === undefined || limit.hard === 'unlimited' || resourceUsage === undefined) return false;
-  return resourceUsage.userMs + resourceUsage.systemMs >= Number(limit.hard) * 1000 * NEARLY;
+  if (limit === undefined || limit.hard === 'unlimited' || resourceUsage === undefined) return undefined;
+  const used = resourceUsage.userMs + resourceUsage.systemMs;
+  const given = Number(limit.hard) * 1000;
+  if (used < given * MUCH) return undefined;
+  return `It had used ${formatDuration(used)} of the ${formatDuration(given)} of processor time that limit('cpu') gives it.`;
 }
 
 function stopSentence(result: RunResult, stop: StopReport): string {

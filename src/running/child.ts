@@ -1,9 +1,10 @@
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
 import { ABORT_GRACE_MS, disown } from '../ending/owned-children.js';
+import { noteKill } from '../ending/sent-kills.js';
 import type { EngineProcess, Handshake } from '../engine/engine.js';
 import { argumentError } from '../errors/argument-error.js';
-import type { CommandError } from '../errors/command-error.js';
+import { type CommandError, fromHere } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import type { RunResult } from '../result/run-result.js';
 import type { StopSequence } from '../spec/spec.js';
@@ -80,7 +81,7 @@ export class Child {
    */
   async wait(options?: WaitOptions): Promise<RunResult> {
     const ending = await this.#awaitEnding();
-    if (ending instanceof Error) throw ending;
+    if (ending instanceof Error) throw fromHere(ending);
     return ending.unwrap(options);
   }
 
@@ -111,6 +112,7 @@ export class Child {
   signal(name: SignalName): boolean {
     if (signalNumber(name) === undefined)
       throw argumentError('signal', [name], "there is no such signal; write its name, as 'SIGTERM'");
+    if (name === 'SIGKILL') noteKill(this.pid, 'signal()');
     return !this.#hasEnded && this.#process.signal(name);
   }
 

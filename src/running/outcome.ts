@@ -1,6 +1,8 @@
+import { killerOf } from '../ending/sent-kills.js';
 import type { ProcessEnd } from '../engine/engine.js';
 import type { CommandError } from '../errors/command-error.js';
 import { ExitError, type StopReport } from '../errors/exit-error.js';
+import { fromHere } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { isHeard, publishExit, publishOnce } from '../events/events.js';
 import { now } from '../host/time.js';
@@ -32,7 +34,13 @@ export class Outcome {
     if (isHeard.exit())
       publishExit({ command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) });
     if (this.result.exitCode !== 0 || stop !== undefined)
-      this.#error = new ExitError(spec, this.result, lastWords(spec, captures), stop);
+      this.#error = new ExitError(
+        spec,
+        this.result,
+        lastWords(spec, captures),
+        stop,
+        this.result.signal === 'SIGKILL' ? killerOf(pid, launch.startedAt) : undefined,
+      );
   }
 
   /** The result, or the error that it is to somebody who waits so. */
@@ -40,7 +48,7 @@ export class Outcome {
     const error = this.#error;
     if (error === undefined || (options?.check === false && !this.#isFinal)) return this.result;
     publishOnce(error);
-    throw error;
+    throw fromHere(error);
   }
 }
 

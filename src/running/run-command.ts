@@ -2,7 +2,7 @@ import { givingAway, givingAwaySync, usesDescriptors } from '../builder/given-aw
 import { noteRoot } from '../ending/roots.js';
 import type { Engine, EngineProcess } from '../engine/engine.js';
 import { selectEngine } from '../engine/select.js';
-import { CommandError } from '../errors/command-error.js';
+import { CommandError, fromHere } from '../errors/command-error.js';
 import { LaunchError } from '../errors/launch-error.js';
 import { isHeard, publishAsNode, publishLaunch, publishOnce } from '../events/events.js';
 import type { CommandSpec, LaunchMode } from '../spec/spec.js';
@@ -90,6 +90,7 @@ function tellOfLaunch({ spec, subject, engine }: Launch, pid: number): void {
 /** Publishes an error on its way to the caller, and gives it back. */
 function published(error: unknown, engine: Engine | undefined): unknown {
   if (!(error instanceof CommandError)) return error;
+  fromHere(error);
   publishOnce(error);
   if (engine?.name === 'native' && error instanceof LaunchError && error.spec !== undefined)
     publishAsNode(error.spec, undefined, error);

@@ -40,7 +40,7 @@ export class Stopping {
   #cause: StopCause | undefined;
   #steps: StopSequence = [];
   #step = 0;
-  #sent: { signal: SignalName; atMs: number }[] = [];
+  #sent: { signal: SignalName; atMs: number; graceMs: number }[] = [];
   #isReported = false;
 
   /** `deadline` is when the time is over, by the clock that {@link next} is asked with. */
@@ -82,7 +82,7 @@ export class Stopping {
   noteSent(signal: SignalName, outcome: 'sent' | 'ended' | 'refused', atMs: number): void {
     if (outcome === 'ended') return;
     this.#isReported = true;
-    if (outcome === 'sent') this.#sent.push({ signal, atMs });
+    if (outcome === 'sent') this.#sent.push({ signal, atMs, graceMs: this.#steps[this.#step - 1]?.[1] ?? 0 });
   }
 
   /** For how many milliseconds there is nothing to be done. */

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { Command } from 'vircommand';
+import { Command, ExitError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import {
   asNobody,
@@ -12,6 +12,7 @@ import {
   outputOf,
   useNativeEngine,
 } from '../helpers/native.js';
+import { rejection } from '../helpers/tools.js';
 
 useNativeEngine();
 
@@ -210,3 +211,18 @@ test('the instrument reads what prlimit sets', ({ skip }) => {
     limitsIn(execFileSync('prlimit', ['--cpu=77:88', 'cat', '/proc/self/limits'], { encoding: 'utf8' })),
   ).toMatchObject({ 'Max cpu time': [77n, 88n] });
 });
+
+// The kernel sends SIGXCPU at the soft limit, and SIGKILL at the hard one: nobody need look for a stranger.
+test.each([
+  ['SIGXCPU', 1, 2, 'all of the processor time'],
+  ['SIGKILL', 1, 1, '1 s of the 1 s of processor time'],
+] as const)(
+  'a program that was ended by %s at its limit of processor time is told so',
+  async (signal, soft, hard, used) => {
+    const busy = new Command('sh', '-c', 'while :; do :; done').limit('cpu', soft, hard);
+    const { message } = await rejection(ExitError, busy.run());
+    expect(message.replace(/after [\d.]+ m?s/, 'after 1 s').replace(/used [\d.]+ m?s/, 'used 1 s')).toBe(
+      `\`sh -c 'while :; do :; done'\` was ended by ${signal} after 1 s. It had used ${used} that limit('cpu') gives it.`,
+    );
+  },
+);

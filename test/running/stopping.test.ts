@@ -44,8 +44,8 @@ describe('the state of stopping', () => {
       reason: 'timeout',
       limit: 500,
       sent: [
-        { signal: 'SIGTERM', atMs: 500 },
-        { signal: 'SIGKILL', atMs: 5500 },
+        { signal: 'SIGTERM', atMs: 500, graceMs: 5000 },
+        { signal: 'SIGKILL', atMs: 5500, graceMs: 0 },
       ],
     });
   });
@@ -81,7 +81,11 @@ describe('the state of stopping', () => {
     state.begin({ reason: 'aborted', cause: 'enough' }, 1100);
     expect(state.next(1100)).toBe('SIGTERM');
     state.noteSent('SIGTERM', 'sent', 100);
-    expect(state.report).toEqual({ reason: 'aborted', cause: 'enough', sent: [{ signal: 'SIGTERM', atMs: 100 }] });
+    expect(state.report).toEqual({
+      reason: 'aborted',
+      cause: 'enough',
+      sent: [{ signal: 'SIGTERM', atMs: 100, graceMs: 5000 }],
+    });
   });
 
   test('keeps its first reason: a later one neither changes it nor begins again', () => {

@@ -1,5 +1,5 @@
 import { Socket } from 'node:net';
-import type { CommandError, Subject } from '../../errors/command-error.js';
+import { type CommandError, fromHere, type Subject } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
 import { UsageError } from '../../errors/usage-error.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
@@ -50,12 +50,16 @@ export class NativeHandshake implements Handshake {
     return this.#word === undefined;
   }
 
-  wait(): Promise<void> {
-    return this.#ready;
+  async wait(): Promise<void> {
+    try {
+      await this.#ready;
+    } catch (error) {
+      throw fromHere(error as CommandError);
+    }
   }
 
   async notify(): Promise<void> {
-    await this.#ready;
+    await this.wait();
     if (this.#word !== undefined) {
       const problem =
         this.#word === 'go'
@@ -67,7 +71,7 @@ export class NativeHandshake implements Handshake {
     this.#keepAlive();
     this.#go.end('1');
     const error = await this.#reported;
-    if (error !== undefined) throw error;
+    if (error !== undefined) throw fromHere(error);
     // A child that was ended while it waited reports nothing.
     if (!this.wasPassed) throw new LaunchError(this.#subject, { step: 'execve', wasEnded: true });
   }
