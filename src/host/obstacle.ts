@@ -86,6 +86,8 @@ function obstacleAt(at: Place, { ids }: Executor): Obstacle | undefined {
   }
   const special = specialKind(stats);
   if (special !== undefined) return { ...at, is: special, errno: 'EACCES' };
+  // The kernel says so of a mount with noexec as well, and most files are no obstacle.
+  if (mayExecute(at.path, stats, undefined) && (ids === undefined || mayExecute(at.path, stats, ids))) return undefined;
   const isBinary = formatOf(at.path).is === 'binary';
   const mount = noexecMountOf(at.path);
   if (mount !== undefined) return { ...at, is: 'noexec', errno: 'EACCES', detail: mount, isBinary };
