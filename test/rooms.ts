@@ -19,6 +19,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   spec: ['bare', 'spec'],
   result: ['exit-status', 'run-result'],
   errors: [
+    'access-denied',
     'command-error',
     'explanation',
     'exec-obstacle',
@@ -34,6 +35,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   native: ['binding', 'place', 'load'],
   host: [
     'time',
+    'permission',
     'accounts',
     'control-groups',
     'privileges',

@@ -134,6 +134,8 @@ function explainFailure(failure: LaunchFailure): Explanation {
       return { what: 'this process has no descriptor left', wayOut: 'Close some, or raise its limit (`ulimit -n`).' };
     case 'ENFILE':
       return { what: 'the system has no file handle left', wayOut: 'Look at /proc/sys/fs/file-nr.' };
+    case 'ERR_ACCESS_DENIED':
+      return explainDenial(failure, path);
   }
   if (failure.wasEnded === true) {
     return {
@@ -192,6 +194,20 @@ function explainPrivilege(privilege: MissingPrivilege | undefined): string {
     return `It is root without the capability ${capability ?? ''}; have the container or service that it runs in give it.`;
   if (isInNamespace) return 'It is root of a user namespace, which is not root of the machine; run it outside of that.';
   return 'It is root, so look for a security module or a system call filter (seccomp) that forbids it.';
+}
+
+/** What Node's permission model denies. Who started Node has said so. */
+function explainDenial({ step, wanted = 'be opened' }: LaunchFailure, path: string): Explanation {
+  if (step === 'execve') {
+    return {
+      what: "Node's permission model allows this process no child processes",
+      wayOut: 'Start Node with `--allow-child-process`.',
+    };
+  }
+  return {
+    what: `${path} cannot ${step === 'open' ? wanted : 'be written'}: Node's permission model does not allow it`,
+    wayOut: 'Start Node with `--allow-fs-read` or `--allow-fs-write` for it.',
+  };
 }
 
 function explainSearch({ path = '', tried = [], errno, obstacle }: LaunchFailure): Explanation {

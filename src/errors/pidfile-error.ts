@@ -66,6 +66,8 @@ function pidFileSentence(path: string, problem: PidFileProblem): string {
     return `${name} is not held by this thread, so there is nothing to release. A file that nobody holds is removed by PidFile.remove().`;
   if (errno === 'ELOOP')
     return `${name} is a symbolic link, which is not followed (${syscall ?? 'open'}: ELOOP). Give the path of the file itself.`;
+  if (errno === 'ERR_ACCESS_DENIED')
+    return `${name} cannot be ${action}, since Node's permission model does not allow it (${syscall ?? 'open'}: ${errno}). Start Node with \`--allow-fs-read\` and \`--allow-fs-write\` for it.`;
   return `${name} cannot be ${action} (${syscall ?? 'open'}: ${errno ?? 'unknown'}).`;
 }
 

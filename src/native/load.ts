@@ -42,7 +42,7 @@ export function loadNative(): Native | string {
       return refused === undefined ? { binding, addon: path, helper } : refusalText(...refused);
     } catch (error) {
       // An addon for the other C library cannot be loaded; the next one may be for this.
-      why = `the addon could not be loaded: ${(error as Error).message}`;
+      why = `the addon could not be loaded: ${(error as Error).message.replace(/\.$/, '')}`;
     }
   }
   return why;

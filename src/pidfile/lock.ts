@@ -7,6 +7,7 @@ import { isPidNumber, readOptions } from '../errors/argument-error.js';
 import { PidFileError, type PidFileProblem } from '../errors/pidfile-error.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
 import type { Binding } from '../native/binding.js';
+import { writeDenial } from '../host/permission.js';
 import { delay } from '../host/time.js';
 import { native } from '../native/load.js';
 import { errnoName } from '../text/errno.js';
@@ -174,6 +175,8 @@ export async function acquire(file: string, options?: AcquireOptions): Promise<P
   const { wait = false, signal, pid = process.pid } = readOptions('PidFile.acquire', [file], options, acquireOptions);
   const dryRun = dryRunOf('PidFile.acquire');
   const binding = dryRun === undefined ? lockBinding('PidFile.acquire') : undefined;
+  const cause = dryRun === undefined ? writeDenial(path) : undefined;
+  if (cause !== undefined) throw new PidFileError(path, { action: 'written', errno: 'ERR_ACCESS_DENIED', cause });
   let problem: PidFileProblem = {};
   while (signal?.aborted !== true) {
     const acquired =

@@ -1,19 +1,22 @@
+import { join } from 'node:path';
 import { disown, own } from '../ending/owned-children.js';
 import { launchesAreForbidden } from '../engine/dry-run.js';
 import type { Engine, EngineProcess, LaunchResources } from '../engine/engine.js';
 import { selectEngine } from '../engine/select.js';
 import { type Subject, subjectOf } from '../errors/command-error.js';
 import { LaunchError } from '../errors/launch-error.js';
+import { PidFileError } from '../errors/pidfile-error.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { thisHost } from '../host/host.js';
+import { launchDenial, writeDenial } from '../host/permission.js';
 import { deadline, now } from '../host/time.js';
 import { Capture, type CaptureLimit } from '../io/capture.js';
 import { connectBuffer, type OutputBuffer } from '../io/output-buffer.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { planLaunch } from '../plan/plan-launch.js';
 import type { CommandSpec, LaunchMode } from '../spec/spec.js';
-import { toBytes } from '../text/bytes.js';
+import { readable, toBytes } from '../text/bytes.js';
 
 /** What belongs to a command and is not data: it stands beside the spec, which names it. */
 export interface Attachments {
@@ -68,7 +71,9 @@ export class Launch implements LaunchResources {
     const { abortSignal } = attachments;
     if (abortSignal?.aborted === true) throw new LaunchError(subject, { step: 'abort', cause: abortSignal.reason });
     if (engine.name !== 'dry-run' && launchesAreForbidden()) throw forbidden(subject);
+    if (engine.name !== 'dry-run') assertMayLaunch(spec, subject);
     const plan = planFor(spec, mode, engine, subject);
+    if (engine.name !== 'dry-run') assertMayWrite(plan);
     const refusal = engine.refusal(plan);
     if (refusal !== undefined) throw new UnsupportedError(subject, { ...refusal, engine: engine.name });
     this.spec = spec;
@@ -115,6 +120,35 @@ function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachme
     if (buffer !== undefined) connectBuffer(buffer, capture);
   }
   return captures;
+}
+
+/** Node's permission model holds for every engine, as it does for `child_process`. */
+function assertMayLaunch(spec: CommandSpec, subject: Subject): void {
+  const cause = launchDenial();
+  if (cause !== undefined)
+    throw new LaunchError(subject, {
+      step: 'execve',
+      errno: 'ERR_ACCESS_DENIED',
+      path: readable(spec.argv[0] ?? ''),
+      cause,
+    });
+}
+
+/** The same for the files that a child writes on behalf of this process. Those of its standard streams Node opens itself. */
+function assertMayWrite({ steps, subject }: LaunchPlan): void {
+  for (const step of steps) {
+    const path =
+      step.step === 'pidfile'
+        ? readable(step.path)
+        : step.step === 'cgroup'
+          ? join(readable(step.directory), 'cgroup.procs')
+          : undefined;
+    const cause = path === undefined ? undefined : writeDenial(path);
+    if (path === undefined || cause === undefined) continue;
+    const errno = 'ERR_ACCESS_DENIED';
+    if (step.step === 'pidfile') throw new PidFileError(path, { action: 'written', errno, cause }, subject);
+    throw new LaunchError(subject, { step: step.step, errno, syscall: 'open', path, cause });
+  }
 }
 
 function forbidden(subject: Subject): UsageError {
