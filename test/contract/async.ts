@@ -1,6 +1,8 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import { type Child, Command, ExitError, pidAbort, pidWait } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import {
@@ -51,6 +53,36 @@ export function asyncContract(): void {
       child.stdin?.end();
       await child.wait();
     });
+
+    // child_process destroys `stdin` when the child exits, and Python's communicate() closes it.
+    test.each([
+      ['that nobody else holds', 'exit 0'],
+      ['whose other end a grandchild holds', `sleep ${FOREVER} <&0 >&- 2>&- & exit 0`],
+    ])(
+      'has at its end no input any more %s: what is piped to it settles, and no descriptor is left',
+      async (_what, script) => {
+        const first = await sh('exit 0').inputPipe().runAsync();
+        await Promise.all([first.wait(), once(first.stdin!, 'close')]);
+        const descriptors = (): number => readdirSync('/proc/self/fd').length;
+        const before = descriptors();
+        for (let run = 0; run < 3; run += 1) {
+          // Its pid is that of the group, by which the grandchild can be ended.
+          const child = await sh(script).newSession().inputPipe().runAsync();
+          const source = new PassThrough();
+          const piped = pipeline(source, child.stdin!);
+          const settled = piped.then(
+            () => 'resolved',
+            (error: unknown) => (error as NodeJS.ErrnoException).code,
+          );
+          await child.wait();
+          expect(await settled).toBe('ERR_STREAM_PREMATURE_CLOSE');
+          expect(child.stdin?.destroyed).toBe(true);
+          if (script !== 'exit 0') process.kill(-child.pid, 'SIGKILL');
+        }
+        await eventually('all descriptors are closed', () => descriptors() <= before);
+        expect(descriptors()).toBe(before);
+      },
+    );
 
     test('leaves what it wrote in its streams, to be read long after its end', async () => {
       const child = await sh('seq 20000; seq 5 >&2').outputPipe().errorPipe().runAsync();

@@ -60,7 +60,13 @@ export class NativeProcess implements EngineProcess {
     this.pid = started.pid;
     let onEnd = (_end: ProcessEnd): void => undefined;
     this.ended = new Promise((resolve) => {
+      // Nobody reads its input any more, even where another process holds the other end: child_process closes it at the exit, too.
       onEnd = resolve;
+      if (started.callers[0] < 0) return;
+      onEnd = (end) => {
+        this.stdin?.destroy();
+        resolve(end);
+      };
     });
     let report = (_failure: CommandError | undefined): void => undefined;
     // In shared memory nobody reports.
