@@ -26,6 +26,7 @@ import { subjectOf } from './errors/command-error.js';
 import { type Mistake, UsageError } from './errors/usage-error.js';
 import { type HookAnswer, type HookChild, sourceOf } from './hook/function.js';
 import { OutputBuffer } from './io/output-buffer.js';
+import { variableOf } from './host/environment.js';
 import type { LaunchPlan } from './plan/launch-plan.js';
 import { isPathFromHere } from './plan/program.js';
 import type { Captured, RunResult } from './result/run-result.js';
@@ -317,8 +318,9 @@ export class Command {
       for (const name of names) {
         if (!draft.variableName(name, call)) continue;
         // A variable that is not set would be looked for in `Object.prototype`.
-        const value = Object.hasOwn(process.env, name) ? process.env[name] : undefined;
-        if (value !== undefined) draft.variable(name, value, call);
+        const value = variableOf(name);
+        if (value === undefined) continue;
+        draft.variable(name, typeof value === 'symbol' ? value : argumentOf(value), call);
       }
     });
   }

@@ -34,6 +34,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   ],
   native: ['binding', 'place', 'load'],
   host: [
+    'environment',
     'time',
     'permission',
     'accounts',

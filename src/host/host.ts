@@ -2,6 +2,7 @@ import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { type ByteText, fromBytes, pathOf } from '../text/bytes.js';
 import { type Account, account } from './accounts.js';
 import type { Obstacle } from '../errors/exec-obstacle.js';
+import { variableOf } from './environment.js';
 import { findObstacle } from './obstacle.js';
 
 /** What stands at a path, seen by somebody who wants to execute it. */
@@ -14,6 +15,8 @@ export type FileKind = 'executable' | 'not-executable' | 'directory' | 'missing'
 export interface Host {
   /** This process's environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** A variable of that as it is, byte for byte. Default: by `env`. */
+  variable?(name: string): ByteText | symbol | undefined;
   /** The path of this process's working directory, as it is called now. Throws where it was removed. */
   cwd(): ByteText;
   look(path: ByteText): FileKind;
@@ -27,6 +30,7 @@ export const thisHost: Host = {
   get env() {
     return process.env;
   },
+  variable: variableOf,
   // process.cwd() remembers what it was called once, and loses bytes that are not UTF-8; this asks the kernel.
   cwd: () => fromBytes(realpathSync.native('.', 'buffer')),
   look,

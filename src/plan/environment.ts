@@ -1,6 +1,10 @@
+import { inspect } from 'node:util';
+import type { Subject } from '../errors/command-error.js';
+import { UsageError } from '../errors/usage-error.js';
+import { isVariable, textOfVariable } from '../host/environment.js';
 import type { Host } from '../host/host.js';
 import type { CommandSpec } from '../spec/spec.js';
-import { type ByteText, toBytes } from '../text/bytes.js';
+import { toBytes } from '../text/bytes.js';
 import type { PlannedDescriptor } from './descriptors.js';
 import type { LaunchPlan, PlanOptions } from './launch-plan.js';
 
@@ -34,31 +38,57 @@ export function environmentOf(
   host: Host,
   descriptors: readonly PlannedDescriptor[],
   inherited: PlanOptions['inherited'],
+  subject: Subject,
 ): PropertyDescriptor {
   if (inherited === undefined || spec.env !== undefined || spec.listenFds !== undefined)
-    return { value: planEnvironment(spec, host), enumerable: true };
+    return { value: planEnvironment(spec, host, inherited, subject), enumerable: true };
   if (descriptors.some(({ source }) => source.kind === 'file')) return { value: inherited(), enumerable: true };
   let property = lateVariables.get(inherited);
   if (property === undefined) lateVariables.set(inherited, (property = late('envp', inherited)));
   return property;
 }
 
-function planEnvironment(spec: CommandSpec, host: Host): readonly Uint8Array[] {
-  const variables = new Map<string, ByteText>();
-  if (spec.env !== undefined) {
-    for (const [name, value] of spec.env) variables.set(name, value);
-  } else {
-    for (const [name, value] of Object.entries(host.env)) if (value !== undefined) variables.set(name, value);
+function planEnvironment(
+  spec: CommandSpec,
+  host: Host,
+  inherited: PlanOptions['inherited'],
+  subject: Subject,
+): readonly Uint8Array[] {
+  const entries =
+    spec.env === undefined
+      ? (inherited?.() ?? entriesOf(host.env, subject))
+      : spec.env.map(([name, value]) =>
+          typeof value === 'string'
+            ? Buffer.from(`${name}=${value}`)
+            : Buffer.concat([Buffer.from(`${name}=`), toBytes(value)]),
+        );
+  if (spec.listenFds === undefined) return entries;
+  // What this process was itself given by socket activation is not meant for its child.
+  return [...entries.filter((entry) => !isActivation(entry)), Buffer.from(`LISTEN_FDS=${spec.listenFds.length}`)];
+}
+
+function isActivation(entry: Uint8Array): boolean {
+  const text = Buffer.from(entry.buffer, entry.byteOffset, entry.byteLength).toString('latin1');
+  return ['LISTEN_PID=', 'LISTEN_FDS=', 'LISTEN_FDNAMES='].some((start) => text.startsWith(start));
+}
+
+/**
+ * The variables of an object, as child_process reads them: what it inherits counts too, and every value becomes text.
+ *
+ * @throws {UsageError} for a value that is none, as Node's own object has none.
+ */
+export function entriesOf(env: Readonly<Record<string, unknown>> | undefined, subject: Subject): Uint8Array[] {
+  const entries: Uint8Array[] = [];
+  for (const name in env) {
+    const value = isVariable(env, name) ? env[name] : undefined;
+    if (value === undefined) continue;
+    const text = textOfVariable(value);
+    const entry = typeof text === 'symbol' ? undefined : `${name}=${text}`;
+    if (entry === undefined || entry.includes('\0')) {
+      const wrong = entry === undefined ? 'is a symbol' : 'holds a NUL byte, which ends a string for the kernel';
+      throw new UsageError(subject, [{ call: `process.env[${inspect(name)}]`, problem: `the value ${wrong}` }]);
+    }
+    entries.push(Buffer.from(entry));
   }
-  if (spec.listenFds !== undefined) {
-    // What this process was itself given by socket activation is not meant for its child.
-    variables.delete('LISTEN_PID');
-    variables.delete('LISTEN_FDNAMES');
-    variables.set('LISTEN_FDS', String(spec.listenFds.length));
-  }
-  return Array.from(variables, ([name, value]) =>
-    typeof value === 'string'
-      ? Buffer.from(`${name}=${value}`)
-      : Buffer.concat([Buffer.from(`${name}=`), toBytes(value)]),
-  );
+  return entries;
 }

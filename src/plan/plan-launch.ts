@@ -36,6 +36,6 @@ export function planLaunch(
   };
   if (directory !== undefined) plan.directory = directory;
   Object.defineProperty(plan, 'argv', lateArguments);
-  Object.defineProperty(plan, 'envp', environmentOf(spec, host, descriptors, inherited));
+  Object.defineProperty(plan, 'envp', environmentOf(spec, host, descriptors, inherited, subject));
   return Object.defineProperty(plan, inspect.custom, shownSafely) as LaunchPlan;
 }

@@ -20,7 +20,7 @@ export function findProgram(
 
   const tried: ByteText[] = [];
   const inTheWay: ByteText[] = [];
-  for (const directory of entriesOf(host.env['PATH'] ?? DEFAULT_PATH)) {
+  for (const directory of entriesOf(pathOfHost(host))) {
     // An empty entry means the current directory to a shell. A program that happens to lie there is not what was said.
     if (!isAbsolute(directory)) continue;
     const file = joinText(withoutSlash(directory), '/', program);
@@ -40,6 +40,12 @@ export function findProgram(
     tried: (errno === 'EACCES' ? inTheWay : tried).map(readable),
     ...(obstacle === undefined ? {} : { obstacle }),
   });
+}
+
+function pathOfHost(host: Host): ByteText {
+  const path = host.variable === undefined ? host.env['PATH'] : host.variable('PATH');
+  if (path === undefined) return DEFAULT_PATH;
+  return typeof path === 'symbol' ? '' : path;
 }
 
 /** The entries of a PATH. */

@@ -1,5 +1,5 @@
-import { Command, UnsupportedError } from 'vircommand';
-import { describe, expect, test } from 'vitest';
+import { Command, UnsupportedError, UsageError } from 'vircommand';
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
 import { rejection, useDirectory, withVariables, writeProgram } from '../helpers/tools.js';
 
@@ -98,6 +98,86 @@ export function environmentContract(engine: EngineUnderTest): void {
           'USER=u',
           'TMPDIR=/t',
         ]);
+      });
+    });
+
+    // child_process reads the object that process.env is at the call: own and inherited names, everything as text.
+    describe('an object in the place of process.env', () => {
+      const real = process.env;
+      afterEach(() => {
+        process.env = real;
+      });
+      const inherited: [string, (env: NodeJS.ProcessEnv) => NodeJS.ProcessEnv][] = [
+        ['a copy', (env) => ({ ...env })],
+        ['a copy that is frozen', (env) => Object.freeze({ ...env })],
+        ['a proxy of a copy', (env) => new Proxy({ ...env }, {})],
+        ['an object that inherits from another', (env) => Object.create({ ...env }) as NodeJS.ProcessEnv],
+        [
+          'a proxy of the real one that hides a name',
+          (env) =>
+            new Proxy(real, {
+              ownKeys: () => Object.keys(env),
+              has: (_target, name) => name in env,
+              get: (_target, name) => env[String(name)],
+              getOwnPropertyDescriptor: (_target, name) =>
+                name in env
+                  ? { configurable: true, enumerable: true, writable: true, value: env[String(name)] }
+                  : undefined,
+            }),
+        ],
+      ];
+
+      test.for(inherited)('is what a program inherits: %s', async ([, replace]) => {
+        await withVariables({ VC_SECRET: 'secret', VC_OLD: 'old' }, async () => {
+          const { VC_SECRET: _hidden, ...rest } = real;
+          onTestFinished(() => {
+            for (const name of ['VC_SECRET', 'VC_OLD']) Reflect.deleteProperty(real, name);
+          });
+          process.env = replace({ ...rest, VC_OLD: 'new', VC_NEW: 'here' });
+          const environment = await environmentOf(printEnvironment());
+          expect(environment.filter((entry) => entry.startsWith('VC_')).sort()).toEqual(['VC_NEW=here', 'VC_OLD=new']);
+          expect(environment).toContain(`PATH=${String(real['PATH'])}`);
+          expect(await environmentOf(printEnvironment().inputFile('/dev/null'))).toEqual(environment);
+          expect(await environmentOf(printEnvironment().envPass('VC_OLD', 'VC_SECRET'))).toEqual(['VC_OLD=new']);
+          process.env = real;
+        });
+      });
+
+      test('counts from the moment on, and no longer than it stands there', async () => {
+        const command = printEnvironment();
+        process.env = { ...real, VC_NEW: 'here' };
+        expect(await environmentOf(command.clone())).toContain('VC_NEW=here');
+        process.env['VC_NEW'] = 'changed';
+        expect(await environmentOf(command.clone())).toContain('VC_NEW=changed');
+        process.env = real;
+        expect((await environmentOf(command.clone())).filter((entry) => entry.startsWith('VC_NEW='))).toEqual([]);
+      });
+
+      test('has its values as text, and what is none is a mistake', async () => {
+        const odd = (value: unknown): NodeJS.ProcessEnv => ({ VC_ODD: value }) as NodeJS.ProcessEnv;
+        for (const [value, text] of [
+          [5, '5'],
+          [true, 'true'],
+          [null, 'null'],
+        ]) {
+          process.env = odd(value);
+          expect(await environmentOf(printEnvironment())).toEqual([`VC_ODD=${String(text)}`]);
+          expect(await environmentOf(printEnvironment().envPass('VC_ODD'))).toEqual([`VC_ODD=${String(text)}`]);
+        }
+        process.env = odd(undefined);
+        expect(await environmentOf(printEnvironment())).toEqual([]);
+        for (const value of ['a\0b', Symbol('odd')]) {
+          process.env = odd(value);
+          const error = await rejection(UsageError, printEnvironment().run());
+          expect(error.message).toContain("process.env['VC_ODD']: the value");
+          await rejection(UsageError, printEnvironment().envPass('VC_ODD').run());
+        }
+      });
+
+      test('has the PATH that is searched', async () => {
+        writeProgram(path('tool'), '#!/bin/sh\necho found\n');
+        process.env = { PATH: path() };
+        expect((await new Command('tool').outputBuffer().run()).stdout).toBe('found\n');
       });
     });
 

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
-import { isMainThread } from 'node:worker_threads';
 import { LaunchError } from '../../errors/launch-error.js';
 import { groupKind, groupMounts } from '../../host/control-groups.js';
+import { isRealEnvironment } from '../../host/environment.js';
 import { type Binding, places } from '../../native/binding.js';
 import type { Native } from '../../native/load.js';
+import { entriesOf } from '../../plan/environment.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { type Step, stepTable } from '../../plan/step-table.js';
 import { readable } from '../../text/bytes.js';
@@ -44,8 +45,12 @@ export class NativeEngine implements Engine {
     this.#descriptors = new Descriptors(native.binding);
   }
 
-  /** A worker's process.env is a copy of its own, which the kernel knows nothing of. */
-  readonly environment = isMainThread ? () => this.#environment() : undefined;
+  readonly #inherited = (): Uint8Array[] => this.#environment();
+
+  /** The variables that the C library has, as long as they are those of `process.env`. */
+  get environment(): (() => Uint8Array[]) | undefined {
+    return isRealEnvironment() ? this.#inherited : undefined;
+  }
 
   #environment(): Uint8Array[] {
     const bytes = this.#binding.environment();
@@ -170,7 +175,7 @@ export class NativeEngine implements Engine {
       case 'hook-runner':
         return prepareWithHook(plan, resources, ends, {
           ...tools,
-          environment: this.environment?.() ?? workerEnvironment(),
+          environment: this.environment?.() ?? entriesOf(process.env, plan.subject),
         });
       default:
         return prepareInSharedMemory(plan, ends, files.size === 0 && this.#leavesVariables(plan));
@@ -194,10 +199,6 @@ export class NativeEngine implements Engine {
     this.#isReady[waits] = true;
   }
 }
-
-/** The variables of a worker, which are a copy of its own. */
-const workerEnvironment = (): Uint8Array[] =>
-  Object.entries(process.env).map(([name, value]) => Buffer.from(`${name}=${value ?? ''}`));
 
 /**
  * A group of version 1 has a file of the same name, and would take the child out of the group that it has in that hierarchy, and into
