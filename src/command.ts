@@ -619,7 +619,7 @@ export class Command {
       const limit = draft.integer(bytes, call, { what: 'the limit', min: 0, max: Number.MAX_SAFE_INTEGER });
       if (!outputLimitPolicies.includes(policy))
         draft.mistake(call, `the policies are ${outputLimitPolicies.map((name) => `'${name}'`).join(', ')}`);
-      else if (limit !== undefined) draft.set('outputLimit', { bytes: limit, policy }, call);
+      else if (limit !== undefined) draft.set('outputLimit', bare({ bytes: limit, policy }), call);
     });
   }
 

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { DryRunEngine, type DryRunKill, guardAgainstLaunches, type Respond } from './engine/dry-run.js';
+import { readOptions } from './errors/argument-error.js';
 import type { CommandSpec } from './spec/spec.js';
 
 export type { DryRunKill, DryRunResponse, Respond } from './engine/dry-run.js';
@@ -42,7 +43,11 @@ export interface DryRun {
  * await new Command('ip', 'link').outputBuffer().run();
  * dry.commands; // ['ip link']
  */
-export function dryRun({ respond, strict = false }: DryRunOptions = {}): DryRun {
+export function dryRun(options?: DryRunOptions): DryRun {
+  const { respond, strict = false } = readOptions<DryRunOptions>('dryRun', [], options, {
+    respond: 'function',
+    strict: 'boolean',
+  });
   const engine = new DryRunEngine(respond);
   const allowLaunches = strict ? guardAgainstLaunches() : undefined;
   engine.enter();

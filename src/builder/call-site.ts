@@ -1,3 +1,5 @@
+import { bare } from '../spec/bare.js';
+
 /** A function of the library that a caller can call, or a class that can be made. */
 export type Entry = Parameters<typeof Error.captureStackTrace>[1];
 
@@ -66,7 +68,7 @@ function stackOfV8(entry: Entry): unknown {
   try {
     return stackBelow(entry);
   } finally {
-    Object.defineProperty(Error, 'prepareStackTrace', prepare);
+    Object.defineProperty(Error, 'prepareStackTrace', bare(prepare));
   }
 }
 

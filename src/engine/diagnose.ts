@@ -118,7 +118,7 @@ function executorOf(plan: LaunchPlan): Omit<Executor, 'emulates'> {
 
 function idOf(plan: LaunchPlan, name: 'setuid' | 'setgid'): number | undefined {
   const step = plan.steps.find((one) => one.step === name);
-  return step !== undefined && 'id' in step ? step.id : undefined;
+  return step?.step === 'setuid' || step?.step === 'setgid' ? step.id : undefined;
 }
 
 function workingDirectory(): string {

@@ -6,6 +6,7 @@ import { typeError } from '../errors/argument-error.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
+import { bare } from '../spec/bare.js';
 import { type CommandSpec, printable } from '../spec/spec.js';
 import { toBytes } from '../text/bytes.js';
 import { printCommand } from '../text/quote.js';
@@ -53,6 +54,7 @@ export class DryRunEngine implements Engine {
   readonly name = 'dry-run';
   readonly pidFileWriter = 'nobody';
   readonly usesLanes = false;
+  readonly environment = undefined;
   readonly commands: string[] = [];
   readonly specs: CommandSpec[] = [];
   readonly kills: DryRunKill[] = [];
@@ -96,17 +98,15 @@ export class DryRunEngine implements Engine {
       stopReading: () => undefined,
       ref: () => undefined,
       unref: () => undefined,
-      ...(shakesHands
+      handshake: shakesHands
         ? {
-            handshake: {
-              wait: () => Promise.resolve(),
-              notify: () => Promise.resolve(),
-              abort: () => Promise.resolve(),
-              isPending: false,
-              failure: undefined,
-            },
+            wait: () => Promise.resolve(),
+            notify: () => Promise.resolve(),
+            abort: () => Promise.resolve(),
+            isPending: false,
+            failure: undefined,
           }
-        : {}),
+        : undefined,
     };
   }
 
@@ -144,7 +144,7 @@ export class DryRunEngine implements Engine {
 
 /** Ends a command as the answer says. */
 function finish(plan: LaunchPlan, resources: LaunchResources, answer: DryRunResponse | undefined) {
-  const { exitCode = 0, signal = null, stdout = '', stderr = '' } = answer ?? {};
+  const { exitCode = 0, signal = null, stdout = '', stderr = '' } = bare(answer ?? {});
   if (!Number.isInteger(exitCode))
     throw typeError(`respond() gave the exit code ${inspect(exitCode)}; it is a whole number.`);
   if (signal !== null && signalNumber(signal) === undefined)
@@ -165,6 +165,7 @@ function finish(plan: LaunchPlan, resources: LaunchResources, answer: DryRunResp
     outputHeldOpen: false,
     inputWritten: plan.spec.stdin.from === 'buffer' ? toBytes(plan.spec.stdin.data).length : 0,
     resourceUsage: undefined,
+    lostOutput: undefined,
   };
   const streams = {
     stdin: forCaller(0) ? new PassThrough().resume() : null,

@@ -28,16 +28,16 @@ export interface LaunchResources {
   /** When the launch has taken too long, by the clock of `host/time.ts`, in opening files or in a hook. `Infinity`: never. */
   readonly deadline: number;
   /** What calls the launch off while its files are being opened; later, that is for who watches the child. */
-  readonly abortSignal?: AbortSignal | undefined;
+  readonly abortSignal: AbortSignal | undefined;
   /** Is told of the child as soon as there is one: long before its program runs, if a hook takes its time. */
-  onStart?(process: EngineProcess): void;
+  readonly onStart: ((process: EngineProcess) => void) | undefined;
 }
 
 /** A child's end, all of its output read. */
 export interface ProcessEnd extends ExitStatus {
   readonly outputHeldOpen: boolean;
   /** The stream that this process had no memory for. What came before is there. */
-  readonly lostOutput?: 'stdout' | 'stderr' | undefined;
+  readonly lostOutput: 'stdout' | 'stderr' | undefined;
   readonly inputWritten: number;
   readonly resourceUsage: ResourceUsage | undefined;
 }
@@ -60,7 +60,7 @@ export interface EngineProcess {
   /** Lets this process exit while the child runs. */
   unref(): void;
   /** Where the plan has a handshake. */
-  readonly handshake?: Handshake;
+  readonly handshake: Handshake | undefined;
 }
 
 /** The two moments of a handshake, seen from the caller. */
@@ -113,7 +113,7 @@ export interface Engine {
   /** How it differs from what a step says, for `explain()`; `undefined` where it does just that. */
   note(step: Step): string | undefined;
   /** This process's variables byte for byte, where the engine can tell them: for plans that inherit them. */
-  readonly environment?: (() => readonly Uint8Array[]) | undefined;
+  readonly environment: (() => readonly Uint8Array[]) | undefined;
   /** The first thing in the plan that this engine cannot do, or `undefined` if it can do all. */
   refusal(plan: LaunchPlan): Refusal | undefined;
   /** Starts the program. Throws or rejects with a `LaunchError` that names the failed step; then nothing is left behind. */

@@ -56,6 +56,7 @@ function absent(name: Engine['name'], why: string): Choice {
     name,
     pidFileWriter: 'nobody',
     usesLanes: false,
+    environment: undefined,
     note: () => 'refused',
     refusal: () => refusal,
     launch: ({ subject }) => Promise.reject(new UnsupportedError(subject, { ...refusal, engine: name })),

@@ -1,3 +1,4 @@
+import { define } from '../spec/bare.js';
 import { type CommandSpec, printable } from '../spec/spec.js';
 import { printCommand } from '../text/quote.js';
 import { shown, shownLines } from '../text/shown.js';
@@ -17,7 +18,7 @@ export abstract class CommandError extends Error {
     escapeSystemError(options?.cause);
     this.command = subject.command;
     // Not enumerable: it holds the values of variables and the secret arguments, which no log should show.
-    Object.defineProperty(this, 'spec', { value: subject.spec });
+    define(this, 'spec', subject.spec);
   }
 
   /** The name of the class. */

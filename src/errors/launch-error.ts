@@ -1,5 +1,6 @@
 import { dirname } from 'node:path';
 import { inspect } from 'node:util';
+import { bare } from '../spec/bare.js';
 import { toBytes } from '../text/bytes.js';
 import { quoted } from '../text/shown.js';
 import type { StepName } from '../text/step-names.js';
@@ -82,7 +83,8 @@ export class LaunchError extends CommandError {
    */
   declare readonly reason?: 'aborted' | 'timeout';
 
-  constructor(subject: Subject, failure: LaunchFailure) {
+  constructor(subject: Subject, known: LaunchFailure) {
+    const failure = bare(known);
     super(`${cannotStart(subject)}: ${launchSentence(subject, failure)}`, subject, causeOf(failure));
     this.step = failure.step;
     this.errno = failure.errno;
@@ -100,7 +102,7 @@ export class LaunchError extends CommandError {
 function causeOf({ hook, ...failure }: LaunchFailure): ErrorOptions | undefined {
   if (hook?.what === 'aborted') return { cause: hook.cause };
   if (hook?.what !== 'threw' && hook?.what !== 'unloadable')
-    return 'cause' in failure ? { cause: failure.cause } : undefined;
+    return Object.hasOwn(failure, 'cause') ? { cause: failure.cause } : undefined;
   const { name, message, stack, code } = hook;
   const cause = Object.assign(
     new Error(message),
@@ -108,11 +110,11 @@ function causeOf({ hook, ...failure }: LaunchFailure): ErrorOptions | undefined 
     code === undefined ? {} : { code },
   );
   // As names are on errors: an enumerable one would be printed twice.
-  return { cause: Object.defineProperty(cause, 'name', { value: name, configurable: true, writable: true }) };
+  return { cause: Object.defineProperty(cause, 'name', bare({ value: name, configurable: true, writable: true })) };
 }
 
 function launchSentence(subject: Subject, failure: LaunchFailure): string {
-  const { what, wayOut = separateValues(subject, failure) } = explainFailure(failure);
+  const { what, wayOut = separateValues(subject, failure) } = bare(explainFailure(failure));
   // The search is no system call, and many have answered; the sentence says it all.
   const code =
     failure.errno === undefined || failure.step === 'path-search'
@@ -188,7 +190,12 @@ function explainStep(failure: LaunchFailure): Explanation {
 }
 
 function explainPrivilege(privilege: MissingPrivilege | undefined): string {
-  const { isRoot = false, capability, isHeld, isInNamespace = false } = privilege ?? {};
+  const {
+    isRoot = false,
+    capability,
+    isHeld,
+    isInNamespace = false,
+  } = privilege ?? bare<Partial<MissingPrivilege>>({});
   if (!isRoot) return `Run as root, or with the capability ${capability ?? 'that the step needs'}.`;
   if (isHeld === false)
     return `It is root without the capability ${capability ?? ''}; have the container or service that it runs in give it.`;

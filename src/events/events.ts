@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import { debuglog } from 'node:util';
 import type { CommandError } from '../errors/command-error.js';
 import type { ResourceUsage, RunResult } from '../result/run-result.js';
+import { valueDescriptor } from '../spec/bare.js';
 import { type CommandSpec, printable } from '../spec/spec.js';
 import { toBytes } from '../text/bytes.js';
 import { formatDuration } from '../text/duration.js';
@@ -60,7 +61,7 @@ export const isHeard = {
 
 /** An event whose spec is there for whoever asks, and in no log that prints the event: it holds variables and secret arguments. */
 function withHiddenSpec<Event extends { readonly spec: CommandSpec | undefined }>({ spec, ...visible }: Event): Event {
-  return Object.defineProperty(visible, 'spec', { value: spec }) as unknown as Event;
+  return Object.defineProperty(visible, 'spec', valueDescriptor(spec, false)) as unknown as Event;
 }
 
 const published = new WeakSet<CommandError>();

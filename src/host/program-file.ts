@@ -53,7 +53,8 @@ export function formatOf(file: string): ProgramFormat {
     if (specialKind(fstatSync(fd)) !== undefined) return { is: 'unreadable' };
     const header = read(fd, KERNEL_BYTES, 0);
     const format = scriptFormat(header) ?? binaryFormat(header, fd) ?? otherFormat(header, fstatSync(fd).size);
-    if ('errno' in format && registeredFormats().some((matches) => matches(file, header))) return { is: 'registered' };
+    if (Object.hasOwn(format, 'errno') && registeredFormats().some((matches) => matches(file, header)))
+      return { is: 'registered' };
     return format;
   } catch {
     // It is not there any more, or it may be executed and not read: then there is nothing to tell from its bytes.

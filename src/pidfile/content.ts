@@ -72,7 +72,7 @@ export async function contentOf(path: string, file: FileHandle): Promise<string>
   const stats = await file.stat();
   // To read a directory is an error that says so; a device could give anything, and without end.
   if (!stats.isFile() && !stats.isDirectory()) throw new PidFileError(path, { isNot: 'regular' });
-  const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(READ_BYTES), position: 0 });
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(READ_BYTES), 0, READ_BYTES, 0);
   return buffer.toString('utf8', 0, bytesRead);
 }
 

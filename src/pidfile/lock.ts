@@ -98,7 +98,7 @@ export class PidFileLock implements Disposable {
 export function lockBinding(feature: string): Binding {
   const { engine, why, refuses } = engineInfo();
   const subject = { command: '', spec: undefined };
-  if (refuses['launch'] !== undefined) throw new UnsupportedError(subject, { feature, engine, why });
+  if (Object.hasOwn(refuses, 'launch')) throw new UnsupportedError(subject, { feature, engine, why });
   if (typeof native !== 'string' && engine !== 'portable') return native.binding;
   const reason = typeof native === 'string' ? native : why;
   throw new UnsupportedError(subject, {

@@ -3,6 +3,7 @@ import type { Subject } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { isVariable, textOfVariable } from '../host/environment.js';
 import type { Host } from '../host/host.js';
+import { bare, valueDescriptor } from '../spec/bare.js';
 import type { CommandSpec } from '../spec/spec.js';
 import { toBytes } from '../text/bytes.js';
 import type { PlannedDescriptor } from './descriptors.js';
@@ -13,15 +14,15 @@ function late<Name extends 'argv' | 'envp'>(
   name: Name,
   work: (plan: LaunchPlan) => LaunchPlan[Name],
 ): PropertyDescriptor {
-  return {
+  return bare({
     configurable: true,
     enumerable: true,
     get(this: LaunchPlan) {
       const value = work(this);
-      Object.defineProperty(this, name, { value, enumerable: true });
+      Object.defineProperty(this, name, valueDescriptor(value, true));
       return value;
     },
-  };
+  });
 }
 
 /** The native engine writes the words of the spec where they are wanted, without a detour. */
@@ -41,8 +42,8 @@ export function environmentOf(
   subject: Subject,
 ): PropertyDescriptor {
   if (inherited === undefined || spec.env !== undefined || spec.listenFds !== undefined)
-    return { value: planEnvironment(spec, host, inherited, subject), enumerable: true };
-  if (descriptors.some(({ source }) => source.kind === 'file')) return { value: inherited(), enumerable: true };
+    return valueDescriptor(planEnvironment(spec, host, inherited, subject), true);
+  if (descriptors.some(({ source }) => source.kind === 'file')) return valueDescriptor(inherited(), true);
   let property = lateVariables.get(inherited);
   if (property === undefined) lateVariables.set(inherited, (property = late('envp', inherited)));
   return property;

@@ -6,9 +6,9 @@ import type { CommandSpec } from '../spec/spec.js';
 /** The ids that a program shall have, and the method that asked for them. What is absent stays as it is. */
 export interface Ids {
   readonly by: string;
-  readonly uid?: number;
-  readonly gid?: number;
-  readonly groups?: readonly number[];
+  readonly uid: number | undefined;
+  readonly gid: number | undefined;
+  readonly groups: readonly number[] | undefined;
 }
 
 /** @throws {UsageError} if the user is not known on this machine. */
@@ -26,10 +26,11 @@ export function resolveIds(spec: CommandSpec, host: Host, subject: Subject): Ids
     return { by: 'user', uid, gid, groups: spec.groups ?? groups };
   }
   const { uid, gid } = spec;
-  if (gid === undefined) return spec.groups === undefined ? { by: '' } : { by: 'groups', groups: spec.groups };
+  if (gid === undefined)
+    return { by: spec.groups === undefined ? '' : 'groups', uid: undefined, gid, groups: spec.groups };
   // As libvirt does: the groups of that user, with the group that was asked for in the place of the user's own.
   const account = uid === undefined ? undefined : host.account(uid);
   const groups =
     spec.groups ?? Array.from(new Set([gid, ...(account?.groups.filter((group) => group !== account.gid) ?? [])]));
-  return { by: uid === undefined ? 'gid' : 'uid', ...(uid === undefined ? {} : { uid }), gid, groups };
+  return { by: uid === undefined ? 'gid' : 'uid', uid, gid, groups };
 }

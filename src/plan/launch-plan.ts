@@ -1,5 +1,6 @@
 import type { inspect } from 'node:util';
 import type { Subject } from '../errors/command-error.js';
+import { valueDescriptor } from '../spec/bare.js';
 import type { CommandSpec, LaunchMode } from '../spec/spec.js';
 import type { ByteText } from '../text/bytes.js';
 import type { PlannedDescriptor } from './descriptors.js';
@@ -38,7 +39,7 @@ export interface PlanOptions {
   readonly subject?: Subject;
 }
 
-export const shownSafely = { value: inspectPlan };
+export const shownSafely = valueDescriptor(inspectPlan, false);
 
 /** A plan without its vectors, which hold the values of variables and the secret arguments. */
 function inspectPlan(this: LaunchPlan, _depth: number, options: object, print: typeof inspect): string {

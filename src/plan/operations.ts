@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer';
-import type { Operand, Operation } from '../wire/encode.js';
+import { bare } from '../spec/bare.js';
+import { type Operand, type Operation, operation } from '../wire/encode.js';
 import { type Numbers, rowOf, type Step, type Surroundings } from './step-table.js';
 
 /** Wide enough for every pid; the child writes its own into it. */
@@ -14,15 +15,16 @@ export function operationsOf(
   steps: readonly Step[],
   offset: number,
   numbers: Numbers,
-  { inherits = false } = {},
+  inherits = false,
 ): { envp: readonly Uint8Array[] | 'inherited'; operations: Operation[] } {
   const operations: Operation[] = [];
+  const given = bare(numbers);
   let place = offset;
   let listens = false;
   for (const step of steps) {
-    const operands = rowOf(step).encode(step, numbers, plan);
-    if (isList(operands)) for (const operand of operands) operations.push(operation(step, place, operand));
-    else operations.push(operation(step, place, operands));
+    const operands = rowOf(step).encode(step, given, plan);
+    if (isList(operands)) for (const operand of operands) operations.push(operation(step.step, place, operand));
+    else operations.push(operation(step.step, place, operands));
     listens ||= step.step === 'listen_pid';
     place += 1;
   }
@@ -33,13 +35,3 @@ export function operationsOf(
 }
 
 const isList: (operands: Operand | readonly Operand[]) => operands is readonly Operand[] = Array.isArray;
-
-/** One shape for all. */
-const operation = ({ step: code }: Step, step: number, { a, b, text, count }: Operand): Operation => ({
-  code,
-  step,
-  a,
-  b,
-  text,
-  count,
-});

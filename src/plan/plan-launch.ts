@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { subjectOf } from '../errors/command-error.js';
 import type { Host } from '../host/host.js';
+import { bare } from '../spec/bare.js';
 import type { CommandSpec, Mutable } from '../spec/spec.js';
 import { planDescriptors } from './descriptors.js';
 import { environmentOf, lateArguments } from './environment.js';
@@ -24,7 +25,7 @@ export function planLaunch(
   const directory = plannedDirectory(spec, host);
   const descriptors = planDescriptors(spec, mode, host);
   const steps = planSteps({ spec, host, subject, file, directory, descriptors });
-  const plan: Mutable<Omit<LaunchPlan, 'argv' | 'envp'>> = {
+  const plan: Mutable<Omit<LaunchPlan, 'argv' | 'envp'>> = bare({
     spec,
     subject,
     mode,
@@ -33,7 +34,7 @@ export function planLaunch(
     tried,
     descriptors,
     steps,
-  };
+  });
   if (directory !== undefined) plan.directory = directory;
   Object.defineProperty(plan, 'argv', lateArguments);
   Object.defineProperty(plan, 'envp', environmentOf(spec, host, descriptors, inherited, subject));

@@ -1,5 +1,6 @@
 import type { Subject } from '../errors/command-error.js';
 import type { Host } from '../host/host.js';
+import { bare } from '../spec/bare.js';
 import type { CommandSpec, HookSpec, LimitSpec } from '../spec/spec.js';
 import { type ByteText, joinText, readable } from '../text/bytes.js';
 import { type CapabilityName, capabilityNames } from '../text/capabilities.js';
@@ -268,7 +269,8 @@ const table = {
   hook: {
     plan: ({ spec: { preExecHook: hook } }) =>
       hook === undefined ? undefined : { step: 'hook', by: 'preExecHook', hook },
-    text: ({ hook }) => ('module' in hook ? `runs ${hook.module}` : 'runs a function'),
+    text: ({ hook }) =>
+      Object.hasOwn(hook, 'module') ? `runs ${(hook as { module: string }).module}` : 'runs a function',
     wish: () => 'run its pre-exec hook',
     encode: nothing,
     lane: 'hook-runner',
@@ -467,7 +469,10 @@ export function rowOf<S extends Step>({ step }: S): Row<S['step']> {
 }
 
 /** A row for each step of the child. */
-export const stepTable: { readonly [K in ChildStep]: Row<K> } = table;
+export const stepTable = bare(
+  // No row inherits a path or a capability from `Object.prototype`.
+  Object.fromEntries(Object.entries(table).map(([step, row]) => [step, bare(row)])),
+) as unknown as { readonly [K in ChildStep]: Row<K> };
 
 const octal = (mask: number): string => mask.toString(8).padStart(3, '0');
 

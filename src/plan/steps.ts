@@ -9,8 +9,10 @@ export function planSteps(asked: Omit<Decided, 'ids'>): readonly Step[] {
   for (const name of childSteps) {
     const planned = stepTable[name].plan(decided);
     if (planned === undefined) continue;
-    if ('step' in planned) steps.push(planned);
-    else steps.push(...planned);
+    if (isList(planned)) steps.push(...planned);
+    else steps.push(planned);
   }
   return steps;
 }
+
+const isList: (planned: Step | readonly Step[]) => planned is readonly Step[] = Array.isArray;

@@ -15,6 +15,7 @@ import { Capture, type CaptureLimit } from '../io/capture.js';
 import { connectBuffer, type OutputBuffer } from '../io/output-buffer.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { planLaunch } from '../plan/plan-launch.js';
+import { bare } from '../spec/bare.js';
 import type { CommandSpec, LaunchMode } from '../spec/spec.js';
 import { readable, toBytes } from '../text/bytes.js';
 
@@ -28,7 +29,7 @@ export interface Attachments {
 }
 
 /** How much of the output that nobody claimed is kept for the log. */
-const LOG_LIMIT: CaptureLimit = { bytes: 64 * 1024, policy: 'headAndTail' };
+const LOG_LIMIT: CaptureLimit = bare({ bytes: 64 * 1024, policy: 'headAndTail' });
 
 /** Decides a launch for the engine in use, which may be a dry run that needs no program to exist. */
 export function planFor(
@@ -107,7 +108,7 @@ export class Launch implements LaunchResources {
 
 /** What nobody claimed is kept in small, but a program that writes too much is stopped all the same. */
 function logLimit({ outputLimit }: CommandSpec): CaptureLimit {
-  return outputLimit?.policy === 'kill' ? { ...LOG_LIMIT, stopAbove: outputLimit.bytes } : LOG_LIMIT;
+  return outputLimit?.policy === 'kill' ? bare({ ...LOG_LIMIT, stopAbove: outputLimit.bytes }) : LOG_LIMIT;
 }
 
 function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachments): ReadonlyMap<1 | 2, Capture> {

@@ -57,11 +57,10 @@ function quoteBytes(bytes: Buffer): string {
  *
  * A variable whose name no shell can assign (`A-B`) makes it start with `env`, which can.
  */
-export function printCommand(
-  { env, argv }: Printable,
-  { lineBreaks = false, stripPath = false }: PrintOptions = {},
-): string {
+export function printCommand({ env, argv }: Printable, options?: PrintOptions): string {
   if (argv.length === 0) return '';
+  const lineBreaks = isSaid(options, 'lineBreaks');
+  const stripPath = isSaid(options, 'stripPath');
   const lineBreak = lineBreaks ? ' \\\n' : ' ';
   const [program = '', ...args] = argv;
   let text = '';
@@ -97,6 +96,9 @@ export function argLog({ env, argv }: Printable): Buffer {
   ];
   return Buffer.concat(words.flatMap((word, index) => [word, Buffer.from(index < words.length - 1 ? ' ' : '\n')]));
 }
+
+const isSaid = (options: PrintOptions | undefined, name: keyof PrintOptions): boolean =>
+  options !== undefined && Object.hasOwn(options, name) && options[name] === true;
 
 function quoteName(name: string): string {
   return NEEDS_QUOTES.test(name) ? singleQuoted(name) : name;

@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { type ByteText, toBytes } from '../text/bytes.js';
+import { isBytes } from '../text/reading.js';
 import { type StepName, stepNames } from '../text/step-names.js';
 
 /** What an operation works with. What `a`, `b` and `count` mean is told in child.c, and steps.h tells which of them it takes. */
@@ -17,6 +18,16 @@ export interface Operation extends Operand {
   /** The place of the plan's step that it belongs to. */
   readonly step: number;
 }
+
+/** Makes an operation with all of its fields: one shape for all, and none is looked for in `Object.prototype`. */
+export const operation = (code: StepName, step: number, operand: Operand): Operation => ({
+  code,
+  step,
+  a: Object.hasOwn(operand, 'a') ? operand.a : undefined,
+  b: Object.hasOwn(operand, 'b') ? operand.b : undefined,
+  text: Object.hasOwn(operand, 'text') ? operand.text : undefined,
+  count: Object.hasOwn(operand, 'count') ? operand.count : undefined,
+});
 
 /** A program to execute, and what to do before. */
 export interface Program {
@@ -45,7 +56,8 @@ const NONE: readonly Uint8Array[] = [];
 
 /** Writes a program as the flat buffer that decode.c reads. */
 export function encode(program: Program): Buffer {
-  const bytes = encodeForNow(program);
+  const operations = program.operations.map((each) => operation(each.code, each.step, each));
+  const bytes = encodeForNow({ ...program, operations });
   return Buffer.from(bytes.buffer.slice(0, end));
 }
 
@@ -57,7 +69,7 @@ export function encodeForNow(program: Program): Buffer {
   const stringsStart = operationsStart + OPERATION_SIZE * operations.length;
   // UTF-8 takes three bytes for each unit of a string at most; what is too much is not handed on.
   let room = stringsStart + roomOf(file);
-  for (const word of argv) room += typeof word === 'string' || 'base64' in word ? roomOf(word) : word.length + 1;
+  for (const word of argv) room += isBytes(word) ? word.length + 1 : roomOf(word);
   for (const entry of envp) room += entry.length + 1;
   // An array starts at a multiple of four.
   for (const { text } of operations)
@@ -71,7 +83,7 @@ export function encodeForNow(program: Program): Buffer {
   let at = HEADER_SIZE >> 2;
   words[6] = placeText(file);
   words[(operationsStart >> 2) - 1] = 0; // It may be no vector's, but padding.
-  for (const word of argv) words[at++] = typeof word === 'string' || 'base64' in word ? placeText(word) : place(word);
+  for (const word of argv) words[at++] = isBytes(word) ? place(word) : placeText(word);
   for (const entry of envp) words[at++] = place(entry);
   at = operationsStart >> 2;
   for (const { code, step, a = 0, b = 0, text, count } of operations) {

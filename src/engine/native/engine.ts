@@ -8,6 +8,7 @@ import type { Native } from '../../native/load.js';
 import { entriesOf } from '../../plan/environment.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { type Step, stepTable } from '../../plan/step-table.js';
+import { bare } from '../../spec/bare.js';
 import { readable } from '../../text/bytes.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
@@ -223,7 +224,7 @@ const noNode = (): string | undefined =>
     ? undefined
     : `the file of Node itself is not known: process.execPath is '${process.execPath}', and /proc, which tells the file, is not mounted`;
 
-const refusals: Partial<Record<Step['step'], (binding: Binding) => string | undefined>> = {
+const refusals: Partial<Record<Step['step'], (binding: Binding) => string | undefined>> = bare({
   sched_core: (binding) =>
     binding.hasCoreScheduling()
       ? undefined
@@ -231,4 +232,4 @@ const refusals: Partial<Record<Step['step'], (binding: Binding) => string | unde
   hook: () => noRunner ?? noNode(),
   selinux: () => (existsSync('/sys/fs/selinux/enforce') ? undefined : 'SELinux is not enabled on this machine'),
   apparmor: () => (existsSync('/proc/self/attr/apparmor') ? undefined : 'AppArmor is not enabled on this machine'),
-};
+});

@@ -26,6 +26,8 @@ const noResources: LaunchResources = {
   waitForOutputEnd: false,
   opaque: undefined,
   deadline: Infinity,
+  abortSignal: undefined,
+  onStart: undefined,
 };
 
 /** What `exec()` needs of the engine. */

@@ -1,7 +1,8 @@
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { type CommandError, fromHere, type Subject } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
 import { UsageError } from '../../errors/usage-error.js';
+import { pipeStream } from '../../io/pipe-stream.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
 import type { Handshake } from '../engine.js';
 
@@ -27,9 +28,9 @@ export class NativeHandshake implements Handshake {
     this.#subject = subject;
     this.#keepAlive = keepAlive;
     this.#reported = reported;
-    this.#go = new Socket({ fd: go, readable: false, writable: true });
+    this.#go = pipeStream(go, 'writable');
     this.#go.on('error', () => undefined);
-    const socket = new Socket({ fd: ready, readable: true, writable: false });
+    const socket = pipeStream(ready, 'readable');
     this.#ready = new Promise((resolve, reject) => {
       socket.once('data', () => {
         resolve();

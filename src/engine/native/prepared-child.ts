@@ -29,7 +29,7 @@ export const LANE_STEP = 0x7fff_ffff;
 /** Prepares a child that performs all steps in shared memory. `inherits`: it gets the variables of this process as they are then. */
 export function prepareInSharedMemory(plan: LaunchPlan, { moves }: Ends, inherits: boolean): PreparedChild {
   const { spec, steps } = plan;
-  const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.pid }, { inherits });
+  const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.pid }, inherits);
   const encodedPlan = encodeForNow({ file: executedFile(plan), argv: spec.argv, envp, operations });
   return {
     encodedPlan,

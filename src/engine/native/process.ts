@@ -1,4 +1,5 @@
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { pipeStream } from '../../io/pipe-stream.js';
 import type { Readable, Writable } from 'node:stream';
 import type { CommandError } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
@@ -23,13 +24,14 @@ export function daemonProcess({ pid, callers }: Started): EngineProcess {
     stopReading: () => undefined,
     ref: () => undefined,
     unref: () => undefined,
+    handshake: undefined,
   };
 }
 
 function streamOf(callers: Readonly<Triple>, childFd: 0 | 1 | 2): Socket | null {
   const fd = callers[childFd];
   if (fd < 0) return null;
-  const socket = new Socket({ fd, readable: childFd > 0, writable: childFd === 0 });
+  const socket = pipeStream(fd, childFd > 0 ? 'readable' : 'writable');
   // A child that does not read is no failure of ours; it shows in the callbacks of what the caller writes.
   socket.on('error', () => undefined);
   return socket;
@@ -44,7 +46,7 @@ export class NativeProcess implements EngineProcess {
   readonly stdout: Readable | null;
   readonly stderr: Readable | null;
   readonly ended: Promise<ProcessEnd>;
-  readonly handshake?: NativeHandshake;
+  readonly handshake: NativeHandshake | undefined;
   /** Resolves when the program runs: at once in shared memory, on the report of the helper, and when it is ready if it shakes hands. */
   readonly started: EngineProcess | Promise<EngineProcess>;
   readonly #watch: Watch;

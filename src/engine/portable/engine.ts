@@ -27,6 +27,7 @@ export const portableEngine: Engine = {
   name: 'portable',
   pidFileWriter: 'caller',
   usesLanes: false,
+  environment: undefined,
   note,
   refusal,
   launch,
@@ -147,6 +148,43 @@ async function pairFor(plan: LaunchPlan): Promise<SocketPair> {
   }
 }
 
+/** Every option that execa and `child_process` look for, so that they find none of them in `Object.prototype`. */
+const noOptions = Object.freeze(
+  Object.fromEntries(
+    [
+      'all',
+      'cancelSignal',
+      'cwd',
+      'detached',
+      'encoding',
+      'gid',
+      'gracefulCancel',
+      'input',
+      'inputFile',
+      'ipc',
+      'ipcInput',
+      'killSignal',
+      'lines',
+      'localDir',
+      'maxBuffer',
+      'node',
+      'nodeOptions',
+      'nodePath',
+      'preferLocal',
+      'serialization',
+      'shell',
+      'signal',
+      'stderr',
+      'stdin',
+      'stdout',
+      'timeout',
+      'uid',
+      'verbose',
+      'windowsVerbatimArguments',
+    ].map((name) => [name, undefined]),
+  ),
+);
+
 function start(
   execa: Execa,
   plan: LaunchPlan,
@@ -161,6 +199,7 @@ function start(
     // All numbers that the child will have are occupied by now: it finds the directory at one that nothing is placed over.
     if (here !== undefined) fillers.push((hereAbove = reopenDirectory(here)));
     return execa(executedFile(plan, true) as string, args, {
+      ...noOptions,
       argv0,
       ...directoryOption(plan, hereAbove),
       env: environment(plan),
@@ -243,7 +282,11 @@ function environment(plan: LaunchPlan): Record<string, string | undefined> {
     return [text.slice(0, end), text.slice(end + 1)] as const;
   });
   // child_process adds this variable to every environment that does not mention it; `undefined` mentions it.
-  return { NODE_V8_COVERAGE: undefined, ...Object.fromEntries(variables) };
+  // And it passes on what the object inherits.
+  return Object.assign(Object.create(null) as Record<string, string | undefined>, {
+    NODE_V8_COVERAGE: undefined,
+    ...Object.fromEntries(variables),
+  });
 }
 
 /**

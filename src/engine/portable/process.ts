@@ -26,6 +26,7 @@ export class PortableProcess implements EngineProcess {
   readonly stdout: Readable | null = null;
   readonly stderr: Readable | null = null;
   readonly ended: Promise<ProcessEnd>;
+  readonly handshake = undefined;
   readonly #subprocess: ResultPromise;
   readonly #captured: CapturedStream[] = [];
   readonly #mayStopReading: Promise<void>;
@@ -113,7 +114,13 @@ export class PortableProcess implements EngineProcess {
     await this.#readRest();
     const outputHeldOpen = this.#captured.some((output) => !output.ended);
     for (const output of this.#captured) output.close();
-    return { ...status, outputHeldOpen, inputWritten: this.#inputWritten, resourceUsage: undefined };
+    return {
+      ...status,
+      outputHeldOpen,
+      inputWritten: this.#inputWritten,
+      resourceUsage: undefined,
+      lostOutput: undefined,
+    };
   }
 
   /**

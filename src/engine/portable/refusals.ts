@@ -1,4 +1,5 @@
 import { stepTable } from '../../plan/step-table.js';
+import { bare } from '../../spec/bare.js';
 import { type ChildStep, childSteps } from '../../text/step-names.js';
 
 /** What the portable engine promises less of, as sentences. `engineInfo()` tells them, and `docs/engines.md` prints them. */
@@ -15,9 +16,11 @@ export const portableLimits: readonly string[] = [
 ];
 
 /** The steps that `child_process` has no way to perform, each with the reason. `docs/engines.md` prints this table. */
-export const portableRefusals: Readonly<Partial<Record<ChildStep, string>>> = Object.fromEntries(
-  childSteps.flatMap((step) => {
-    const why = stepTable[step].refusal;
-    return why === undefined ? [] : [[step, why]];
-  }),
+export const portableRefusals: Readonly<Partial<Record<ChildStep, string>>> = bare(
+  Object.fromEntries(
+    childSteps.flatMap((step) => {
+      const why = stepTable[step].refusal;
+      return why === undefined ? [] : [[step, why]];
+    }),
+  ),
 );

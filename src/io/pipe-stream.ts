@@ -1,0 +1,41 @@
+import { Socket } from 'node:net';
+
+/** Every option that a socket of Node looks for, so that it finds none of them in `Object.prototype`. */
+const all = Object.freeze(
+  Object.fromEntries(
+    [
+      'allowHalfOpen',
+      'blockList',
+      'captureRejections',
+      'construct',
+      'defaultEncoding',
+      'destroy',
+      'encoding',
+      'final',
+      'handle',
+      'highWaterMark',
+      'keepAlive',
+      'keepAliveInitialDelay',
+      'manualStart',
+      'noDelay',
+      'objectMode',
+      'onread',
+      'path',
+      'pauseOnCreate',
+      'read',
+      'readableHighWaterMark',
+      'readableObjectMode',
+      'signal',
+      'write',
+      'writableHighWaterMark',
+      'writableObjectMode',
+      'writev',
+    ].map((name) => [name, undefined]),
+  ),
+);
+
+/** Makes the stream of this process's end of a pipe, for one direction. */
+export function pipeStream(fd: number, direction: 'readable' | 'writable'): Socket {
+  const options = { ...all, fd, readable: direction === 'readable', writable: direction === 'writable' };
+  return new Socket(options);
+}
