@@ -79,7 +79,7 @@ describe('the place of a mistake is found', () => {
        function careless(command) { return command.umask(-1); }
        try { careless(new Command('x')).spec(); } catch ({ mistakes }) { console.log(mistakes[0].at); }`,
     );
-    await build({ entryPoints: [entry], outfile: bundle, bundle: true, format: 'esm', platform: 'node', packages: 'external', logLevel: 'silent' }); // prettier-ignore
+    await build({ entryPoints: [entry], outfile: bundle, bundle: true, format: 'esm', platform: 'node', logLevel: 'silent' }); // prettier-ignore
     const [at = '', file, line] = /^(.*):(\d+):\d+\n$/.exec(
       execFileSync(process.execPath, [bundle], { encoding: 'utf8', cwd: directory, env: { ...process.env, NODE_OPTIONS: '' } }),
     ) ?? []; // prettier-ignore
