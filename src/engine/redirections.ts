@@ -148,7 +148,7 @@ export function openFilesSync(plan: LaunchPlan): Map<number, number> {
     try {
       files.set(childFd, openSync(pathOf(fileFromHere(plan, childFd) ?? source.path), flags[source.open]));
     } catch (cause) {
-      for (const fd of files.values()) closeSync(fd);
+      closeFilesSync(files);
       throw openError(plan, source, cause);
     }
   }
@@ -172,4 +172,9 @@ const wantedOf = (source: FileSource): string =>
 /** Closes this process's copies; the child keeps its own. */
 export async function closeFiles(files: OpenFiles): Promise<void> {
   await Promise.all(Array.from(files.values(), (file) => file.close()));
+}
+
+/** The same for files that were opened without the event loop. Node keeps account of them, so Node closes them. */
+export function closeFilesSync(files: ReadonlyMap<number, number>): void {
+  for (const fd of files.values()) closeSync(fd);
 }

@@ -8,7 +8,7 @@
       'target_name': 'vircommand',
       'sources': [
         'addon/addon.c', 'addon/addon-launch.c', 'addon/addon-watch.c', 'addon/addon-pidfile.c', 'addon/addon-process.c',
-        'process/descriptors.c', 'process/launch.c', 'process/exec.c', 'process/watch.c', 'process/pidlock.c',
+        'process/owned.c', 'process/launch.c', 'process/exec.c', 'process/watch.c', 'process/pidlock.c',
         'host/accounts.c', 'host/processes.c',
         'child/child.c', 'child/decode.c',
       ],

@@ -16,13 +16,23 @@ export interface Binding {
 
   // -------------------------------------------------------------- descriptors, all of them closed on exec
 
+  // The addon owns what it makes: where this thread is terminated, its pipes, files in memory, pidfds and children that are
+  // neither closed, nor the watcher's, nor given away are closed and ended with it.
+
   /** Makes as many pipes as the array has room for: two ends each, reading and writing. Returns 0, or an errno and no pipe. */
   pipe(ends: Int32Array): number;
-  /** Opens /dev/null for reading and writing. Returns its descriptor, or a negative errno. */
-  nullDevice(): number;
   /** Makes a file in memory that holds the bytes. Returns its descriptor, or a negative errno. */
   memoryFile(bytes: Buffer): number;
-  /** Closes the descriptors that are 0 or above. */
+  /**
+   * Returns a descriptor of /dev/null, for reading and writing, always the same, which stays open; or a negative errno. The
+   * addon opens it, since Node's permission model would ask for a permission to write.
+   */
+  nullDevice(): number;
+  /** Tries whether so many more descriptors can be opened, above 0. Returns 0, or an errno. */
+  tryRoom(count: number): number;
+  /** Gives up what streams of Node own from now on: call it when there is the stream, and not before. */
+  giveAway(fds: Int32Array): void;
+  /** Closes the descriptors that are 0 or above. Only for those that the addon has made: Node keeps account of its own. */
   closeAll(fds: Int32Array): void;
 
   // -------------------------------------------------------------- launching
@@ -32,7 +42,7 @@ export interface Binding {
    * that are no plan.
    */
   launch(plan: Buffer, size: number, result: Int32Array): void;
-  /** Ends a child that {@link watch} could not take, and reaps it. Closes its pidfd. */
+  /** Ends a child that {@link watch} could not take, and reaps it, now or at a later launch. Closes its pidfd. */
   undo(pidfd: number): void;
   /**
    * Performs an encoded plan's steps in this process, and becomes its program. Returns only if that failed: sets

@@ -192,6 +192,30 @@ describe('worker threads', () => {
   });
 });
 
+// Node closes the files of a worker that are open at its end, by the numbers that it has given out: a number that was closed
+// behind its back would by then be another thread's.
+test('in a worker, Node closes what Node has opened, and the addon what the addon has made', async () => {
+  const told = await inParent(async (_library, from) => {
+    const { Worker } = process.getBuiltinModule('node:worker_threads');
+    const code = `
+      import(${JSON.stringify(from)}).then(async ({ Command }) => {
+        for (let run = 0; run < 3; run += 1) {
+          new Command('true').inputFile('/dev/null').outputFile('/dev/null').runSync();
+          await new Command('true').inputFile('/dev/null').outputFile('/dev/null').run();
+          const child = await new Command('true').preExecHook(() => 0).inputPipe().runAsync();
+          await child.wait();
+        }
+        await new Promise((resolve) => setImmediate(resolve));
+      });`;
+    const worker = new Worker(code, { eval: true, execArgv: [], stderr: true });
+    let errors = '';
+    worker.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
+    await new Promise((resolve) => worker.on('exit', resolve));
+    return errors;
+  }, library);
+  expect(told).toBe('');
+});
+
 describe('the end of this process', () => {
   test('it comes by itself when all commands have ended', async () => {
     const told = await inParent(async ({ Command: Program }) => {

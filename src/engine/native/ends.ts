@@ -46,7 +46,6 @@ export interface HelperPipes {
 /** Makes and closes the descriptors of launches. */
 export class Descriptors {
   readonly #binding: Binding;
-  #nullFd: number | undefined;
 
   constructor(binding: Binding) {
     this.#binding = binding;
@@ -119,28 +118,23 @@ export class Descriptors {
     throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(fd), syscall: 'memfd_create' });
   }
 
-  /** Closes those that are 0 or above. */
+  /** Closes those of the addon that are 0 or above. */
   close(...lists: readonly (readonly number[] | undefined)[]): void {
     inRoomForClosing(lists, (fds) => {
       this.#binding.closeAll(fds);
     });
   }
 
-  /** One descriptor of /dev/null serves all launches. */
+  /** Gives up descriptors of the addon that streams of Node own from now on. */
+  giveAway(fds: readonly number[]): void {
+    this.#binding.giveAway(Int32Array.from(fds));
+  }
+
   #nullDevice(plan: LaunchPlan): number {
-    if (this.#nullFd === undefined) {
-      // By the addon: this file is nobody's, and needs no permission of Node's permission model.
-      const fd = this.#binding.nullDevice();
-      if (fd < 0)
-        throw new LaunchError(plan.subject, {
-          step: 'open',
-          errno: errnoName(fd),
-          path: '/dev/null',
-          wanted: 'be opened',
-        });
-      this.#nullFd = fd;
-    }
-    return this.#nullFd;
+    const fd = this.#binding.nullDevice();
+    if (fd >= 0) return fd;
+    const wanted = 'be opened';
+    throw new LaunchError(plan.subject, { step: 'open', errno: errnoName(fd), path: '/dev/null', wanted });
   }
 
   /** Makes pipes, all or none. Returns their ends, reading and writing in turn, in an array of {@link roomForPipes}. */

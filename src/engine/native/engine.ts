@@ -13,7 +13,7 @@ import { readable } from '../../text/bytes.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal, SyncProcess } from '../engine.js';
-import { closeFiles, openFiles, openFilesSync } from '../redirections.js';
+import { closeFiles, closeFilesSync, openFiles, openFilesSync } from '../redirections.js';
 import { Descriptors, type Ends, NO_FILES, type OpenFds } from './ends.js';
 import { execInPlace } from './exec.js';
 import { prepareWithHelper } from './helper-lane.js';
@@ -122,7 +122,7 @@ export class NativeEngine implements Engine {
       const started = this.#start(plan, files, resources, { waits: true });
       return new NativeSyncProcess(this.#binding, started, plan, resources);
     } finally {
-      this.#descriptors.close(Array.from(files.values()));
+      closeFilesSync(files);
     }
   }
 
@@ -134,12 +134,23 @@ export class NativeEngine implements Engine {
 
   #launch(plan: LaunchPlan, files: OpenFds, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
     const started = this.#start(plan, files, resources, { waits: false });
-    if (started.pidfd < 0 && started.report < 0) return daemonProcess(started);
+    if (started.pidfd < 0 && started.report < 0) {
+      const daemon = daemonProcess(started);
+      this.#giveToStreams(started);
+      return daemon;
+    }
     const process = new NativeProcess(this.#binding, started, plan, resources, () =>
       removeStalePidFile(this.#binding, plan, started.pid),
     );
+    this.#giveToStreams(started);
     resources.onStart?.(process);
     return process.started;
+  }
+
+  /** The streams of the caller and of a handshake are there, and own their descriptors. Most launches have none. */
+  #giveToStreams({ callers, handshake }: Started): void {
+    if (handshake !== undefined) this.#descriptors.giveAway([...callers, handshake.ready, handshake.go]);
+    else if (callers.some((fd) => fd >= 0)) this.#descriptors.giveAway(callers);
   }
 
   /** Starts the child. Throws if a step in shared memory failed; a failure in the helper comes later, as its report. */

@@ -10,7 +10,7 @@ import { stepTable } from '../../plan/step-table.js';
 import { errnoName } from '../../text/errno.js';
 import { encode } from '../../wire/encode.js';
 import type { LaunchResources } from '../engine.js';
-import { openFilesSync } from '../redirections.js';
+import { closeFilesSync, openFilesSync } from '../redirections.js';
 import type { Descriptors, OpenFds } from './ends.js';
 import { execResult } from './scratch.js';
 import { NativeSyncProcess } from './sync-process.js';
@@ -51,7 +51,7 @@ export function execInPlace(plan: LaunchPlan, tools: ExecTools, onReady: () => v
     onReady();
     throw performInPlace(plan, files, tools);
   } finally {
-    tools.descriptors.close(Array.from(files.values()));
+    closeFilesSync(files);
   }
 }
 
@@ -74,17 +74,9 @@ function rehearse(plan: LaunchPlan, files: OpenFds, { binding, start }: ExecTool
 }
 
 /** To be able to go back takes a copy of what is replaced. Where there is no room for that, nothing must have ended for it. */
-function assertRoom(plan: LaunchPlan, { binding, descriptors }: ExecTools): void {
-  const room: number[] = [];
-  while (room.length < plan.descriptors.length + SPARE_FDS) {
-    const fd = binding.nullDevice();
-    if (fd < 0) {
-      descriptors.close(room);
-      throw new LaunchError(plan.subject, { step: 'dup2', errno: errnoName(fd) });
-    }
-    room.push(fd);
-  }
-  descriptors.close(room);
+function assertRoom(plan: LaunchPlan, { binding }: ExecTools): void {
+  const errno = binding.tryRoom(plan.descriptors.length + SPARE_FDS);
+  if (errno !== 0) throw new LaunchError(plan.subject, { step: 'dup2', errno: errnoName(errno) });
 }
 
 /** Performs the steps in this process. Returns only if one failed: why this process is still itself. */

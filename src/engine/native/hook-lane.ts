@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { closeSync, existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { typeError } from '../../errors/argument-error.js';
 import type { CommandError } from '../../errors/command-error.js';
@@ -109,7 +109,7 @@ export function prepareWithHook(
   const child = {
     report: pipes.report,
     handshake: pipes.handshake,
-    hook: new LetterWatch(plan, letter),
+    hook: new LetterWatch(plan, letter, descriptors),
     ours: [...pipes.kept, letter],
   };
 
@@ -219,11 +219,13 @@ function isForThisProcess(entry: Uint8Array): boolean {
 class LetterWatch implements HookWatch {
   readonly #plan: LaunchPlan;
   readonly #letter: number;
+  readonly #descriptors: Descriptors;
   #tell: ((failure: CommandError | undefined) => void) | undefined;
 
-  constructor(plan: LaunchPlan, letter: number) {
+  constructor(plan: LaunchPlan, letter: number, descriptors: Descriptors) {
     this.#plan = plan;
     this.#letter = letter;
+    this.#descriptors = descriptors;
   }
 
   onReport(
@@ -246,7 +248,7 @@ class LetterWatch implements HookWatch {
   }
 
   close(): void {
-    closeSync(this.#letter);
+    this.#descriptors.close([this.#letter]);
   }
 
   #failure(hook: HookFailure): LaunchError {

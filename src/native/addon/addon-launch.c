@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "addon/addon.h"
-#include "process/descriptors.h"
 #include "process/exec.h"
 #include "process/launch.h"
 
@@ -47,18 +46,15 @@ napi_value addon_environment(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* ---------------------------------------------------------------- descriptors */
+
 napi_value addon_pipe(napi_env env, napi_callback_info info) {
   napi_value ends;
   int32_t *fds;
   size_t count;
   CHECK(env, arguments(env, info, 1, &ends));
   CHECK(env, int32_array(env, ends, 0, &fds, &count));
-  return number(env, descriptors_pipes(fds, count / 2));
-}
-
-napi_value addon_null_device(napi_env env, napi_callback_info info) {
-  (void)info;
-  return number(env, descriptors_null_device());
+  return number(env, owned_pipes(&environment_of(env)->owned, fds, count / 2));
 }
 
 napi_value addon_memory_file(napi_env env, napi_callback_info info) {
@@ -67,20 +63,41 @@ napi_value addon_memory_file(napi_env env, napi_callback_info info) {
   size_t size;
   CHECK(env, arguments(env, info, 1, &value));
   CHECK(env, napi_get_buffer_info(env, value, &bytes, &size));
-  return number(env, descriptors_memory_file(bytes, size));
+  return number(env, owned_memory_file(&environment_of(env)->owned, bytes, size));
 }
 
-napi_value addon_close_all(napi_env env, napi_callback_info info) {
+napi_value addon_null_device(napi_env env, napi_callback_info info) {
+  (void)info;
+  return number(env, owned_null_device(&environment_of(env)->owned));
+}
+
+napi_value addon_try_room(napi_env env, napi_callback_info info) {
+  int32_t count;
+  CHECK(env, integers(env, info, 1, &count));
+  CHECK(env, count > 0 ? napi_ok : napi_invalid_arg);
+  return number(env, owned_try_room(&environment_of(env)->owned, (size_t)count));
+}
+
+/* Does something with each descriptor of an array. */
+static napi_value for_each(napi_env env, napi_callback_info info, void (*act)(struct owned *owned, int fd)) {
   napi_value value;
   int32_t *fds;
   size_t count;
   CHECK(env, arguments(env, info, 1, &value));
   CHECK(env, int32_array(env, value, 0, &fds, &count));
-  for (size_t i = 0; i < count; i++) {
-    if (fds[i] >= 0) close(fds[i]);
-  }
+  for (size_t i = 0; i < count; i++) act(&environment_of(env)->owned, fds[i]);
   return NULL;
 }
+
+napi_value addon_give_away(napi_env env, napi_callback_info info) {
+  return for_each(env, info, owned_release);
+}
+
+napi_value addon_close_all(napi_env env, napi_callback_info info) {
+  return for_each(env, info, owned_close);
+}
+
+/* ---------------------------------------------------------------- launching */
 
 napi_value addon_launch(napi_env env, napi_callback_info info) {
   napi_value values[3];
@@ -94,8 +111,12 @@ napi_value addon_launch(napi_env env, napi_callback_info info) {
   CHECK(env, int32_array(env, values[2], LAUNCH_PLACES, &result, &count));
   struct plan *plan;
   if (!read_plan(env, bytes, used < size ? used : size, &plan)) return NULL;
+  struct environment *environment = environment_of(env);
   struct launched launched = {.pidfd = -1, .clone_errno = ENOMEM};
-  if (plan != NULL) launch(plan, environment_of(env)->stack, &launched);
+  if (plan != NULL && owned_reserve(&environment->owned) == 0) {
+    launch(plan, environment->stack, &launched);
+    owned_add(&environment->owned, launched.pidfd, OWNED_CHILD);
+  }
   plan_free(plan);
   const bool has_child = launched.clone_errno == 0;
   result[LAUNCH_PID] = launched.pid;
@@ -110,7 +131,11 @@ napi_value addon_launch(napi_env env, napi_callback_info info) {
 napi_value addon_undo(napi_env env, napi_callback_info info) {
   int32_t pidfd;
   CHECK(env, integers(env, info, 1, &pidfd));
-  launch_undo(pidfd);
+  owned_release(&environment_of(env)->owned, pidfd);
+  if (launch_kill(pidfd))
+    launch_reap(pidfd);
+  else
+    launch_adopt(pidfd);
   return NULL;
 }
 

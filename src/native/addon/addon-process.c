@@ -10,7 +10,11 @@
 napi_value addon_open_pid(napi_env env, napi_callback_info info) {
   int32_t pid;
   CHECK(env, integers(env, info, 1, &pid));
-  return number(env, process_open(pid));
+  struct owned *owned = &environment_of(env)->owned;
+  if (owned_reserve(owned) < 0) return number(env, -ENOMEM);
+  const int fd = process_open(pid);
+  owned_add(owned, fd, OWNED_DESCRIPTOR);
+  return number(env, fd);
 }
 
 napi_value addon_signal_pid(napi_env env, napi_callback_info info) {

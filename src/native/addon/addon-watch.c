@@ -194,6 +194,12 @@ napi_value addon_ready(napi_env env, napi_callback_info info) {
   return number(env, open_watcher(environment_of(env), waits) == NULL ? errno : 0);
 }
 
+static void give_to_watcher(struct owned *owned, const struct watch_options *options) {
+  const int fds[] = {options->pidfd, options->report_fd, options->input_fd, options->output_fd[STDOUT],
+                     options->output_fd[STDERR]};
+  for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) owned_release(owned, fds[i]);
+}
+
 /* Makes a way back to JavaScript for a process, and gives the process to its watcher: a number above 0, or a negative errno. */
 static napi_value start(struct environment *environment, int waits, napi_value callback, napi_value input,
                         struct watch_options *options) {
@@ -207,7 +213,10 @@ static napi_value start(struct environment *environment, int waits, napi_value c
   if (input != NULL) CHECK(env, napi_create_reference(env, input, 1, &context->input));
   options->context = context;
   const uint32_t id = watch_start(watcher, options);
-  if (id != 0) return number(env, id);
+  if (id != 0) {
+    if (!options->only_looks) give_to_watcher(&environment->owned, options);
+    return number(env, id);
+  }
   const int why = errno;
   forget(context);
   return number(env, -why);

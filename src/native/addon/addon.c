@@ -82,6 +82,7 @@ static void on_environment_end(napi_async_cleanup_hook_handle handle, void *data
   struct environment *environment = data;
   environment->cleanup = handle;
   release_pid_files(environment);
+  owned_end(&environment->owned);
   close_watchers(environment, on_closed);
 }
 

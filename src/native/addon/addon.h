@@ -12,6 +12,7 @@
 #include <sys/time.h>
 
 #include "child/plan.h"
+#include "process/owned.h"
 
 /* All state of the addon. Each environment of Node has its own, so the addon can be loaded in several threads, and twice in one. */
 struct environment {
@@ -23,6 +24,7 @@ struct environment {
   struct watcher *watcher;   /* turned by the event loop */
   struct watcher *waiter;    /* turned by runSync(), which holds the loop */
   char *stack;               /* of children, while they share this memory */
+  struct owned owned;        /* what it has made in the kernel */
   struct held *held;         /* the pidfiles that it holds */
   uint32_t last_held;
 };
@@ -115,8 +117,10 @@ bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_p
   FUNCTION("hasCoreScheduling", addon_has_core_scheduling) \
   FUNCTION("environment", addon_environment)               \
   FUNCTION("pipe", addon_pipe)                             \
-  FUNCTION("nullDevice", addon_null_device)                \
   FUNCTION("memoryFile", addon_memory_file)                \
+  FUNCTION("nullDevice", addon_null_device)                \
+  FUNCTION("tryRoom", addon_try_room)                      \
+  FUNCTION("giveAway", addon_give_away)                    \
   FUNCTION("closeAll", addon_close_all)                    \
   FUNCTION("launch", addon_launch)                         \
   FUNCTION("undo", addon_undo)                             \

@@ -49,10 +49,11 @@ static int clone_blocked(int (*entry)(void *), void *argument, char *stack, int 
   return pid < 0 ? -clone_errno : pid;
 }
 
-static void reap(int pidfd) {
+void launch_reap(int pidfd) {
   siginfo_t info;
   while (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 && errno == EINTR) {
   }
+  close(pidfd);
 }
 
 /* ---------------------------------------------------------------- children without a thread */
@@ -109,8 +110,7 @@ void launch(const struct plan *plan, char *stack, struct launched *ret_launched)
     launched.pidfd = -1;
   } else if (report->failed || report->daemon_pid != 0) {
     /* The child has ended: it failed, or it was the one that forked the daemon. */
-    reap(launched.pidfd);
-    close(launched.pidfd);
+    launch_reap(launched.pidfd);
     launched.pidfd = -1;
     launched.pid = report->failed ? 0 : report->daemon_pid;
   } else {
@@ -119,10 +119,8 @@ void launch(const struct plan *plan, char *stack, struct launched *ret_launched)
   *ret_launched = launched;
 }
 
-void launch_undo(int pidfd) {
-  (void)SYS4(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); /* It may just have ended, which is as good. */
-  reap(pidfd);
-  close(pidfd);
+int launch_kill(int pidfd) {
+  return SYS4(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) != -EPERM; /* It may just have ended, which is as good. */
 }
 
 static int probe_main(void *argument) {

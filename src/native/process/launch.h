@@ -18,8 +18,11 @@ enum { CHILD_STACK_SIZE = 64 * 1024 };
 /* Launches on a stack of CHILD_STACK_SIZE bytes, which can be used again afterwards. */
 void launch(const struct plan *plan, char *stack, struct launched *ret_launched);
 
-/* Ends a child that nobody can look after, and reaps it. Closes its pidfd. */
-void launch_undo(int pidfd);
+/* Ends a child that nothing looks after. False: it has taken other ids, and is out of reach. */
+int launch_kill(int pidfd);
+
+/* Reaps a child that has ended or is about to, and closes its pidfd. */
+void launch_reap(int pidfd);
 
 /* Takes over the pidfd of a child that outlives the thread which looked after it; it is reaped by a later launch of any thread. */
 void launch_adopt(int pidfd);
