@@ -46,9 +46,9 @@ export interface Binding {
   undo(pidfd: number): void;
   /**
    * Performs an encoded plan's steps in this process, and becomes its program. Returns only if that failed: sets
-   * {@link places.exec}. `open` are the descriptors whose flags are put back then; those in `blocking` lose O_NONBLOCK.
+   * {@link places.exec}, and all is put back that can be. The descriptors in `blocking` lose O_NONBLOCK.
    */
-  exec(plan: Buffer, open: Int32Array, blocking: Int32Array, result: Int32Array): void;
+  exec(plan: Buffer, blocking: Int32Array, result: Int32Array): void;
   /** In the hook runner, at its start: marks all descriptors above 2 as closed on exec. */
   shelter(): void;
   /**

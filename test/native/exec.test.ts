@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Command, LaunchError, UnsupportedError, type UsageError } from 'vircommand';
@@ -12,6 +12,7 @@ import {
   inParent,
   type Library,
   needsNobody,
+  needsProgram,
   needsRoot,
   NOBODY,
   parentWords,
@@ -417,6 +418,66 @@ test('where no process may be traced, the exec itself is not rehearsed, and done
     return new Program('echo', 'here').exec();
   }, null);
   expect(output).toBe('here\n');
+});
+
+describe('where /proc is not mounted', () => {
+  /** Starts a program in a mount namespace whose /proc is empty, with a descriptor that programs inherit. */
+  const withoutProc = [
+    'unshare',
+    '--mount',
+    'bash',
+    '-c',
+    'mount -t tmpfs none /proc && exec "$@" 40</dev/null',
+    'bash',
+  ];
+
+  function needsEmptyProc(skip: (why: string) => never): void {
+    needsRoot(skip);
+    for (const program of ['unshare', 'bash']) needsProgram(skip, program);
+    if (spawnSync('unshare', [...withoutProc.slice(1), 'true']).status !== 0) skip('no /proc can be covered here');
+  }
+
+  // As os.execv() of Python has it, and execvp() of C: neither asks /proc.
+  test('exec() works, and ends the owned children as everywhere', async ({ skip }) => {
+    needsEmptyProc(skip);
+    const { output, errors, exitCode } = await replaced(
+      async ({ Command: Program }) => {
+        const owned = await new Program('sleep', '600').runAsync();
+        return new Program('echo', owned.pid).exec();
+      },
+      null,
+      { through: withoutProc },
+    );
+    expect([errors, exitCode]).toEqual(['', 0]);
+    expect(output).toMatch(/^\d+\n$/);
+    await eventually('the owned child has ended', () => !isRunning(Number(output)));
+  });
+
+  test('exec() that fails is a LaunchError, and what is inherited by children stays so', async ({ skip }) => {
+    needsEmptyProc(skip);
+    if (!hasProgram('strace')) skip('there is no strace');
+    // strace lets the program begin that it is told to trace. The rehearsal is another process, which it does not trace.
+    const traced = [...withoutProc, 'strace', '-o', '/dev/null', '-e', 'trace=execve', '-e', 'inject=execve:error=EIO'];
+    const told = await inParent(
+      async ({ Command: Program }) => {
+        const { spawnSync: run } = process.getBuiltinModule('node:child_process');
+        await new Program('true').run();
+        const look = () => run('bash', ['-c', ': <&40 && echo open'], { encoding: 'utf8' }).stdout;
+        const before = look();
+        let error: unknown;
+        try {
+          new Program('true').exec();
+        } catch (thrown) {
+          error = thrown;
+        }
+        const { name, step, errno } = error as LaunchError;
+        return { name, step, errno, before, after: look() };
+      },
+      undefined,
+      { through: traced },
+    );
+    expect(told).toEqual({ name: 'LaunchError', step: 'execve', errno: 'EIO', before: 'open\n', after: 'open\n' });
+  });
 });
 
 test('in a worker thread it is a mistake', async () => {

@@ -1,4 +1,3 @@
-import { readdirSync } from 'node:fs';
 import type { CommandError } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
 import { type Binding, places } from '../../native/binding.js';
@@ -86,12 +85,8 @@ function performInPlace(plan: LaunchPlan, files: OpenFds, { binding, descriptors
   const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.ppid });
   // The event loop may have set a standard stream not to block, which few programs expect of theirs.
   const streams = moves.filter(({ to }) => to <= 2).map(({ from }) => from);
-  binding.exec(
-    encode({ file: executedFile(plan), argv, envp, operations }),
-    Int32Array.from(readdirSync('/proc/self/fd'), Number),
-    Int32Array.from(streams),
-    execResult,
-  );
+  const encodedPlan = encode({ file: executedFile(plan), argv, envp, operations });
+  binding.exec(encodedPlan, Int32Array.from(streams), execResult);
   descriptors.close(theirs);
   const step = execResult[places.exec.step]!;
   const errno = execResult[places.exec.errno]!;

@@ -140,21 +140,18 @@ napi_value addon_undo(napi_env env, napi_callback_info info) {
 }
 
 napi_value addon_exec(napi_env env, napi_callback_info info) {
-  napi_value values[4];
+  napi_value values[3];
   void *bytes;
-  size_t size, open_count, blocking_count, count;
-  int32_t *open, *blocking, *result;
-  CHECK(env, arguments(env, info, 4, values));
+  size_t size, blocking_count, count;
+  int32_t *blocking, *result;
+  CHECK(env, arguments(env, info, 3, values));
   CHECK(env, napi_get_buffer_info(env, values[0], &bytes, &size));
-  CHECK(env, int32_array(env, values[1], 0, &open, &open_count));
-  CHECK(env, int32_array(env, values[2], 0, &blocking, &blocking_count));
-  CHECK(env, int32_array(env, values[3], EXEC_PLACES, &result, &count));
+  CHECK(env, int32_array(env, values[1], 0, &blocking, &blocking_count));
+  CHECK(env, int32_array(env, values[2], EXEC_PLACES, &result, &count));
   struct plan *plan;
   if (!read_plan(env, bytes, size, &plan)) return NULL;
   struct report report = {.step = -1, .errno_ = ENOMEM};
-  if (plan != NULL)
-    exec_in_place(plan, (struct descriptors){open, open_count}, (struct descriptors){blocking, blocking_count},
-                  &report);
+  if (plan != NULL) exec_in_place(plan, blocking, blocking_count, &report);
   plan_free(plan);
   result[EXEC_STEP] = report.step;
   result[EXEC_ERRNO] = report.errno_;

@@ -9,6 +9,7 @@
  */
 #include "process/exec.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/prctl.h>
@@ -43,7 +44,8 @@ struct before {
   int directory; /* above all numbers that the steps use */
   struct place *places;
   size_t place_count;
-  int *flags;    /* of the open descriptors */
+  int *inherited; /* the open descriptors that are not closed on exec */
+  size_t inherited_count, inherited_capacity;
   int *statuses; /* of the blocking ones */
 };
 
@@ -116,25 +118,54 @@ static void put_back_places(struct before *before) {
   forget_places(before);
 }
 
-static int note_modes(struct descriptors open, struct descriptors blocking, struct before *before) {
-  before->flags = calloc(open.count + 1, sizeof(int));
-  before->statuses = calloc(blocking.count + 1, sizeof(int));
-  if (before->flags == NULL || before->statuses == NULL) return 0;
-  for (size_t i = 0; i < open.count; i++) before->flags[i] = fcntl(open.numbers[i], F_GETFD);
-  for (size_t i = 0; i < blocking.count; i++) {
-    before->statuses[i] = fcntl(blocking.numbers[i], F_GETFL);
-    if (before->statuses[i] >= 0) (void)fcntl(blocking.numbers[i], F_SETFL, before->statuses[i] & ~O_NONBLOCK);
+static int note_if_inherited(struct before *before, int fd) {
+  enum { FIRST_CAPACITY = 64 };
+  if (fcntl(fd, F_GETFD) != 0) return 1; /* Not open, or closed on exec as it is. */
+  if (before->inherited_count == before->inherited_capacity) {
+    const size_t capacity = before->inherited_capacity == 0 ? FIRST_CAPACITY : 2 * before->inherited_capacity;
+    int *larger = realloc(before->inherited, capacity * sizeof *larger);
+    if (larger == NULL) return 0;
+    before->inherited = larger;
+    before->inherited_capacity = capacity;
+  }
+  before->inherited[before->inherited_count++] = fd;
+  return 1;
+}
+
+/*
+ * /proc lists the open descriptors. Where it is not mounted, every number is asked for, up to the highest one that Linux allows
+ * unless an administrator raises fs.nr_open: a tenth of a second, once.
+ */
+static int note_inherited(struct before *before) {
+  enum { MOST_DESCRIPTORS = 1024 * 1024 };
+  DIR *directory = opendir("/proc/self/fd");
+  int is_noted = 1;
+  if (directory == NULL) {
+    for (int fd = 0; fd < MOST_DESCRIPTORS && is_noted; fd++) is_noted = note_if_inherited(before, fd);
+    return is_noted;
+  }
+  for (struct dirent *entry; is_noted && (entry = readdir(directory)) != NULL;) {
+    if (entry->d_name[0] != '.') is_noted = note_if_inherited(before, atoi(entry->d_name));
+  }
+  (void)closedir(directory); /* Only a bad stream fails. */
+  return is_noted;
+}
+
+static int note_modes(const int32_t *blocking, size_t count, struct before *before) {
+  before->statuses = calloc(count + 1, sizeof(int));
+  if (before->statuses == NULL || !note_inherited(before)) return 0;
+  for (size_t i = 0; i < count; i++) {
+    before->statuses[i] = fcntl(blocking[i], F_GETFL);
+    if (before->statuses[i] >= 0) (void)fcntl(blocking[i], F_SETFL, before->statuses[i] & ~O_NONBLOCK);
   }
   return 1;
 }
 
-static void put_back_modes(struct descriptors open, struct descriptors blocking, const struct before *before) {
-  for (size_t i = 0; i < open.count; i++) {
-    if (before->flags[i] >= 0) (void)fcntl(open.numbers[i], F_SETFD, before->flags[i]);
-  }
+static void put_back_modes(const int32_t *blocking, size_t count, const struct before *before) {
+  for (size_t i = 0; i < before->inherited_count; i++) (void)fcntl(before->inherited[i], F_SETFD, 0);
   /* The last first: two numbers may mean one open file, and the first note is of its mode in the beginning. */
-  for (size_t i = blocking.count; i > 0; i--) {
-    if (before->statuses[i - 1] >= 0) (void)fcntl(blocking.numbers[i - 1], F_SETFL, before->statuses[i - 1]);
+  for (size_t i = count; i > 0; i--) {
+    if (before->statuses[i - 1] >= 0) (void)fcntl(blocking[i - 1], F_SETFL, before->statuses[i - 1]);
   }
 }
 
@@ -187,11 +218,10 @@ static void put_back_attributes(const struct before *before) {
   for (unsigned limit = 0; limit < LIMITS; limit++) put_back_limit(limit, before->limits[limit]);
 }
 
-void exec_in_place(const struct plan *plan, struct descriptors open, struct descriptors blocking,
-                   struct report *ret_report) {
+void exec_in_place(const struct plan *plan, const int32_t *blocking, size_t blocking_count, struct report *ret_report) {
   struct before before = {.directory = -1};
   *ret_report = (struct report){.failed = 1, .step = -1, .errno_ = ENOMEM};
-  if (!note_places(plan, &before, ret_report) || !note_modes(open, blocking, &before)) {
+  if (!note_places(plan, &before, ret_report) || !note_modes(blocking, blocking_count, &before)) {
     forget_places(&before);
     goto end;
   }
@@ -202,12 +232,12 @@ void exec_in_place(const struct plan *plan, struct descriptors open, struct desc
 
   put_back_attributes(&before);
   put_back_places(&before);
-  put_back_modes(open, blocking, &before);
+  put_back_modes(blocking, blocking_count, &before);
   put_back_signals(&before);
 
 end:
   free(before.places);
-  free(before.flags);
+  free(before.inherited);
   free(before.statuses);
 }
 

@@ -7,22 +7,14 @@
 
 #include "child/plan.h"
 
-/* Descriptors of this process, by number. */
-struct descriptors {
-  const int32_t *numbers;
-  size_t count;
-};
-
 /*
  * Performs the plan's steps and becomes the program. Returns only if that failed, with the step and errno in *ret_report; then
  * this process is again as it was, but for what no process can take back: the steps whose row in src/plan/step-table.ts says that they
  * stay, such as ids, and a hard limit without the privilege to raise it.
  *
- * `open` are all descriptors that are open, whose close-on-exec flags are put back; `blocking` those that the program shall find
- * in blocking mode, whatever mode the event loop has put them into.
+ * `blocking` are the descriptors that the program shall find in blocking mode, whatever mode the event loop has put them into.
  */
-void exec_in_place(const struct plan *plan, struct descriptors open, struct descriptors blocking,
-                   struct report *ret_report);
+void exec_in_place(const struct plan *plan, const int32_t *blocking, size_t blocking_count, struct report *ret_report);
 
 enum { STANDARD_STREAMS = 3 };
 
