@@ -128,6 +128,8 @@ describe('worker threads', () => {
           const { Worker } = process.getBuiltinModule('node:worker_threads');
           const { existsSync, readdirSync } = process.getBuiltinModule('node:fs');
           await new Program('true').run();
+          // With its first worker, Node opens what it needs of its standard streams.
+          await new Promise((resolve) => new Worker('', { eval: true, execArgv: [] }).on('exit', resolve));
           const before = readdirSync('/proc/self/fd').length;
           const code = `
           import(${JSON.stringify(from)}).then(async ({ Command }) => {
