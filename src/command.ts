@@ -12,14 +12,13 @@ import {
   COMMON_VARIABLES,
   type FileOptions,
   ids,
-  isStopStep,
   type Limit,
-  LONGEST_TIMER,
   outputLimitPolicies,
   type PassOptions,
   type Path,
 } from './builder/options.js';
 import { readSpec } from './builder/spec-shape.js';
+import { isStopStep, sequenceWords } from './ending/stop-sequence.js';
 import { explainPlan } from './engine/explain.js';
 import { engineInfo, selectEngine } from './engine/select.js';
 import { subjectOf } from './errors/command-error.js';
@@ -27,6 +26,7 @@ import { type Mistake, UsageError } from './errors/usage-error.js';
 import { type HookAnswer, type HookChild, sourceOf } from './hook/function.js';
 import { OutputBuffer } from './io/output-buffer.js';
 import { variableOf } from './host/environment.js';
+import { LONGEST_TIMER } from './host/time.js';
 import type { LaunchPlan } from './plan/launch-plan.js';
 import { isPathFromHere } from './plan/program.js';
 import type { Captured, RunResult } from './result/run-result.js';
@@ -931,7 +931,9 @@ export class Command {
    * Says how to stop the program: signals, each with the milliseconds to wait for its effect. After the last, SIGKILL.
    * Default: SIGTERM, 5 s, SIGKILL.
    *
-   * At the end of this process, be it by Ctrl-C, it is obeyed too, for 5 s at most; then SIGKILL. Without one a program has 10 ms then.
+   * All that stops the program obeys it: timeout, abort signal, output limit, {@link Child.stop}, {@link Child.abort}, {@link Child.free} and the
+   * end of an `await using` block. So does the end of this process, be it by Ctrl-C, for 5 s at most; then SIGKILL. Without one,
+   * `abort()`, `free()` and the end of this process give it 10 ms, as libvirt does.
    *
    * @example
    * new Command('postgres').timeout(60_000).stopSequence([['SIGINT', 2000], ['SIGQUIT', 500], ['SIGKILL', 0]]);
@@ -939,7 +941,7 @@ export class Command {
   stopSequence(sequence: StopSequence): this {
     return this.#say('stopSequence', [sequence], (draft, call) => {
       if (!isArray(sequence) || sequence.length === 0 || !sequence.every(isStopStep)) {
-        draft.mistake(call, "give pairs of a signal and milliseconds: [['SIGTERM', 5000], ['SIGKILL', 0]]");
+        draft.mistake(call, sequenceWords);
       } else if (sequence.every(([signal]) => draft.signal(signal, call))) {
         draft.set(
           'stopSequence',

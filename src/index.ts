@@ -3,6 +3,7 @@ export type { CaptureOptions, FileOptions, Limit, PassOptions, Path } from './bu
 export type { HasStderr, HasStdout, IsDaemon, ResultOf } from './command.js';
 export type { HookAnswer, HookChild, PreExecHook } from './hook/function.js';
 export { Child } from './running/child.js';
+export type { StopOptions } from './running/child.js';
 export { pidAbort, pidWait } from './running/known-children.js';
 export type { WaitOptions } from './running/outcome.js';
 export { OutputBuffer } from './io/output-buffer.js';

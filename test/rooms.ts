@@ -91,6 +91,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
   ],
   ending: [
     'bounded-map',
+    'stop-sequence',
     'owned-children',
     'send-signal',
     'sent-kills',

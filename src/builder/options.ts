@@ -1,5 +1,4 @@
-import { isArray } from '../text/reading.js';
-import type { OutputEncoding, OutputLimitPolicy, StopSequence } from '../spec/spec.js';
+import type { OutputEncoding, OutputLimitPolicy } from '../spec/spec.js';
 
 /** How a descriptor is passed. */
 export interface PassOptions {
@@ -43,11 +42,4 @@ export const COMMON_VARIABLES = [
 /** The ids that can be given; the highest number of all means "unchanged" to the kernel. */
 export const ids = { min: 0, max: 0xffff_fffe };
 
-/** The longest time that a timer of Node can take, in milliseconds. */
-export const LONGEST_TIMER = 0x7fff_ffff;
-
 export const outputLimitPolicies: readonly OutputLimitPolicy[] = ['truncate', 'kill', 'headAndTail'];
-
-export function isStopStep(step: unknown): step is StopSequence[number] {
-  return isArray(step) && step.length === 2 && typeof step[1] === 'number' && step[1] >= 0 && step[1] <= LONGEST_TIMER;
-}

@@ -4,6 +4,7 @@ import { isOver, isProcForeign, readProcess } from '../host/process-table.js';
 import { now, setTimeout } from '../host/time.js';
 import type { StopSequence } from '../spec/spec.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
+import { abortSequence } from './stop-sequence.js';
 
 /** A process that can be signaled. */
 export interface Signalable {
@@ -12,9 +13,6 @@ export interface Signalable {
   readonly handshake?: { readonly isPending: boolean } | undefined;
 }
 
-/** libvirt's pause between asking a process to end and ending it, in `virProcessAbort`. */
-export const ABORT_GRACE_MS = 10;
-
 // Node ignores SIGXFSZ, so that a file that grows too large is an error and not the end. A handler that comes and goes
 // would leave the default action behind; so there shall be none.
 const fileTooLarge = signals.indexOf('SIGXFSZ');
@@ -22,11 +20,6 @@ if (fileTooLarge >= 0) signals.splice(fileTooLarge, 1);
 
 /** What shells add to the number of a signal that ended a program. */
 const SIGNAL_EXIT = 128;
-
-const abortSequence: StopSequence = [
-  ['SIGTERM', ABORT_GRACE_MS],
-  ['SIGKILL', 0],
-];
 
 /** How long the end of this process waits for children whose stop sequence says so, all of them together. */
 const EXIT_LIMIT_MS = 5000;

@@ -9,6 +9,9 @@ import * as timers from 'node:timers';
 
 export const { setTimeout, clearTimeout, setImmediate } = timers;
 
+/** The longest time that a timer of Node can take, in milliseconds. */
+export const LONGEST_TIMER = 0x7fff_ffff;
+
 /** Milliseconds of a clock that only goes forward. */
 export const now = performance.now.bind(performance);
 

@@ -1,9 +1,10 @@
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
-import { ABORT_GRACE_MS, disown } from '../ending/owned-children.js';
+import { disown } from '../ending/owned-children.js';
 import { noteKill } from '../ending/sent-kills.js';
+import { abortSequence, sequenceOption } from '../ending/stop-sequence.js';
 import type { EngineProcess, Handshake } from '../engine/engine.js';
-import { argumentError } from '../errors/argument-error.js';
+import { argumentError, readOptions } from '../errors/argument-error.js';
 import { type CommandError, fromHere } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import type { RunResult } from '../result/run-result.js';
@@ -16,10 +17,11 @@ import { type Ending, Outcome, type WaitOptions } from './outcome.js';
 import { sendDue, StopInTime, stoppingOf } from './stop-in-time.js';
 import type { Stopping } from './stopping.js';
 
-const abortSequence: StopSequence = [
-  ['SIGTERM', ABORT_GRACE_MS],
-  ['SIGKILL', 0],
-];
+/** How {@link Child.stop} goes about it. */
+export interface StopOptions {
+  /** The signals, each with the milliseconds to wait for its effect; after the last, SIGKILL. Default: the command's `stopSequence()`, else SIGTERM, 5 s. */
+  readonly sequence?: StopSequence | undefined;
+}
 
 /**
  * A program that is running. It exists only if the program was really executed, and ends with this process unless
@@ -47,6 +49,8 @@ export class Child {
   readonly #stopInTime: StopInTime;
   #hasEnded = false;
   #isReleased = false;
+  #isStopped = false;
+  #isAborted = false;
 
   /** @internal Made by `runCommand()`. */
   constructor(launch: Launch, process: EngineProcess) {
@@ -86,9 +90,36 @@ export class Child {
   }
 
   /**
-   * Stops the program and resolves when it is dead: SIGTERM, and SIGKILL if it is still there 10 ms later.
+   * Asks the program to end, and resolves with its result when it is dead, however it ended: by an exit code, by a signal, or by
+   * the SIGKILL that comes after the last signal of the sequence.
    *
-   * Nothing happens if it has ended. Afterwards `wait()` rejects with the reason `aborted`. Answers to `virCommandAbort`.
+   * The sequence is the one that is said here, else the command's `stopSequence()`, else SIGTERM and 5 s. If the program is being
+   * stopped already, this waits for that; a sequence that is said here begins at once. If it has ended, its result is given.
+   * Afterwards `wait()` rejects with the reason `aborted`.
+   *
+   * @throws {TypeError} for options that are none. {LaunchError} for a program that never ran, since it was stopped, or failed, before its handshake.
+   *
+   * @example
+   * const child = await new Command('sleep', '60').runAsync();
+   * const { signal } = await child.stop({ sequence: [['SIGINT', 2000]] }); // 'SIGINT'
+   */
+  async stop(options?: StopOptions): Promise<RunResult> {
+    const { sequence } = readOptions('stop', [], options, { sequence: sequenceOption });
+    if (!this.#hasEnded) {
+      this.#isStopped = true;
+      this.#stopInTime.begin({ reason: 'aborted' }, sequence);
+    }
+    const ending = await this.#awaitEnding();
+    if (ending instanceof Error) throw fromHere(ending);
+    return ending.result;
+  }
+
+  /**
+   * Stops the program and resolves when it is dead: by the command's `stopSequence()`, and without one by SIGTERM, and SIGKILL if
+   * it is still there 10 ms later, as libvirt does.
+   *
+   * A program that is being stopped already, by its timeout, its abort signal or {@link Child.stop}, is hastened: SIGTERM, 10 ms, SIGKILL. A second call
+   * changes nothing, nor does one after the end. Afterwards `wait()` rejects with the reason `aborted`. Answers to `virCommandAbort`.
    *
    * @example
    * const child = await new Command('sleep', '60').runAsync();
@@ -96,7 +127,9 @@ export class Child {
    */
   async abort(): Promise<void> {
     if (this.#hasEnded) return;
-    this.#stopInTime.begin({ reason: 'aborted' }, abortSequence);
+    const hastens = this.#stopping.hasBegun && !this.#isAborted;
+    this.#isAborted = true;
+    this.#beginAbort(hastens);
     await this.#awaitEnding();
   }
 
@@ -161,8 +194,10 @@ export class Child {
   }
 
   /**
-   * Ends the program if it runs, as {@link abort} does, then closes its pipes; resolves when both are done. The same as the end
-   * of a block with `await using`.
+   * Ends the program if it runs, then closes its pipes; resolves when both are done. The same as the end of a block with `await using`.
+   *
+   * It is ended by the command's `stopSequence()`, and without one by SIGTERM, and SIGKILL 10 ms later, as libvirt does. One that is being stopped by a
+   * sequence that was said, or by {@link Child.stop}, is given its time. Output that nobody reads is thrown away meanwhile.
    *
    * Killed first and drained then: neither a program that ignores SIGTERM, is stopped or stands before its handshake, nor
    * another process that holds its output, keeps this from resolving. A program that was released is left alone. Answers to `virCommandFree`.
@@ -173,7 +208,13 @@ export class Child {
    */
   async free(): Promise<void> {
     if (this.#isReleased) return;
-    await this.abort();
+    if (!this.#hasEnded) {
+      const isGivenTime = this.#isStopped || this.#launch.spec.stopSequence !== undefined;
+      this.#beginAbort(this.#stopping.hasBegun && !isGivenTime);
+      // A program that writes its last words into a full pipe would never come to its end.
+      for (const stream of [this.stdout, this.stderr]) if (stream?.readableFlowing === null) stream.resume();
+      await this.#awaitEnding();
+    }
     for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
   }
 
@@ -188,6 +229,13 @@ export class Child {
   }
 
   // -------------------------------------------------------------- its end
+
+  /** Begins to stop the program, or goes on with what has begun; or hastens that. */
+  #beginAbort(hastens: boolean): void {
+    const { stopSequence } = this.#launch.spec;
+    const patiently = this.#stopping.hasBegun ? undefined : (stopSequence ?? abortSequence);
+    this.#stopInTime.begin({ reason: 'aborted' }, hastens ? abortSequence : patiently);
+  }
 
   #watchLimit(limit: number, captures: Launch['captures']): void {
     for (const [fd, capture] of captures) {

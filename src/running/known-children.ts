@@ -57,8 +57,8 @@ export async function pidWait(pid: number, options?: WaitOptions): Promise<RunRe
 }
 
 /**
- * Ends a child of this process by its pid, one that runs or that `Child.release()` let go: SIGTERM, and SIGKILL 10 ms later.
- * Resolves when it is dead, also where it was already. Answers to `virPidAbort`. For other processes there is `killPainfully()`. In a
+ * Ends a child of this process by its pid, one that runs or that `Child.release()` let go, as `Child.abort()` does: by the
+ * command's `stopSequence()`, and without one by SIGTERM, and SIGKILL 10 ms later. Resolves when it is dead, also where it was already. Answers to `virPidAbort`. For other processes there is `killPainfully()`. In a
  * `dryRun()` it is recorded in `kills`, and nothing is signaled.
  *
  * @throws {ProcessError} with the code `ECHILD` for any other pid, a daemon's included.

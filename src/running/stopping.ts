@@ -1,12 +1,7 @@
+import { defaultSequence, withLastWord } from '../ending/stop-sequence.js';
 import type { StopReport } from '../errors/exit-error.js';
 import type { StopSequence } from '../spec/spec.js';
 import type { SignalName } from '../text/signals.js';
-
-/** The way to stop a program, unless `stopSequence()` says another: ask, wait five seconds, end. */
-const defaultSequence: StopSequence = [
-  ['SIGTERM', 5000],
-  ['SIGKILL', 0],
-];
 
 /** Why a program is stopped. */
 export type StopCause = Omit<StopReport, 'sent'>;
@@ -19,11 +14,6 @@ export interface StopRules {
 
 /** What is to be done next: send this signal; or wait so many milliseconds, `Infinity` where only the end is left to wait for. */
 export type NextStep = SignalName | number;
-
-/** The signals that stop a program, in order. The last word is SIGKILL, whatever was asked: a wait has to end. */
-function withLastWord(sequence: StopSequence): StopSequence {
-  return sequence.at(-1)?.[0] === 'SIGKILL' ? sequence : [...sequence, ['SIGKILL', 0]];
-}
 
 /**
  * How a program is stopped, as a state that holds neither timer nor process: it is asked what comes next, at a time, and told
@@ -39,6 +29,8 @@ export class Stopping {
   #dueAt: number;
   #cause: StopCause | undefined;
   #steps: StopSequence = [];
+  /** The sequence that a cause brought with it. */
+  #own: StopSequence | undefined;
   #step = 0;
   #sent: { signal: SignalName; atMs: number; graceMs: number }[] = [];
   #isReported = false;
@@ -52,9 +44,10 @@ export class Stopping {
 
   /** Has the program stopped, from now on. */
   begin(cause: StopCause, now: number, sequence?: StopSequence): void {
-    if (this.#cause !== undefined && (sequence === undefined || sequence === this.#steps)) return;
+    if (this.#cause !== undefined && (sequence === undefined || sequence === this.#own)) return;
     this.#cause ??= cause;
-    this.#steps = sequence ?? withLastWord(this.#sequence ?? defaultSequence);
+    this.#own = sequence;
+    this.#steps = withLastWord(sequence ?? this.#sequence ?? defaultSequence);
     this.#step = 0;
     this.#dueAt = now;
     // Too much output stays too much, even where the program has ended before anybody could be signaled.

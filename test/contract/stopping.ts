@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { type Child, Command, ExitError, LaunchError } from 'vircommand';
+import { type Child, Command, ExitError, LaunchError, pidAbort, type StopSequence } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { eventually, exists, FOREVER, processStat, rejection, sh, useDirectory } from '../helpers/tools.js';
 
@@ -23,6 +23,15 @@ const stubborn = (): Command => sh(`trap '' TERM; echo ready; exec sleep ${FOREV
 
 /** A program that exits with code 0 when it is asked to end, and says when it listens. */
 const polite = (): Command => sh(`trap 'kill $!; exit 0' TERM; sleep ${FOREVER} & echo ready; wait`);
+
+/** A program that takes longer to tidy up than libvirt's 10 ms, and exits with code 3 then. SIGTERM it ignores. */
+const tidier = (): Command =>
+  sh(
+    `trap '' TERM; trap 'sleep 0.2; echo tidy >&2; exit 3' INT; echo ready; while :; do sleep 0.01; done`,
+  ).errorBuffer();
+
+/** Time enough for it. */
+const patient: StopSequence = [['SIGINT', LONG_MS]];
 
 /** Starts a program, and waits for the first thing that it says. */
 async function ready(command: Command): Promise<Child> {
@@ -203,6 +212,111 @@ export function stoppingContract(): void {
       await child.abort();
       expect(exists(child.pid)).toBe(false);
       await rejection(ExitError, child.wait());
+    });
+  });
+
+  // Bun's and execa's kill() resolve with nothing; subprocess.Popen of Python has terminate() and wait() for it.
+  describe('stop()', () => {
+    test.each<[string, Command, StopSequence | undefined, object]>([
+      ['an exit code', polite(), undefined, { exitCode: 0, signal: null }],
+      ['another exit code', tidier(), patient, { exitCode: 3, signal: null, stderr: 'tidy\n' }],
+      ['a signal', polite(), [['SIGUSR1', LONG_MS]], { exitCode: null, signal: 'SIGUSR1' }],
+      ['its own SIGKILL', stubborn(), [['SIGTERM', GRACE_MS]], { exitCode: null, signal: 'SIGKILL' }],
+    ])('resolves with the result of a program that ends by %s', async (_how, command, sequence, end) => {
+      const child = await ready(command);
+      const result = await child.stop({ sequence });
+      expect(exists(child.pid)).toBe(false);
+      expect(result).toMatchObject({ pid: child.pid, timedOut: false, ...end });
+      // Said again, it is the same; and who waits hears that it was our doing.
+      expect(await child.stop()).toBe(result);
+      const error = await rejection(ExitError, child.wait({ check: false }));
+      expect([error.reason, error.result]).toEqual(['aborted', result]);
+    });
+
+    test('gives the result of a program that has ended by itself, which was not aborted', async () => {
+      const child = await sh('exit 4').runAsync();
+      const result = await child.wait({ check: false });
+      expect(await child.stop()).toBe(result);
+      expect(await child.wait({ check: false })).toBe(result);
+    });
+
+    test("obeys the command's stop sequence, and a sequence of its own begins at once", async () => {
+      const said = await ready(tidier().stopSequence(patient));
+      expect(await said.stop()).toMatchObject({ exitCode: 3 });
+      const hastened = await ready(stubborn().stopSequence([['SIGTERM', LONG_MS]]));
+      void hastened.stop();
+      expect(await hastened.stop({ sequence: [['SIGKILL', 0]] })).toMatchObject({ signal: 'SIGKILL' });
+    });
+
+    test('resolves where a timeout has begun to stop the program', async () => {
+      const child = await ready(tidier().timeout(SETUP_MS).stopSequence(patient));
+      const error = await rejection(ExitError, child.wait());
+      expect(await child.stop()).toBe(error.result);
+      expect(error.result).toMatchObject({ exitCode: 3, timedOut: true });
+    });
+
+    test.each([
+      [{ sequence: [] }, 'stop({ sequence: [] }): give pairs'],
+      [{ sequence: [['SIGNOPE', 1]] }, "signals are named, as 'SIGTERM'"],
+      [{ sequence: [['SIGTERM', -1]] }, 'give pairs of a signal and milliseconds'],
+      [{ force: true }, 'there is no such option'],
+      ['SIGTERM', 'options are an object'],
+    ])('refuses %j, and stops nothing', async (options, words) => {
+      const child = await sleep().runAsync();
+      const error = await rejection(TypeError, child.stop(options as never));
+      expect(error.message).toContain(words);
+      expect(child.signal('SIGCONT')).toBe(true);
+      await child.abort();
+    });
+  });
+
+  // systemd's TimeoutStopSec= holds for every stop of a service, whoever asks for it.
+  describe('a stop sequence is obeyed', () => {
+    test.each<[string, (child: Child) => Promise<unknown>]>([
+      ['abort()', (child) => child.abort()],
+      ['two calls of abort()', (child) => Promise.all([child.abort(), child.abort()])],
+      ['pidAbort()', (child) => pidAbort(child.pid)],
+      ['free()', (child) => child.free()],
+      ['abort() and free()', (child) => Promise.all([child.abort(), child.free()])],
+      [
+        'the end of an await using block',
+        async (child) => {
+          await using held = child;
+          return held.pid;
+        },
+      ],
+      // A stop that has its time is not cut short by the end of a block.
+      ['stop() and then free()', (child) => Promise.all([child.stop(), child.free()])],
+    ])('by %s', async (_what, end) => {
+      const child = await ready(tidier().stopSequence(patient));
+      await end(child);
+      expect(exists(child.pid)).toBe(false);
+      const { result } = await rejection(ExitError, child.wait());
+      expect(result).toMatchObject({ exitCode: 3, stderr: 'tidy\n' });
+    });
+
+    test('by an abort signal whose block ends meanwhile', async () => {
+      const controller = new AbortController();
+      const child = await ready(tidier().stopSequence(patient).abortSignal(controller.signal));
+      controller.abort();
+      await child.free();
+      expect((await rejection(ExitError, child.wait())).result).toMatchObject({ exitCode: 3 });
+    });
+
+    test('also where a stop() with a sequence of its own is under way when the block ends', async () => {
+      const child = await ready(tidier());
+      void child.stop({ sequence: patient });
+      await child.free();
+      expect((await rejection(ExitError, child.wait())).result).toMatchObject({ exitCode: 3 });
+    });
+
+    // Its last words would fill the pipe that nobody reads any more.
+    test('where the program writes much before it ends, into a pipe that nobody reads', async () => {
+      const script = `trap 'head -c 300000 /dev/zero; exit 3' INT; echo >&2 ready; while :; do sleep 0.01; done`;
+      const child = await sh(script).stopSequence(patient).outputPipe().errorPipe().runAsync();
+      await new Promise((resolve) => child.stderr?.once('data', resolve));
+      await child.free();
+      expect((await rejection(ExitError, child.wait())).result).toMatchObject({ exitCode: 3 });
     });
   });
 
