@@ -11,6 +11,8 @@ export interface Executor {
   readonly directory: string;
   /** Whether the kernel executes binaries for a machine that it may be built to emulate. */
   readonly emulates: () => boolean;
+  /** Is told why a file could not be looked at, where that does not lie in the file. By default, nothing is said then. */
+  readonly unseen?: (cause: unknown) => void;
 }
 
 /** How many scripts the kernel lets be the interpreters of each other, the program included. */
@@ -33,6 +35,9 @@ export function findObstacle(file: string, executor: Executor): Obstacle | undef
     const format = formatOf(at.path);
     switch (format.is) {
       case 'registered':
+        return undefined;
+      case 'unknown':
+        executor.unseen?.(format.cause);
         return undefined;
       case 'unreadable':
         return { ...at, is: 'unreadable', errno: 'EACCES' };
@@ -66,7 +71,7 @@ function loaderObstacle(at: Place, executor: Executor): Obstacle | undefined {
   const obstacle = obstacleAt(at, executor);
   if (obstacle !== undefined) return obstacle;
   const format = formatOf(at.path);
-  if (format.is === 'binary' || format.is === 'unreadable') return undefined;
+  if (format.is === 'binary' || format.is === 'unreadable' || format.is === 'unknown') return undefined;
   // Of a file that is shorter than a header, the kernel says EIO.
   return { ...at, is: 'no-loader', errno: statSync(at.path).size < SMALLEST_LOADER ? 'EIO' : 'ELIBBAD' };
 }
@@ -90,8 +95,9 @@ function obstacleAt(at: Place, { ids }: Executor): Obstacle | undefined {
   if (mayExecute(at.path, stats, undefined) && (ids === undefined || mayExecute(at.path, stats, ids))) return undefined;
   const isBinary = formatOf(at.path).is === 'binary';
   const mount = noexecMountOf(at.path);
-  if (mount !== undefined) return { ...at, is: 'noexec', errno: 'EACCES', detail: mount, isBinary };
-  if (mayExecute(at.path, stats, ids)) return undefined;
+  if (mount !== 'none' && mount !== 'unknown') return { ...at, is: 'noexec', errno: 'EACCES', detail: mount, isBinary };
+  // Where mounts cannot be seen, a file is not blamed whose bits allow it.
+  if (mayExecute(at.path, stats, mount === 'none' ? ids : (ids ?? ownIds()))) return undefined;
   return (stats.mode & 0o111) === 0
     ? { ...at, is: 'not-executable', errno: 'EACCES', isBinary }
     : { ...at, is: 'not-executable-for', errno: 'EACCES', detail: String(ids?.uid ?? process.geteuid?.()), isBinary };
@@ -133,6 +139,12 @@ function mayExecute(path: string, stats: Stats, ids: Executor['ids']): boolean {
   }
 }
 
+const ownIds = (): NonNullable<Executor['ids']> => ({
+  uid: process.geteuid?.() ?? 0,
+  gid: process.getegid?.() ?? 0,
+  groups: process.getgroups?.() ?? [],
+});
+
 /** The first directory on the way to a file that may not be entered, the way behind symbolic links included. */
 export function closedDirectory(path: string, ids: Executor['ids'], links = MOST_LINKS): string | undefined {
   const parent = dirname(path);
@@ -162,8 +174,8 @@ function linkTarget(path: string): string | undefined {
   }
 }
 
-/** The mount point of the file system that a file lies on, if that is mounted with `noexec`. */
-function noexecMountOf(path: string): string | undefined {
+/** The mount point of the file system that a file lies on, if that is mounted with `noexec`; `none` if it is not. */
+function noexecMountOf(path: string): string {
   try {
     const file = realpathSync(path);
     let mount = { point: '', options: '' };
@@ -176,9 +188,9 @@ function noexecMountOf(path: string): string | undefined {
       // Of two mounts at one place the later one covers the other.
       if (isAbove && point.length >= mount.point.length) mount = { point, options };
     }
-    return mount.options.split(',').includes('noexec') ? mount.point : undefined;
+    return mount.options.split(',').includes('noexec') ? mount.point : 'none';
   } catch {
-    // The file cannot be reached, or there is no /proc: nothing is known of mounts.
-    return undefined;
+    // The file cannot be reached, there is no /proc, or no descriptor to read it by: nothing is known of mounts.
+    return 'unknown';
   }
 }

@@ -21,6 +21,8 @@ export type ProgramFormat =
   | { readonly is: 'registered' }
   /** It may not be read. */
   | { readonly is: 'unreadable' }
+  /** It could not be looked at, for a reason that lies in this process or in the moment: no descriptor is free, or it has gone. */
+  | { readonly is: 'unknown'; readonly cause: unknown }
   /** A `#!` line that names nothing, or whose name does not end where the kernel stops to read. */
   | { readonly is: 'no-interpreter' | 'long-line'; readonly errno: 'ENOEXEC' | 'EACCES' }
   | {
@@ -56,9 +58,9 @@ export function formatOf(file: string): ProgramFormat {
     if (Object.hasOwn(format, 'errno') && registeredFormats().some((matches) => matches(file, header)))
       return { is: 'registered' };
     return format;
-  } catch {
-    // It is not there any more, or it may be executed and not read: then there is nothing to tell from its bytes.
-    return { is: 'unreadable' };
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    return code === 'EACCES' || code === 'EPERM' ? { is: 'unreadable' } : { is: 'unknown', cause };
   } finally {
     if (fd !== undefined) closeSync(fd);
   }
@@ -216,8 +218,11 @@ function registeredFormats(): ((file: string, header: Buffer) => boolean)[] {
   let names: string[];
   try {
     names = readdirSync(BINFMT_MISC).filter((name) => name !== 'register' && name !== 'status');
-  } catch {
-    // The file system is not mounted: no formats are registered.
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // Where nothing is free to look with, nothing is known of them.
+    if (code === 'EMFILE' || code === 'ENFILE' || code === 'ENOMEM') throw error;
+    // The file system is not mounted, or closed to this process: no formats are registered that it knows of.
     return [];
   }
   return names

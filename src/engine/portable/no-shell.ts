@@ -15,8 +15,9 @@ import { enterErrno, fileToLookAt } from '../diagnose.js';
  * Refuses a program that the kernel would refuse with ENOEXEC, so that no shell is given it. True: it may not be read, and nobody
  * can tell before the start; then {@link isShell} tells after it.
  *
- * @throws {LaunchError} with the errno that the kernel would give; EACCES for an interpreter that may not be read. {UnsupportedError}
- * for a binary of which it cannot be found out whether the kernel executes it.
+ * @throws {LaunchError} with the errno that the kernel would give; EACCES for an interpreter that may not be read; with the errno of
+ * the look at a file that could not be looked at. {UnsupportedError} for a binary of which it cannot be found out whether the kernel
+ * executes it.
  */
 export function refuseShell(plan: LaunchPlan): boolean {
   if (process.platform !== 'linux') return false;
@@ -25,6 +26,13 @@ export function refuseShell(plan: LaunchPlan): boolean {
   const file = fileToLookAt(plan) ?? '';
   const obstacle = findObstacle(file, {
     directory: readable(plan.directory ?? '.'),
+    unseen: (cause) => {
+      const { code = 'EIO', syscall = 'open' } = cause as NodeJS.ErrnoException;
+      // A file that has gone is no program for a shell either.
+      if (code === 'ENOENT') return;
+      const step = code === 'EMFILE' || code === 'ENFILE' ? 'pipe' : 'execve';
+      throw new LaunchError(plan.subject, { step, errno: code, syscall, path: file, cause });
+    },
     emulates: () => {
       emulation ??= probe();
       if (emulation !== undefined) return emulation;
