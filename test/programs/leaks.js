@@ -124,7 +124,7 @@ async function many(times) {
   for (let done = 0; done < times; done += atOnce) await Promise.all(Array.from({ length: atOnce }, one));
 }
 
-const proven = { ...proof(), ...(await proveOwn()) };
+const proven = { ...(await proof()), ...(await proveOwn()) };
 // What V8 and the allocator take for work of this kind is taken before the first look.
 await many(Math.max(50, Number(runs) / 4));
 await collect();

@@ -173,9 +173,11 @@ if (way === 'ends by itself') {
   const pid = (await new Command('sleep', '600').runAsync()).release();
   await Promise.all([new Command('true').run(), new Command('true').clearCaps().run()]);
   new Command('true').runSync();
-  process.once('beforeExit', () =>
-    process.stdout.write(JSON.stringify({ pid, resources: process.getActiveResourcesInfo() })),
-  );
+  process.once('beforeExit', () => {
+    // Told before standard output is asked for, which is one.
+    const resources = process.getActiveResourcesInfo();
+    process.stdout.write(JSON.stringify({ pid, resources }));
+  });
 } else {
   useTemporary(directory);
   await new Command('true').run();
