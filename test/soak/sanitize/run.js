@@ -62,6 +62,7 @@ try {
     'tsconfig.json',
     'tsconfig.build.json',
     'vitest.config.ts',
+    '.ci',
     'docs',
     'README.md',
   ]) {
@@ -78,7 +79,8 @@ try {
   copyFileSync(join(copy, 'test/soak/sanitize/build/Release/vircommand.node'), join(release, 'vircommand.node'));
   copyFileSync(helper, join(release, 'vircommand-helper'));
   chmodSync(join(release, 'vircommand-helper'), 0o755);
-  run('npx', '--no-install', 'tsc', '-p', 'tsconfig.build.json');
+  // Programs that tests start import what is published.
+  run('npm', 'run', '--silent', 'build');
 
   // A program that loads libraries while it runs can wait for ever in the sanitizers' start. `ps` is one, and is started
   // to find process trees: it goes without them.
