@@ -34,7 +34,6 @@ describe('workers that are terminated at random moments while they launch', () =
     ['killTree'],
   ])('leave no child, no zombie, no descriptor, and no warning of Node: %s', { timeout: 300_000 }, async ([way]) => {
     const { stdout } = await nodeFixture('terminate-workers.js', way, String(WORKERS))
-      .env('VIRCOMMAND_ENGINE', 'native')
       .outputBuffer()
       .errorBuffer()
       .run();
