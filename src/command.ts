@@ -48,7 +48,7 @@ import {
   type Flag,
 } from './spec/spec.js';
 import { type Argument, joinText, readable, readData, toBytes } from './text/bytes.js';
-import { hidden, withDefaults } from './text/call-text.js';
+import { hidden, variableShown, withDefaults } from './text/call-text.js';
 import { type CapabilityName, capabilityNames } from './text/capabilities.js';
 import { argLog, printCommand, type PrintOptions } from './text/quote.js';
 import { asUrl, isAbortSignal, isArray, reasonOf, Wrong } from './text/reading.js';
@@ -273,7 +273,7 @@ export class Command {
    * new Command('date').env('TZ', 'UTC');
    */
   env(name: string, value: Argument): this {
-    return this.#say('env', [name, hidden], (draft, call) => draft.variable(name, value, call));
+    return this.#say('env', [variableShown(name), hidden], (draft, call) => draft.variable(name, value, call));
   }
 
   /**
@@ -298,7 +298,7 @@ export class Command {
    * new Command('qemu-system-x86_64').envFormat('QEMU_AUDIO_DRV', '%s', 'none');
    */
   envFormat(name: string, format: string, ...values: unknown[]): this {
-    return this.#say('envFormat', [name, format, ...values.map(() => hidden)], (draft, call) => {
+    return this.#say('envFormat', [variableShown(name), hidden, ...values.map(() => hidden)], (draft, call) => {
       draft.isolate();
       const text = draft.format(format, values, call);
       if (text !== undefined) draft.variable(name, text, call);
@@ -313,7 +313,7 @@ export class Command {
    * new Command('xterm').envPass('DISPLAY', 'XAUTHORITY');
    */
   envPass(...names: string[]): this {
-    return this.#say('envPass', names, (draft, call) => {
+    return this.#say('envPass', names.map(variableShown), (draft, call) => {
       draft.isolate();
       for (const name of names) {
         if (!draft.variableName(name, call)) continue;
@@ -876,7 +876,12 @@ export class Command {
     try {
       this.#attach({ opaque: opaque === undefined ? undefined : serialize(opaque) });
     } catch (error) {
-      draft.mistake(call, `its second argument cannot be copied into another process: ${reasonOf(error)}`);
+      // V8's own words begin with the value, which is told to nobody.
+      const isUncloneable = error instanceof Error && error.message.endsWith(' could not be cloned.');
+      const why = isUncloneable
+        ? 'it holds a function, a symbol, or another thing of this process alone'
+        : reasonOf(error);
+      draft.mistake(call, `its second argument cannot be copied into another process: ${why}`);
     }
   }
 

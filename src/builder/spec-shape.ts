@@ -22,7 +22,9 @@ export function readSpec(value: unknown): CommandSpec | Wrong {
     if (ownOf(value, 'it')['version'] !== 1) return new Wrong('it is no spec of the version 1, as spec() gives it');
     const spec = record(fields)(value, 'it') as CommandSpec;
     const missing = ['argv', 'stdin', 'stdout', 'stderr'].find((name) => !Object.hasOwn(spec, name));
-    return missing === undefined ? spec : new Wrong(`it has no field ${missing}; spec() gives all that are needed`);
+    if (missing !== undefined) return new Wrong(`it has no field ${missing}; spec() gives all that are needed`);
+    const stray = spec.secretArgs?.find((place) => !Number.isInteger(place) || place < 1 || place >= spec.argv.length);
+    return stray === undefined ? spec : new Wrong(`its field secretArgs names no argument: ${stray}`);
   } catch (error) {
     return new Wrong(error instanceof Misfit ? error.message : `it cannot be read: ${reasonOf(error)}`);
   }

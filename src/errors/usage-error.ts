@@ -2,7 +2,7 @@ import { CommandError, inBackticks, type Subject } from './command-error.js';
 
 /** One thing that was said wrongly, and how it was said. */
 export interface Mistake {
-  /** The call that made it, as it stands in the code: `env('A=B', …)`. */
+  /** The call that made it, as it stands in the code: `env('A=…', …)`. */
   readonly call: string;
   /** What is wrong, and what to write instead. */
   readonly problem: string;

@@ -14,6 +14,7 @@ import { constants, Script } from 'node:vm';
 import type { HookFailure } from '../errors/hook-failure.js';
 import type { Binding } from '../native/binding.js';
 import type { HookSpec } from '../spec/spec.js';
+import { describeKind } from '../text/reading.js';
 import { encode } from '../wire/encode.js';
 import { gapsBetween } from '../wire/moves.js';
 import { answer, type Letter, readLetter } from './exchange.js';
@@ -80,8 +81,7 @@ async function run(): Promise<never> {
   };
   const hook = await load(letter.hook);
   const returned = await hook(letter.opaque === undefined ? undefined : deserialize(letter.opaque), child);
-  if (returned !== undefined && returned !== 0)
-    throw new Refusal({ what: 'returned', value: inspect(returned, { breakLength: Infinity }) });
+  if (returned !== undefined && returned !== 0) throw new Refusal({ what: 'returned', value: returnedText(returned) });
   const closed = [...kept, reportFd].find((fd) => !isOpen(fd));
   if (closed !== undefined) throw new Refusal({ what: 'closed', fd: closed });
 
@@ -95,6 +95,10 @@ async function run(): Promise<never> {
     throw error;
   }
 }
+
+/** Text, or an object, may be what the hook was given, which is told to nobody. */
+const returnedText = (returned: unknown): string =>
+  typeof returned === 'number' || typeof returned === 'boolean' ? String(returned) : describeKind(returned);
 
 async function load(spec: HookSpec): Promise<Hook> {
   const where = 'module' in spec ? spec.module : undefined;

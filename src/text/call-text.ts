@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { asUrl, isArray, isBytes, printAnything } from './reading.js';
 
-/** A call as it stands in a message: `env('A=B', …)`. Long texts are cut, bytes are counted, secrets and values are hidden. */
+/** A call as it stands in a message: `env('A=…', …)`. Long texts are cut, bytes are counted, secrets and values are hidden. */
 export function printCall(method: string, values: readonly unknown[]): string {
   return `${method}(${values.map(printValue).join(', ')})`;
 }
@@ -19,6 +19,15 @@ export function withDefaults(options: unknown, defaults: object): unknown {
 
 /** Stands for a value that no message may show. */
 export const hidden = Symbol('hidden');
+
+/**
+ * The name of a variable as a call in a message shows it. What comes after a `=` may be its value, and so may all that is no name:
+ * both were said where an entry, or an object of them, was meant.
+ */
+export function variableShown(name: unknown): unknown {
+  if (typeof name === 'string') return name.replace(/=.+/s, '=…');
+  return typeof name === 'object' && name !== null && !isBytes(name) ? hidden : name;
+}
 
 const LONGEST_VALUE = 40;
 

@@ -42,7 +42,7 @@ const rows: readonly Row[] = [
   [(c) => c.argFormat('%s', '\0'), String.raw`argFormat('%s', '\x00')`, `the value ${NUL}`],
   [(c) => c.secretArg('hunter2\0'), 'secretArg(…)', `the value ${NUL}`],
   // The environment.
-  [(c) => c.env('A=B', 'hunter2'), "env('A=B', …)", "the name of the variable holds '=', which ends it"],
+  [(c) => c.env('A=B', 'hunter2'), "env('A=…', …)", "the name of the variable holds '=', which ends it"],
   [(c) => c.env('', 'hunter2'), "env('', …)", 'the name of the variable is empty'],
   [(c) => c.env('A\0', 'hunter2'), String.raw`env('A\x00', …)`, `the name of the variable ${NUL}`],
   [(c) => c.env('\udfff', 'hunter2'), `env(${inspect('\udfff')}, …)`, `the name of the variable ${HALF}`],
@@ -52,10 +52,10 @@ const rows: readonly Row[] = [
   [(c) => c.envString('hunter2'), 'envString(…)', "the text is not of the form 'NAME=value'"],
   [(c) => c.envString('=hunter2'), 'envString(…)', "the text is not of the form 'NAME=value'"],
   [(c) => c.envString(anything(7)), 'envString(…)', "the text is not of the form 'NAME=value'"],
-  [(c) => c.envFormat('A', '%d', 'hunter2'), "envFormat('A', '%d', …)", "'%d' takes a number"],
+  [(c) => c.envFormat('A', '%d', 'hunter2'), "envFormat('A', …, …)", "'%d' takes a number"],
   [
     (c) => c.envFormat('A=', '%s', 'hunter2'),
-    "envFormat('A=', '%s', …)",
+    "envFormat('A=', …, …)",
     "the name of the variable holds '=', which ends it",
   ],
   [(c) => c.envPass('A', 'B='), "envPass('A', 'B=')", "the name of the variable holds '=', which ends it"],

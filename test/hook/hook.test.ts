@@ -376,7 +376,7 @@ describe('a hook that cannot be one is a mistake', () => {
   test('an opaque that cannot be copied', async () => {
     const error = await rejection(UsageError, new Command('true').preExecHook(() => 0, { call: () => 0 }).run());
     expect(error.message).toBe(
-      'Mistake in `true`: preExecHook(function): its second argument cannot be copied into another process: () => 0 could not be cloned.',
+      'Mistake in `true`: preExecHook(function): its second argument cannot be copied into another process: it holds a function, a symbol, or another thing of this process alone.',
     );
   });
 
@@ -426,7 +426,7 @@ const failures: readonly Failure[] = [
   {
     title: 'resolves to something else',
     command: (base) => base.preExecHook((async () => ({ ok: true })) as unknown as () => number),
-    sentence: 'its pre-exec hook returned { ok: true }. Only 0, or nothing, lets the program run.',
+    sentence: 'its pre-exec hook returned an object. Only 0, or nothing, lets the program run.',
   },
   {
     title: 'throws',

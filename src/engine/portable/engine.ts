@@ -213,6 +213,8 @@ function start(
       cleanup: false,
       stripFinalNewline: false,
       forceKillAfterDelay: false,
+      // Left to itself, execa prints each command with all its arguments where NODE_DEBUG says so.
+      verbose: 'none',
       windowsHide: true,
     }) as unknown as ResultPromise;
   } catch (cause) {
