@@ -181,4 +181,7 @@ function longestWord({ argv, envp }: LaunchPlan): Pick<LaunchFailure, 'longest'>
   return { longest: { what: `the variable ${name}`, bytes: variable.length } };
 }
 
+/** Whether the kernel is certain to refuse a plan with E2BIG. */
+export const hasTooLongWord = (plan: LaunchPlan): boolean => longestWord(plan).longest !== undefined;
+
 const EQUALS = 0x3d;

@@ -12,6 +12,7 @@ import { pathToFileURL } from 'node:url';
 import { Command, type CommandSpec, LaunchError, UnsupportedError, UsageError } from 'vircommand';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
+import { inParent } from '../helpers/native.js';
 import { end, isRoot, rejection, sh, STRANGER, useDirectory, writeProgram } from '../helpers/tools.js';
 
 const outputOf = async (command: Command): Promise<string> => (await command.outputBuffer().run()).stdout;
@@ -240,6 +241,63 @@ export function pathContract(engine: EngineUnderTest): void {
         errno: 'ENOENT',
         path: 'sub',
       });
+    });
+
+    // In Python and with child_process, too, a failure is that of the start, and an end that nobody waits for ends nobody.
+    test('is not needed to tell of failures, nor to outlive them, where that directory was removed', async () => {
+      const told = await inParent(
+        async ({ Command }, directory) => {
+          const { rmdirSync } = process.getBuiltinModule('node:fs');
+          process.chdir(directory);
+          rmdirSync(directory);
+          const failure = (command: InstanceType<typeof Command>): Promise<unknown> =>
+            command.run().then(
+              () => 'ran',
+              (error: unknown) => {
+                const { name, step, errno } = error as LaunchError;
+                return [name, step, errno];
+              },
+            );
+          const failures = [
+            await failure(new Command('/nowhere/tool')),
+            await failure(new Command('/bin/true').workingDirectory('/nowhere')),
+            await failure(new Command('/bin/true', 'x'.repeat(200_000))),
+          ];
+          const piped = (): InstanceType<typeof Command> => new Command('sleep', '600').inputPipe().outputPipe();
+          for (const child of [await piped().runAsync(), await piped().daemonize().run()]) {
+            for (const stream of [child.stdin, child.stdout]) {
+              const closed = new Promise((resolve) => stream?.once('error', () => undefined).once('close', resolve));
+              stream?.destroy(new Error('of the caller'));
+              await closed;
+            }
+            process.kill(child.pid, 'SIGKILL');
+            if ('wait' in child) failures.push(await child.wait().catch((error: unknown) => [(error as Error).name]));
+          }
+          const daemon = await new Command('sleep', '600').daemonize().run();
+          process.kill(daemon.pid, 'SIGKILL');
+          const isRunning = (): boolean =>
+            !/^State:\s+[ZX]/m.test(
+              process.getBuiltinModule('node:fs').readFileSync(`/proc/${daemon.pid}/status`, 'latin1'),
+            );
+          try {
+            while (isRunning()) await new Promise((resolve) => setTimeout(resolve, 5));
+          } catch {
+            // It has been reaped.
+          }
+          // What is rejected, and handled by nobody, comes to this process's end within a turn of the event loop.
+          for (let turn = 0; turn < 10; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+          return failures;
+        },
+        path(),
+        { env: { VIRCOMMAND_ENGINE: engine.name } },
+      );
+      expect(told).toEqual([
+        ['LaunchError', 'execve', 'ENOENT'],
+        ['LaunchError', 'chdir', 'ENOENT'],
+        ['LaunchError', 'execve', 'E2BIG'],
+        ['ExitError'],
+      ]);
+      mkdirSync(path());
     });
 
     test('means the directory of the call, not one that this process enters while the command is started', async () => {

@@ -1,14 +1,14 @@
 import { closeSync, openSync } from 'node:fs';
 import { TextDecoder } from 'node:util';
 import type { ResultPromise } from 'execa';
-import { LaunchError } from '../../errors/launch-error.js';
+import { LaunchError, type LaunchFailure } from '../../errors/launch-error.js';
 import { privileges } from '../../host/privileges.js';
 import { enteredDirectory, executedFile } from '../../plan/from-here.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { isPathFromHere } from '../../plan/program.js';
 import type { Step } from '../../plan/step-table.js';
 import { readable } from '../../text/bytes.js';
-import { diagnose } from '../diagnose.js';
+import { diagnose, hasTooLongWord } from '../diagnose.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal } from '../engine.js';
 import { closeFiles, holdDirectory, type OpenFiles, openFiles, reopenDirectory } from '../redirections.js';
 import { type Execa, loadExeca } from './load-execa.js';
@@ -198,7 +198,7 @@ function start(
   try {
     // All numbers that the child will have are occupied by now: it finds the directory at one that nothing is placed over.
     if (here !== undefined) fillers.push((hereAbove = reopenDirectory(here)));
-    return execa(executedFile(plan, true) as string, args, {
+    const subprocess = execa(executedFile(plan, true) as string, args, {
       ...noOptions,
       argv0,
       ...directoryOption(plan, hereAbove),
@@ -217,17 +217,24 @@ function start(
       verbose: 'none',
       windowsHide: true,
     }) as unknown as ResultPromise;
+    // Where execa fails to make its own error, its promise is rejected whatever `reject` says, and an end that nobody waits for there
+    // would end this process. What this engine tells, it hears from Node's events.
+    subprocess.catch(() => undefined);
+    return subprocess;
   } catch (cause) {
-    // execa asks for the working directory, and throws where this process's own has been removed.
-    throw new LaunchError(plan.subject, {
-      step: 'chdir',
-      errno: 'ENOENT',
-      path: readable(plan.directory ?? '.'),
-      cause,
-    });
+    throw new LaunchError(plan.subject, withoutDirectory(plan, hereAbove, cause));
   } finally {
     for (const fd of fillers) closeSync(fd);
   }
+}
+
+/** execa asks for this process's own working directory, for the child's and for its errors, and throws where that has been removed. */
+function withoutDirectory(plan: LaunchPlan, here: number | undefined, cause: unknown): LaunchFailure {
+  if (here === undefined && plan.directory === undefined) return { step: 'chdir', errno: 'ENOENT', path: '.', cause };
+  // Then the kernel has refused the start itself, and what it answered is lost.
+  if (hasTooLongWord(plan)) return diagnose(plan, 'E2BIG', cause);
+  const wanted = 'be started, and why is not told where the working directory of this process has been removed';
+  return { step: 'clone', wanted, cause };
 }
 
 /** What libuv opens for a start beside the ends of the pipes: two for the news of a failed exec, and some for good measure. One more is this process's directory. */
@@ -260,7 +267,13 @@ function occupyNumbers(plan: LaunchPlan): number[] {
 }
 
 async function failedStart(plan: LaunchPlan, subprocess: ResultPromise): Promise<LaunchError> {
-  const { cause } = (await subprocess) as { cause?: unknown };
+  const told = new Promise<unknown>((resolve) => {
+    subprocess.once('error', resolve);
+  });
+  const cause = await subprocess.then(
+    (result) => (result as { cause?: unknown }).cause,
+    () => told,
+  );
   for (const stream of subprocess.stdio) stream?.destroy();
   // Node's error carries all arguments, secret ones too.
   delete (cause as { spawnargs?: unknown }).spawnargs;
@@ -272,7 +285,7 @@ async function failedStart(plan: LaunchPlan, subprocess: ResultPromise): Promise
 async function endedShell(plan: LaunchPlan, subprocess: ResultPromise): Promise<LaunchError> {
   subprocess.kill('SIGKILL');
   for (const stream of subprocess.stdio) stream?.destroy();
-  await subprocess;
+  await subprocess.catch(() => undefined);
   const obstacle = { role: 'program', path: readable(plan.file), is: 'unreadable', errno: 'EACCES' } as const;
   return new LaunchError(plan.subject, { step: 'execve', errno: 'EACCES', path: readable(plan.file), obstacle });
 }
