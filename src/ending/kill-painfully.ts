@@ -4,10 +4,14 @@ import { argumentError, isPidNumber, readOptions } from '../errors/argument-erro
 import { ProcessError } from '../errors/process-error.js';
 import { PidFd } from '../host/pidfd.js';
 import { inspectProcess, isOver, readProcessTable, whyUnseen } from '../host/process-table.js';
-import { delay, now } from '../host/time.js';
+import { delay, LONGEST_TIMER, now } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
+import type { StopSequence } from '../spec/spec.js';
+import { formatDuration } from '../text/duration.js';
 import { errnoName } from '../text/errno.js';
 import type { SignalName } from '../text/signals.js';
+import { adoptsOrphans } from './adopt-orphans.js';
+import { roots } from './roots.js';
 import { comesWithin, sendSignal } from './send-signal.js';
 import { noteKill } from './sent-kills.js';
 
@@ -17,6 +21,8 @@ export interface KillOptions {
   readonly force?: boolean;
   /** End the whole process group that the process is in. Default: false. */
   readonly group?: boolean;
+  /** How long the parent of the process is given to reap it, in milliseconds. Default: 3000. Only where the engine is native. */
+  readonly reapMs?: number | undefined;
 }
 
 /** libvirt's patience, in milliseconds. */
@@ -29,12 +35,25 @@ const PROBE_MS = 200;
 const REAP_GRACE_MS = 3000;
 const REAP_PROBE_MS = 5;
 
+/** An option `reapMs`, for `readOptions()`. */
+export const reapOption = {
+  is: (value: unknown): boolean => typeof value === 'number' && value >= 0 && value <= LONGEST_TIMER,
+  words: `reapMs is a number of milliseconds, from 0 to ${LONGEST_TIMER}`,
+};
+
+/** How a process that is no child of ours is ended, unless it is said otherwise: libvirt's way, with force. */
+export const painfulSequence: StopSequence = [
+  ['SIGTERM', FORCE_AFTER_MS],
+  ['SIGKILL', PATIENCE_AFTER_FORCE_MS],
+];
+
 /**
  * Ends a process that need not be ours, such as a daemon known by its pidfile, and resolves when it is gone.
  *
  * SIGTERM at once; with `force`, SIGKILL after 10 s. Answers to `virProcessKillPainfully`. *Native:* the process is held by a
  * descriptor (`pidfd_open`) from the first moment, so no process is hit that gets its pid later, and its end is an event. Its
- * parent is given three seconds to reap it; a zombie that is never reaped is gone all the same. *Portable:* by pid, with a look every
+ * parent is given three seconds, or `reapMs`, to reap it; a zombie that is never reaped is gone all the same. A daemon of ours that has
+ * become our child (where this process is PID 1, or adopts) is reaped here. *Portable:* by pid, with a look every
  * 0.2 s, and a zombie counts as alive, as in libvirt. A pid of 1 or less counts as gone.
  *
  * With `group` all members of the process's group are signaled and waited for, also where the one that led it is dead. Members that
@@ -52,10 +71,11 @@ const REAP_PROBE_MS = 5;
 export async function killPainfully(pid: number, options?: KillOptions): Promise<void> {
   if (!isPidNumber(pid))
     throw argumentError('killPainfully', [pid], 'a pid is a whole number; read it with PidFile.read()');
-  const { force = false, group = false } = readOptions('killPainfully', [pid], options, {
-    force: 'boolean',
-    group: 'boolean',
-  });
+  const {
+    force = false,
+    group = false,
+    reapMs,
+  } = readOptions('killPainfully', [pid], options, { force: 'boolean', group: 'boolean', reapMs: reapOption });
   const dryRun = dryRunOf('killPainfully');
   if (pid <= 1) return;
   if (dryRun !== undefined) {
@@ -65,46 +85,74 @@ export async function killPainfully(pid: number, options?: KillOptions): Promise
   const binding = addonInUse();
   const target = group ? groupOf(binding, pid) : processBy(binding, pid);
   try {
-    await end(pid, target, force);
-    if (binding !== undefined) await reaped(target.number);
+    await endTarget(pid, target, { call: 'killPainfully()', steps: force ? painfulSequence : meekSequence, reapMs });
   } finally {
     target.close();
   }
 }
 
-/** Sends the signals, one after the other, until the target is gone. */
-async function end(pid: number, target: Target, force: boolean): Promise<void> {
-  const steps = force
-    ? ([
-        ['SIGTERM', FORCE_AFTER_MS],
-        ['SIGKILL', PATIENCE_AFTER_FORCE_MS],
-      ] as const)
-    : ([['SIGTERM', PATIENCE_MS]] as const);
+const meekSequence: StopSequence = [['SIGTERM', PATIENCE_MS]];
+
+/** How a target is ended. */
+export interface EndRules {
+  /** What is told of a SIGKILL that is sent. */
+  readonly call: string;
+  /** The signals, each with the milliseconds to wait for its effect; the time after the last is the patience. */
+  readonly steps: StopSequence;
+  readonly reapMs: number | undefined;
+}
+
+/** Sends the signals, one after the other, until the target is gone, and has it reaped. @throws {ProcessError} `EPERM` or `EBUSY`. */
+export async function endTarget(pid: number, target: Target, rules: EndRules): Promise<void> {
+  await end(pid, target, rules);
+  const binding = addonInUse();
+  if (binding === undefined) return;
+  reapOurDaemon(binding, pid);
+  await reaped(target.number, rules.reapMs ?? REAP_GRACE_MS);
+}
+
+async function end(pid: number, target: Target, { call, steps }: EndRules): Promise<void> {
   for (const [signal, ms] of steps) {
-    if (signal === 'SIGKILL') noteKill(target.number, 'killPainfully()');
+    if (signal === 'SIGKILL') noteKill(target.number, call);
     const errno = target.send(signal);
     if (errno !== undefined && errno !== 'ESRCH')
       throw killError(pid, errno, `it may not be signaled (${target.syscall}: ${errno})`, target.syscall);
     if (errno === 'ESRCH' || (await target.endsWithin(ms))) return;
   }
+  const [last, patienceMs] = steps.at(-1)!;
   throw killError(
     pid,
     'EBUSY',
-    force ? 'it is still there 30 s after SIGKILL' : 'it ignored SIGTERM for 15 s; say { force: true }',
+    last === 'SIGKILL'
+      ? `it is still there ${formatDuration(patienceMs)} after SIGKILL`
+      : `it ignored ${last} for ${formatDuration(patienceMs)}; say { force: true }`,
   );
 }
 
-const killError = (pid: number, code: string, problem: string, syscall?: string): ProcessError =>
+/**
+ * Reaps a daemon of this library that has become a child of this process, which nothing else waits for. While this process
+ * adopts, that is done, and told, by `adoptOrphans()`.
+ */
+function reapOurDaemon(binding: Binding, pid: number): void {
+  const root = roots.get(pid);
+  if (root?.isDaemon !== true || adoptsOrphans()) return;
+  const pidfd = PidFd.openRow(binding, root.row);
+  if (typeof pidfd === 'string') return;
+  pidfd.reap();
+  pidfd.close();
+}
+
+export const killError = (pid: number, code: string, problem: string, syscall?: string): ProcessError =>
   new ProcessError(`Cannot end process ${pid}: ${problem}.`, { code, pid, syscall });
 
 /** Waits until a pid, or, if it is negative, a group is no more, but not for ever: its parent may never ask. */
-async function reaped(number: number): Promise<void> {
-  const deadline = now() + REAP_GRACE_MS;
+async function reaped(number: number, ms: number): Promise<void> {
+  const deadline = now() + ms;
   while (sendSignal(number, 0) !== 'ESRCH' && now() < deadline) await delay(REAP_PROBE_MS);
 }
 
 /** What is to be ended: one process or a group, by descriptor or by number. */
-interface Target {
+export interface Target {
   /** As `kill()` takes it: a pid, or a group as a negative number. */
   readonly number: number;
   /** What sends the signals, for the error. */
@@ -116,7 +164,7 @@ interface Target {
 }
 
 /** By number: there is nothing but to look, as libvirt does. */
-function byNumber(number: number): Target {
+export function byNumber(number: number): Target {
   return {
     number,
     syscall: 'kill',
@@ -141,13 +189,18 @@ function processBy(binding: Binding | undefined, pid: number): Target {
   if (opened === 'ESRCH') return { ...byNumber(pid), send: () => opened };
   if (typeof opened === 'string')
     throw killError(pid, opened, `it cannot be held (pidfd_open: ${opened})`, 'pidfd_open');
+  return byDescriptor(opened);
+}
+
+/** By a descriptor, which is closed with the target. */
+export function byDescriptor(process: PidFd): Target {
   return {
-    number: pid,
+    number: process.pid,
     syscall: 'pidfd_send_signal',
-    send: (signal) => (opened.hasEnded ? 'ESRCH' : opened.send(signal)),
-    endsWithin: (ms) => comesWithin(opened.ended(), ms),
+    send: (signal) => (process.hasEnded ? 'ESRCH' : process.send(signal)),
+    endsWithin: (ms) => comesWithin(process.ended(), ms),
     close: () => {
-      opened.close();
+      process.close();
     },
   };
 }

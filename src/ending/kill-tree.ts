@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { dryRunOf } from '../engine/dry-run.js';
 import { addonInUse } from '../engine/select.js';
 import { argumentError, isPidNumber } from '../errors/argument-error.js';
@@ -24,8 +25,8 @@ import { belongsTo, below, membersOf, type Root, roots } from './roots.js';
 import { comesWithin, isAlive, sendSignal } from './send-signal.js';
 import { noteKill } from './sent-kills.js';
 
-/** What {@link killTree} reached. */
-export interface KillTreeResult {
+/** The fields of a {@link KillTreeResult}. */
+export interface KillTreeResultFields {
   /**
    * The surest way in which the tree was ended. Whatever it is, all that was found by walking from parent to child was ended as well.
    *
@@ -39,6 +40,35 @@ export interface KillTreeResult {
   readonly ended: readonly number[];
   /** The pids that were found and are still there, or that could not be held or signaled. */
   readonly survivors: readonly number[];
+}
+
+/** What {@link killTree} reached. */
+export interface KillTreeResult extends KillTreeResultFields {}
+
+/** What {@link killTree} reached. */
+export class KillTreeResult {
+  readonly #isComplete: boolean;
+
+  /** @internal Made by {@link killTree}. */
+  constructor(fields: KillTreeResultFields, sawAll: boolean) {
+    Object.assign(this, fields);
+    this.#isComplete = sawAll && fields.survivors.length === 0;
+  }
+
+  /**
+   * Whether all was seen that can be found in this way, and has ended. False means that something may be left: a survivor; or processes
+   * that are hidden from this one (`hidepid`, no `/proc`); or the root had ended already, and nothing told of its descendants. An
+   * empty `ended` then says that nothing was found, and not that nothing is left.
+   */
+  get isComplete(): boolean {
+    return this.#isComplete;
+  }
+
+  /** One line: the level, how many were ended, who survived, and whether that is all. */
+  [inspect.custom](): string {
+    const survivors = this.survivors.length === 0 ? '' : `, survivors ${this.survivors.join(' ')}`;
+    return `KillTreeResult { ${this.level}, ended ${this.ended.join(' ') || 'none'}${survivors}, ${this.isComplete ? 'complete' : 'not complete'} }`;
+  }
 }
 
 /** How long ended processes may take to be gone. */
@@ -63,15 +93,26 @@ const GONE_MS = 2000;
  * const { level, survivors } = await killTree(child); // 'group', []
  */
 export async function killTree(root: number | { readonly pid: number }): Promise<KillTreeResult> {
-  const pid = rootPid(root);
+  return killTreeOf(rootPid(root));
+}
+
+/** The same for a process of which more may be known than its pid, such as a daemon that was met again. */
+export async function killTreeOf(pid: number, known?: Root): Promise<KillTreeResult> {
   const dryRun = dryRunOf('killTree');
   if (dryRun !== undefined) {
     dryRun.kills.push({ call: 'killTree', pid, signal: 'SIGKILL' });
-    return { level: 'walk', ended: [pid], survivors: [] };
+    return new KillTreeResult({ level: 'walk', ended: [pid], survivors: [] }, true);
   }
   const binding = addonInUse();
-  return binding === undefined ? killByNumbers(pid) : new HeldTree(binding, pid).end();
+  if (binding !== undefined) return new HeldTree(binding, pid, known).end();
+  // Its number means another process by now.
+  if (known !== undefined && isGone(known.row))
+    return new KillTreeResult({ level: 'walk', ended: [], survivors: [] }, false);
+  return killByNumbers(pid);
 }
+
+/** Whether `/proc` hides processes from this one. Process 1 is always there, and another user's, or nobody may look. */
+const hidesSome = (): boolean => typeof inspectProcess(1) === 'string';
 
 function rootPid(root: unknown): number {
   const problem = 'a tree starts at a process above 1; give a Child, or its pid';
@@ -104,16 +145,27 @@ class HeldTree {
   readonly #unheld = new Map<number, ProcessRow>();
   #level: KillTreeResult['level'] = 'walk';
   #isRootHidden = false;
+  /** Whether the pid means another process than the root that is known: then that one is gone, and this one not in its tree. */
+  #isStranger = false;
+  /** Whether there was a look that told nothing. */
+  #wasBlind = false;
+  readonly #known: Root | undefined;
 
-  constructor(binding: Binding, pid: number) {
+  constructor(binding: Binding, pid: number, known: Root | undefined) {
     this.#binding = binding;
     this.#pid = pid;
+    this.#known = known;
   }
 
   async end(): Promise<KillTreeResult> {
     const seen = inspectProcess(this.#pid);
-    const known = roots.get(this.#pid);
-    this.#root = seen === 'ESRCH' || (typeof seen !== 'string' && isSame(seen, known?.row)) ? known : undefined;
+    const known = this.#known ?? roots.get(this.#pid);
+    this.#isStranger = this.#known !== undefined && typeof seen !== 'string' && !isSame(seen, this.#known.row);
+    this.#root = this.#isStranger
+      ? known
+      : seen === 'ESRCH' || (typeof seen !== 'string' && isSame(seen, known?.row))
+        ? known
+        : undefined;
     try {
       if (typeof seen === 'string' && seen !== 'ESRCH') this.#holdHidden(seen);
       for (let round = 0; round < MOST_ROUNDS; round += 1) {
@@ -135,7 +187,10 @@ class HeldTree {
     const survivors: number[] = [];
     for (const { row, pidfd } of this.#held.values()) (pidfd.hasEnded ? ended : survivors).push(row.pid);
     for (const row of this.#unheld.values()) (isGone(row) ? ended : survivors).push(row.pid);
-    return { level: this.#level, ended, survivors };
+    // Of a root that is gone, and of which nothing is known, no descendant can be told from others.
+    const isKnown = ended.length > 0 || this.#root?.session !== undefined || this.#root?.cgroup !== undefined;
+    const sawAll = isKnown && !this.#wasBlind && !this.#isRootHidden && !hidesSome();
+    return new KillTreeResult({ level: this.#level, ended, survivors }, sawAll);
   }
 
   /** Stops the tree until nothing in it moves, and gives what was seen last. `undefined`: all was held already. */
@@ -165,6 +220,7 @@ class HeldTree {
       return readProcessTable(this.#binding);
     } catch (error) {
       if (!(error instanceof ProcessError)) throw error;
+      this.#wasBlind = true;
       if (!isScarce(error.code)) return new Map();
       for (const { pidfd } of this.#held.values()) pidfd.send('SIGKILL');
       throw unseenTree(this.#pid, error.code);
@@ -209,9 +265,10 @@ class HeldTree {
 
   /** All that belongs to the tree, from the root down. */
   #treeIn(table: ProcessTable): ReadonlySet<number> {
-    const seeds = new Set(table.has(this.#pid) || this.#isRootHidden ? [this.#pid] : []);
+    const isThere = !this.#isStranger && (table.has(this.#pid) || this.#isRootHidden);
+    const seeds = new Set(isThere ? [this.#pid] : []);
     for (const row of table.values()) if (this.#isInGroup(row, table)) seeds.add(row.pid);
-    for (const pid of orphansFrom(this.#pid)) seeds.add(pid);
+    if (!this.#isStranger) for (const pid of orphansFrom(this.#pid)) seeds.add(pid);
     const tree = below(table, seeds);
     for (const pid of this.#cgroupIn(table, tree) ?? []) tree.add(pid);
     if (tree.has(process.pid)) throw ownTree(this.#pid);
@@ -223,7 +280,7 @@ class HeldTree {
    * of a group that is certain only where the command was launched into one of its own.
    */
   #isInGroup({ session, group }: ProcessRow, table: ProcessTable): boolean {
-    if (session === this.#pid || group === this.#root?.group) return true;
+    if (!this.#isStranger && (session === this.#pid || group === this.#root?.group)) return true;
     // While a session has members, its number is not given out again.
     return session === this.#root?.session && !table.has(session);
   }
@@ -306,7 +363,8 @@ async function killByNumbers(root: number): Promise<KillTreeResult> {
     await delay(GONE_PROBE_MS);
     survivors = survivors.filter(isStillThere);
   }
-  return { level, ended: pids.filter((pid) => !survivors.includes(pid)), survivors };
+  const ended = pids.filter((pid) => !survivors.includes(pid));
+  return new KillTreeResult({ level, ended, survivors }, level === 'walk' && ended.length > 0 && !hidesSome());
 }
 
 /** Whether there is a process with that pid, zombies left out where they can be told. */

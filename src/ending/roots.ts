@@ -18,6 +18,7 @@ export interface Root {
   readonly group: number | undefined;
   /** The session that was made for it. */
   readonly session: number | undefined;
+  readonly isDaemon: boolean;
 }
 
 /** What is known of the commands that were launched into a group of their own, by pid. */
@@ -32,6 +33,7 @@ export function noteRoot({ cgroup, processGroup, daemonize }: CommandSpec, pid: 
     row,
     cgroup: cgroup === undefined ? undefined : claimGroup(cgroup, row),
     group: processGroup === true ? pid : undefined,
+    isDaemon: daemonize === true,
     // The process in the middle made the session, and is gone.
     session:
       daemonize === true && row.session > 1 && row.session !== readProcess(process.pid)?.session

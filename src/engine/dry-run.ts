@@ -30,7 +30,7 @@ export type Respond = (
 /** A process that would have been signaled in earnest. */
 export interface DryRunKill {
   /** The function that was called. */
-  readonly call: 'killPainfully' | 'killTree' | 'pidAbort';
+  readonly call: 'killPainfully' | 'killTree' | 'pidAbort' | 'signal' | 'stop';
   readonly pid: number;
   /** The first signal that it would have sent. */
   readonly signal: SignalName;

@@ -81,7 +81,8 @@ const TICKS_PER_SECOND = 100;
 
 const CLOCK_SLACK_MS = 2000;
 
-function startedAfter(pid: number, timeMs: number): boolean {
+/** Whether a process began after that time. One that cannot be seen did not. */
+export function startedAfter(pid: number, timeMs: number): boolean {
   const row = readProcess(pid);
   // It cannot be seen, so nothing speaks against the file.
   if (row === undefined) return false;

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { killPainfully } from '../ending/kill-painfully.js';
+import { killPainfully, reapOption } from '../ending/kill-painfully.js';
 import { dryRunOf } from '../engine/dry-run.js';
 import { readOptions } from '../errors/argument-error.js';
 import { PidFileError, type PidFileProblem } from '../errors/pidfile-error.js';
@@ -13,6 +13,8 @@ import { type Inspection, inspectPidFile, lockBinding, PidFileLock, tryAcquire }
 export interface CleanupOptions {
   /** End the whole process group that the owner is in. Default: false. */
   readonly group?: boolean;
+  /** How long the owner's parent is given to reap it, in milliseconds. Default: 3000. */
+  readonly reapMs?: number | undefined;
 }
 
 /** What a cleaner writes into the file that it has acquired: the next cleaner shall not signal it. */
@@ -28,27 +30,30 @@ const MOST_PAUSES = 500;
  */
 export async function forceCleanup(file: string, options?: CleanupOptions): Promise<void> {
   const path = resolve(checkPath('PidFile.forceCleanup', file));
-  const { group = false } = readOptions('PidFile.forceCleanup', [file], options, { group: 'boolean' });
+  const { group = false, reapMs } = readOptions('PidFile.forceCleanup', [file], options, {
+    group: 'boolean',
+    reapMs: reapOption,
+  });
   const dryRun = dryRunOf('PidFile.forceCleanup');
   if (dryRun?.pidFiles.has(path) === true)
     throw new PidFileError(path, { heldBy: { pid: process.pid, command: undefined } });
   if (dryRun !== undefined) return;
-  const cleaning = new Cleaning(lockBinding('PidFile.forceCleanup'), path, group);
+  const cleaning = new Cleaning(lockBinding('PidFile.forceCleanup'), path, { group, reapMs });
   while (!(await cleaning.isDone()));
 }
 
 class Cleaning {
   readonly #binding: Binding;
   readonly #path: string;
-  readonly #group: boolean;
+  readonly #options: CleanupOptions;
   #pauses = 0;
   /** The holder that was ended, and what went wrong with it. */
   #ended: { readonly pid: number; readonly failure: unknown } | undefined;
 
-  constructor(binding: Binding, path: string, group: boolean) {
+  constructor(binding: Binding, path: string, options: CleanupOptions) {
     this.#binding = binding;
     this.#path = path;
-    this.#group = group;
+    this.#options = options;
   }
 
   /** Goes one step further. True: the file is gone. */
@@ -100,7 +105,7 @@ class Cleaning {
   /** Ends the holder, and gives what went wrong. Whether it is gone, its lock tells: a zombie has none. */
   async #end(holder: number): Promise<unknown> {
     try {
-      await killPainfully(holder, { force: true, group: this.#group });
+      await killPainfully(holder, { ...this.#options, force: true });
       return undefined;
     } catch (error) {
       if (errnoOf(error) === 'EINVAL')

@@ -41,6 +41,16 @@ export async function readPid(path: string): Promise<number> {
   return pid;
 }
 
+/** Gives `undefined` where there is no file. */
+export async function unlessMissing<T>(look: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await look();
+  } catch (error) {
+    if (error instanceof PidFileError && error.errno === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
 const SHOWN_CHARACTERS = 40;
 
 /** The error for a file that holds no pid. */

@@ -1,18 +1,15 @@
-import { existsSync, realpathSync } from 'node:fs';
-import { readlink, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import type { ProcessHandle } from '../ending/process-handle.js';
 import { isAlive } from '../ending/send-signal.js';
 import { currentDryRun, dryRunOf } from '../engine/dry-run.js';
 import { argumentError } from '../errors/argument-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
-import { inspectProcess } from '../host/process-table.js';
 import { holderOf } from '../wire/pidfile-answer.js';
 import { type CleanupOptions, forceCleanup } from './cleanup.js';
-import { checkPath, errnoOf, noPid, readPid, removeFile } from './content.js';
+import { checkPath, noPid, readPid, removeFile, unlessMissing } from './content.js';
 import { acquire, type AcquireOptions, inspectPidFile, lockBinding, type PidFileLock, release } from './lock.js';
-
-/** What `/proc/PID/exe` ends in when the program's file has been replaced. */
-const DELETED = ' (deleted)';
+import { open, type OpenOptions } from './open.js';
+import { checkProgram, executes } from './program.js';
 
 /**
  * Files that hold the pid of a daemon: decimal digits, no newline, as libvirt's. Their owner has a lock on them, for as long as it
@@ -46,24 +43,44 @@ export const PidFile = {
 
   /**
    * Reads a pid and gives it only if that process lives, and, if a program is named, only if the process executes that
-   * very file; a pid that another program has taken over since is not alive. Answers to `virPidFileReadPathIfAlive`.
+   * very file; a pid that another program has taken over since is not alive. Where there is no file, nobody is. Answers to
+   * `virPidFileReadPathIfAlive`.
    *
-   * The program can be checked where there is a `/proc` that shows the process.
+   * A bare name, `'dnsmasq'`, means the file that PATH has for it, or any of that name. A script counts as itself, not as its
+   * interpreter. The program can be checked where there is a `/proc` that shows the process.
    *
    * @throws {PidFileError} if the file cannot be read, or holds something else, or if the process lives and its program cannot be seen.
    */
   async readIfAlive(path: string, program?: string): Promise<number | undefined> {
     checkPath('PidFile.readIfAlive', path);
-    if (program !== undefined && (typeof (program as unknown) !== 'string' || program === '' || program.includes('\0')))
-      throw argumentError('PidFile.readIfAlive', [path, program], 'a program is the path of a file, or left out');
-    const pid = inMemory(path) ?? (await readPid(path));
-    if (pid <= 0 || !isAlive(pid)) return undefined;
+    checkProgram('PidFile.readIfAlive', path, program);
+    const pid = inMemory(path) ?? (await unlessMissing(() => readPid(path)));
+    if (pid === undefined || pid <= 0 || !isAlive(pid)) return undefined;
     return program === undefined || (await executes(path, pid, program)) ? pid : undefined;
   },
 
   /**
+   * Finds the daemon that a pidfile names, and gives a handle that means this very process for ever; `undefined` where there is no file, or
+   * where the daemon does not run.
+   *
+   * A file that is locked must be locked by the process that it names. One that is not (many daemons lock none) is believed if the process
+   * executes `program`, as {@link PidFile.readIfAlive} compares it, or, where none is named, if it did not begin after the file was written. The
+   * process is held while it is checked. *Portable:* there are no locks to ask for.
+   *
+   * @throws {PidFileError} if the file cannot be read, or holds no pid, or is locked by another living process than the one that it names; or if
+   * `program` cannot be compared, since the process is hidden. {ProcessError} if the process cannot be held. {TypeError} for a path or an option that is none.
+   *
+   * @example
+   * using dnsmasq = await PidFile.open('/run/dnsmasq.pid', { program: 'dnsmasq' });
+   * dnsmasq?.signal('SIGHUP');
+   */
+  open(path: string, options?: OpenOptions): Promise<ProcessHandle | undefined> {
+    return open(path, options);
+  },
+
+  /**
    * Reads a pid and gives it only if the process that it names holds the lock on the file; without the lock, the file is stale,
-   * whatever process has its pid by now. The lock is asked for and not taken, so no starter is disturbed. Answers to `virPidFileReadPathIfLocked`.
+   * whatever process has its pid by now; and so is one that is not there. The lock is asked for and not taken, so no starter is disturbed. Answers to `virPidFileReadPathIfLocked`.
    *
    * @throws {PidFileError} if the file cannot be read, or is locked and holds no pid, or that of a living process (`named`) which is
    * not the one that has locked it (`heldBy`). {UnsupportedError} without the native engine.
@@ -76,8 +93,10 @@ export const PidFile = {
     checkPath('PidFile.readIfLocked', path);
     const remembered = inMemory(path);
     if (remembered !== undefined) return remembered;
-    const { content, pid, holder } = await inspectPidFile(lockBinding('PidFile.readIfLocked'), path);
-    if (holder === undefined) return undefined;
+    const binding = lockBinding('PidFile.readIfLocked');
+    const seen = await unlessMissing(() => inspectPidFile(binding, path));
+    if (seen?.holder === undefined) return undefined;
+    const { content, pid, holder } = seen;
     if (pid === undefined) throw noPid(path, content);
     // A cleaner is about to remove the file.
     if (pid === 0) return undefined;
@@ -158,25 +177,3 @@ export const PidFile = {
 
 /** The pid in a file that a dry run holds. */
 const inMemory = (path: string): number | undefined => currentDryRun()?.pidFiles.get(resolve(path))?.pid;
-
-/** Whether the process that a pidfile names executes a program. */
-async function executes(path: string, pid: number, program: string): Promise<boolean> {
-  const link = `/proc/${pid}/exe`;
-  try {
-    const [running, wanted] = await Promise.all([stat(link), stat(program)]);
-    if (running.ino === wanted.ino && running.dev === wanted.dev) return true;
-  } catch {
-    // The program's file may have been replaced since; then the name decides.
-  }
-  try {
-    const target = await readlink(link);
-    const name = target.endsWith(DELETED) ? target.slice(0, -DELETED.length) : target;
-    return name === program || (existsSync(program) && name === realpathSync(program));
-  } catch (cause) {
-    const seen = inspectProcess(pid);
-    const errno = errnoOf(cause);
-    // It has ended meanwhile, or is a thread of the kernel, which executes no file.
-    if (seen === 'ESRCH' || (typeof seen !== 'string' && errno === 'ENOENT')) return false;
-    throw new PidFileError(path, { named: pid, errno: errno ?? 'EIO', syscall: 'readlink', cause });
-  }
-}

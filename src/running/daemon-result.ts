@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
+import type { ProcessHandle } from '../ending/process-handle.js';
 import type { Handshake } from '../engine/engine.js';
 import type { Subject } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
@@ -27,13 +28,33 @@ export interface DaemonResult extends DaemonResultFields {}
 export class DaemonResult {
   readonly #handshake: Handshake | undefined;
   readonly #subject: Subject;
+  readonly #process: ProcessHandle;
 
   /** @internal Made by `runCommand()`. */
-  constructor(subject: Subject, fields: Omit<DaemonResultFields, 'command'>, handshake?: Handshake) {
+  constructor(
+    subject: Subject,
+    fields: Omit<DaemonResultFields, 'command'>,
+    process: ProcessHandle,
+    handshake?: Handshake,
+  ) {
     Object.assign(this, { command: subject.command, ...fields });
+    this.#process = process;
     this.#subject = subject;
     this.#handshake = handshake;
     Object.freeze(this);
+  }
+
+  /**
+   * The daemon, to be signaled and stopped, and to hear of its end. It means this very process for ever, and holds no descriptor
+   * while it is not used. The same as {@link PidFile.open} gives to who meets the daemon later.
+   *
+   * @example
+   * const daemon = await new Command('sleep', '60').daemonize().run();
+   * daemon.process.signal('SIGCONT');
+   * await daemon.process.stop();
+   */
+  get process(): ProcessHandle {
+    return this.#process;
   }
 
   /** Resolves at once: a daemon's `run()` resolves when the daemon stands before its handshake. Answers to `virCommandHandshakeWait`. */

@@ -1,3 +1,4 @@
+import { ProcessHandle } from '../ending/process-handle.js';
 import type { EngineProcess } from '../engine/engine.js';
 import { thisHost } from '../host/host.js';
 import { assertUnheld, claim } from '../pidfile/claim.js';
@@ -28,7 +29,8 @@ export async function launchDaemon(
   if (claims) await claimOrEnd(pidFile, process, launch);
   process.unref();
   const { pid, stdin, stdout, stderr } = process;
-  return new DaemonResult(subject, { pid, pidFile, stdin, stdout, stderr }, process.handshake);
+  const handle = ProcessHandle.ofDaemon(pid, engine.name !== 'dry-run');
+  return new DaemonResult(subject, { pid, pidFile, stdin, stdout, stderr }, handle, process.handshake);
 }
 
 async function claimOrEnd(pidFile: string, process: EngineProcess, { subject }: Launch): Promise<void> {

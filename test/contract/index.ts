@@ -2,6 +2,7 @@ import { describe } from 'vitest';
 import { argumentContract } from './arguments.js';
 import { asyncContract } from './async.js';
 import { daemonContract } from './daemon.js';
+import { daemonsMetContract } from './daemons-met.js';
 import { descriptorContract } from './descriptors.js';
 import { engines, type EngineUnderTest } from './engine.js';
 import { environmentContract } from './environment.js';
@@ -48,6 +49,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     descriptorContract(engine);
     asyncContract();
     daemonContract();
+    daemonsMetContract(engine);
     pidFileContract();
     eventContract(engine);
     leakContract();

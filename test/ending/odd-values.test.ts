@@ -158,7 +158,7 @@ describe.each(['native', 'portable'])('odd values on the %s engine', (engine) =>
     ],
     [
       'killPainfully',
-      /\(0, \{ froce: true \}\): there is no such option; there are: force, group\.$/,
+      /\(0, \{ froce: true \}\): there is no such option; there are: force, group, reapMs\.$/,
       () => killPainfully(0, { froce: true } as never),
     ],
     ['adoptOrphans', /\(\{ onEnd: 'tell' \}\): onEnd is a function\.$/, () => adoptOrphans({ onEnd: 'tell' as never })],
@@ -179,7 +179,7 @@ describe.each(['native', 'portable'])('odd values on the %s engine', (engine) =>
     ],
     [
       'PidFile.forceCleanup',
-      /'p', \{ force: true \}\): there is no such option; there are: group\.$/,
+      /'p', \{ force: true \}\): there is no such option; there are: group, reapMs\.$/,
       () => PidFile.forceCleanup('p', { force: true } as never),
     ],
   ])('an option of the wrong kind: %s%o', async (call, wayOut, act) => {

@@ -1,0 +1,319 @@
+import { inspect } from 'node:util';
+import { dryRunOf } from '../engine/dry-run.js';
+import { addonInUse } from '../engine/select.js';
+import { argumentError, readOptions } from '../errors/argument-error.js';
+import { ProcessError } from '../errors/process-error.js';
+import { PidFd } from '../host/pidfd.js';
+import { inspectProcess, isOver, isSame, type ProcessRow, readProcess } from '../host/process-table.js';
+import { delay } from '../host/time.js';
+import type { Binding } from '../native/binding.js';
+import type { StopSequence } from '../spec/spec.js';
+import { type SignalName, signalNumber } from '../text/signals.js';
+import {
+  byDescriptor,
+  byNumber,
+  endTarget,
+  killError,
+  painfulSequence,
+  reapOption,
+  type Target,
+} from './kill-painfully.js';
+import { type KillTreeResult, killTreeOf } from './kill-tree.js';
+import { type Root, roots } from './roots.js';
+import { sendSignal } from './send-signal.js';
+import { noteKill } from './sent-kills.js';
+import { sequenceOption, withLastWord } from './stop-sequence.js';
+
+/** How {@link ProcessHandle.stop} goes about it. */
+export interface ProcessStopOptions {
+  /** The signals, each with the milliseconds to wait for its effect; after the last, SIGKILL. Default: SIGTERM and 10 s, as libvirt's. */
+  readonly sequence?: StopSequence | undefined;
+  /** How long the parent of the process is given to reap it, in milliseconds. Default: 3000. */
+  readonly reapMs?: number | undefined;
+}
+
+/** How long an end by SIGKILL is waited for, as by libvirt. */
+const AFTER_SIGKILL_MS = 30_000;
+
+/** How often the end is looked at where no event tells of it. */
+const PROBE_MS = 200;
+
+/**
+ * What a handle knows its process by: its row of the process table, whose pid and start name it for ever; a descriptor, where `/proc`
+ * hides it; its number alone, where there is nothing else; or that it has ended.
+ */
+type Identity = { readonly row: ProcessRow } | { readonly pidfd: PidFd } | 'number' | 'ended';
+
+/**
+ * A process that need not be a child of this one, such as a daemon: from {@link PidFile.open}, or `process` of a `DaemonResult`.
+ *
+ * It means this very process for ever, also when its pid has gone to another one: then it has ended, and nobody is signaled. *Native:* signals go
+ * through a descriptor (`pidfd_open`). *Portable:* they go by number, right after a look whether that still means the process; without a
+ * `/proc`, by number alone.
+ *
+ * @example
+ * using daemon = await PidFile.open('/run/dnsmasq.pid', { program: 'dnsmasq' });
+ * if (daemon?.signal('SIGHUP') !== true) console.log('it does not run');
+ */
+export class ProcessHandle implements Disposable {
+  /** The pid of the process. */
+  readonly pid: number;
+  readonly #identity: Identity;
+  readonly #root: Root | undefined;
+  #ended: Promise<void> | undefined;
+  #watching: PidFd | undefined;
+  #isDisposed = false;
+
+  /** @internal `root` is what is known of the tree below it. */
+  constructor(pid: number, identity: Identity, root?: Root) {
+    this.pid = pid;
+    this.#identity = identity;
+    this.#root = root;
+  }
+
+  /** @internal The handle of a daemon that was just launched. One of a dry run is no process. */
+  static ofDaemon(pid: number, isReal: boolean): ProcessHandle {
+    if (!isReal) return new ProcessHandle(pid, 'ended');
+    const known = roots.get(pid);
+    if (known !== undefined) return new ProcessHandle(pid, { row: known.row }, known);
+    try {
+      return ProcessHandle.of(pid);
+    } catch (error) {
+      // It runs, hidden, and no descriptor is free to hold it by: that is no failure of its launch.
+      if (!(error instanceof ProcessError)) throw error;
+      return new ProcessHandle(pid, 'number');
+    }
+  }
+
+  /** @internal The handle of the process that has a pid now. */
+  static of(pid: number): ProcessHandle {
+    const row = readProcess(pid);
+    if (row !== undefined) return new ProcessHandle(pid, { row }, rootOf(row));
+    const binding = addonInUse();
+    if (binding === undefined) return new ProcessHandle(pid, inspectProcess(pid) === 'ESRCH' ? 'ended' : 'number');
+    const pidfd = PidFd.open(binding, pid);
+    if (pidfd === 'ESRCH') return new ProcessHandle(pid, 'ended');
+    if (typeof pidfd === 'string')
+      throw killError(pid, pidfd, `it cannot be held (pidfd_open: ${pidfd})`, 'pidfd_open');
+    return new ProcessHandle(pid, { pidfd });
+  }
+
+  /** @internal The row by which the process is known, where it is. */
+  get row(): ProcessRow | undefined {
+    return typeof this.#identity === 'object' && 'row' in this.#identity ? this.#identity.row : undefined;
+  }
+
+  /** @internal The same process, with what has been found out of its tree. */
+  withRoot(root: Root | undefined): ProcessHandle {
+    return root === undefined ? this : new ProcessHandle(this.pid, this.#identity, root);
+  }
+
+  /**
+   * Sends a signal. False: the process has ended, and nobody was signaled, also where its pid now means another process. In a `dryRun()` it
+   * is recorded in `kills`, and nothing is signaled.
+   *
+   * @throws {TypeError} if there is no signal of that name. {ProcessError} with the code `EPERM` if the process may not be signaled, and
+   * with the kernel's errno if it cannot be held, such as `EMFILE`.
+   *
+   * @example
+   * using daemon = await PidFile.open('/run/dnsmasq.pid');
+   * daemon?.signal('SIGHUP'); // have it read its configuration
+   */
+  signal(name: SignalName): boolean {
+    if (signalNumber(name) === undefined)
+      throw argumentError('signal', [name], "there is no such signal; write its name, as 'SIGTERM'");
+    const dryRun = dryRunOf('signal');
+    if (dryRun !== undefined) {
+      dryRun.kills.push({ call: 'signal', pid: this.pid, signal: name });
+      return true;
+    }
+    const target = this.#target();
+    if (target === undefined) return false;
+    try {
+      if (name === 'SIGKILL') noteKill(this.pid, 'signal()');
+      const errno = target.send(name);
+      if (errno === undefined || errno === 'ESRCH') return errno === undefined;
+      throw new ProcessError(
+        `Process ${this.pid} may not be signaled (${target.syscall}: ${errno}). Run as its user, or as root.`,
+        {
+          code: errno,
+          pid: this.pid,
+          syscall: target.syscall,
+        },
+      );
+    } finally {
+      target.close();
+    }
+  }
+
+  /**
+   * Resolves when the process has ended; a zombie has. It is waited for from the first time that this is read, which keeps this process alive; after the
+   * handle was disposed, not any more: then the promise stays as it is. *Portable:* with a look every 0.2 s.
+   *
+   * @throws {ProcessError} if it cannot be waited for: no descriptor is free.
+   *
+   * @example
+   * const daemon = await new Command('sleep', '0.1').daemonize().run();
+   * await daemon.process.ended;
+   */
+  get ended(): Promise<void> {
+    this.#ended ??= new Promise((resolve, reject) => {
+      this.#awaitEnd().then((hasEnded) => {
+        if (hasEnded) resolve();
+      }, reject);
+    });
+    return this.#ended;
+  }
+
+  /**
+   * Ends the process and resolves when it is gone: SIGTERM, and SIGKILL 10 s later, or by the sequence that is said. It need not be running any
+   * more. What is told of zombies by {@link killPainfully} holds here.
+   *
+   * @throws {ProcessError} with `code` `EPERM` if the process may not be signaled, `EBUSY` if it is still there 30 s after SIGKILL, and the kernel's
+   * errno if it cannot be held. {TypeError} for options that are none.
+   *
+   * @example
+   * using daemon = await PidFile.open('/run/dnsmasq.pid', { program: 'dnsmasq' });
+   * await daemon?.stop({ sequence: [['SIGTERM', 2000], ['SIGKILL', 0]] });
+   */
+  async stop(options?: ProcessStopOptions): Promise<void> {
+    const { sequence = painfulSequence, reapMs } = readOptions('stop', [], options, {
+      sequence: sequenceOption,
+      reapMs: reapOption,
+    });
+    const dryRun = dryRunOf('stop');
+    if (dryRun !== undefined) {
+      dryRun.kills.push({ call: 'stop', pid: this.pid, signal: sequence[0]?.[0] ?? 'SIGKILL' });
+      return;
+    }
+    const target = this.#target();
+    if (target === undefined) return;
+    const steps = withLastWord(sequence).map(([signal, ms]) =>
+      signal === 'SIGKILL' ? ([signal, Math.max(ms, AFTER_SIGKILL_MS)] as const) : ([signal, ms] as const),
+    );
+    try {
+      await endTarget(this.pid, target, { call: 'stop()', steps, reapMs });
+    } finally {
+      target.close();
+    }
+  }
+
+  /**
+   * Ends the process and its descendants, as `killTree()` does, with what is known of it: the control group and the session that this process has
+   * launched it into; or, for a daemon that was met again, the session that it leads, or that is its own for certain. Its descendants there are found
+   * also when it has ended itself.
+   *
+   * @throws {ProcessError} as `killTree()`.
+   *
+   * @example
+   * using daemon = await PidFile.open('/run/virtiofsd.pid');
+   * const tree = await daemon?.killTree();
+   */
+  async killTree(): Promise<KillTreeResult> {
+    const { row } = this;
+    const unknown = { cgroup: undefined, group: undefined, session: undefined, isDaemon: false };
+    return killTreeOf(this.pid, this.#root ?? (row === undefined ? undefined : { row, ...unknown }));
+  }
+
+  /** Lets the process go: it lives on, and its end is not waited for any more. */
+  [Symbol.dispose](): void {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    const watching = this.#watching;
+    this.#watching = undefined;
+    watching?.close();
+    if (typeof this.#identity === 'object' && 'pidfd' in this.#identity) this.#identity.pidfd.close();
+  }
+
+  /** One line for `console.log`. */
+  [inspect.custom](): string {
+    return `ProcessHandle { pid ${this.pid} }`;
+  }
+
+  /** What signals are sent to, to be closed; `undefined` where it has ended. */
+  #target(): Target | undefined {
+    const identity = this.#identity;
+    if (identity === 'ended') return undefined;
+    if (identity === 'number') return byNumber(this.pid);
+    if ('pidfd' in identity) {
+      if (this.#isDisposed) throw disposed(this.pid);
+      return { ...byDescriptor(identity.pidfd), close: () => undefined };
+    }
+    const binding = addonInUse();
+    if (binding === undefined) return byRow(identity.row);
+    const pidfd = this.#open(binding, identity.row);
+    return pidfd === undefined ? undefined : byDescriptor(pidfd);
+  }
+
+  #open(binding: Binding, row: ProcessRow): PidFd | undefined {
+    const pidfd = PidFd.openRow(binding, row);
+    if (pidfd === 'ESRCH') return undefined;
+    if (typeof pidfd === 'string')
+      throw killError(this.pid, pidfd, `it cannot be held (pidfd_open: ${pidfd})`, 'pidfd_open');
+    return pidfd;
+  }
+
+  /** False: the handle was disposed before the end. */
+  async #awaitEnd(): Promise<boolean> {
+    const identity = this.#identity;
+    if (identity === 'ended') return true;
+    if (this.#isDisposed) return false;
+    const binding = addonInUse();
+    if (identity === 'number' || binding === undefined) {
+      while (!this.#isDisposed) {
+        if (identity === 'number' ? sendSignal(this.pid, 0) === 'ESRCH' : 'row' in identity && !isThere(identity.row))
+          return true;
+        await delay(PROBE_MS);
+      }
+      return false;
+    }
+    const pidfd = 'pidfd' in identity ? identity.pidfd : this.#open(binding, identity.row);
+    if (pidfd === undefined) return true;
+    if ('row' in identity) this.#watching = pidfd;
+    await pidfd.ended();
+    return this.#noteEnd(pidfd);
+  }
+
+  /** Closes what was watched, unless that was done when the handle was disposed: then nothing is told any more. */
+  #noteEnd(pidfd: PidFd): boolean {
+    if (this.#watching === pidfd) {
+      this.#watching = undefined;
+      pidfd.close();
+    }
+    return !this.#isDisposed;
+  }
+}
+
+/** Whether the very process still runs. What cannot be seen is not gone. */
+function isThere(row: ProcessRow): boolean {
+  const seen = inspectProcess(row.pid);
+  return typeof seen === 'string' ? seen !== 'ESRCH' : isSame(seen, row) && !isOver(seen);
+}
+
+/** By number, right after a look whether that still means the process. */
+function byRow(row: ProcessRow): Target {
+  const target = byNumber(row.pid);
+  return {
+    ...target,
+    send: (signal) => (isThere(row) ? target.send(signal) : 'ESRCH'),
+    endsWithin: async (ms) => {
+      for (let waited = 0; isThere(row); waited += PROBE_MS) {
+        if (waited >= ms) return false;
+        await delay(Math.min(PROBE_MS, ms - waited));
+      }
+      return true;
+    },
+  };
+}
+
+const disposed = (pid: number): ProcessError =>
+  new ProcessError(`Process ${pid} is not held any more, since its handle was disposed. Open it again.`, {
+    code: 'EBADF',
+    pid,
+  });
+
+/** What this process knows of the tree below a process that it has launched. */
+function rootOf(row: ProcessRow): Root | undefined {
+  const known = roots.get(row.pid);
+  return isSame(known?.row, row) ? known : undefined;
+}

@@ -1,0 +1,105 @@
+import { closeSync, existsSync, openSync, readSync, realpathSync } from 'node:fs';
+import { readFile, readlink, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { argumentError } from '../errors/argument-error.js';
+import { PidFileError } from '../errors/pidfile-error.js';
+import { inspectProcess } from '../host/process-table.js';
+import { errnoOf } from './content.js';
+
+/** What `/proc/PID/exe` ends in when the program's file has been replaced. */
+const DELETED = ' (deleted)';
+
+/** Returns the value if it can name a program. */
+export function checkProgram(method: string, path: string, program: unknown): string | undefined {
+  if (program === undefined || (typeof program === 'string' && program !== '' && !program.includes('\0')))
+    return program;
+  throw argumentError(method, [path, program], 'a program is the path of a file, or left out');
+}
+
+/**
+ * Whether the process that a pidfile names executes a program.
+ *
+ * A path means that very file. A bare name means the file that PATH has for it, or any file of that name. A script is executed by
+ * its interpreter, which has it as its first argument that is no option.
+ */
+export async function executes(path: string, pid: number, program: string): Promise<boolean> {
+  const link = `/proc/${pid}/exe`;
+  const isBare = !program.includes('/');
+  const wanted = isBare ? inPath(program) : [program];
+  try {
+    const running = await stat(link);
+    for (const file of wanted) if (await isFile(file, running)) return true;
+  } catch {
+    // The program's file may have been replaced since; then the name decides.
+  }
+  try {
+    const target = await readlink(link);
+    const name = target.endsWith(DELETED) ? target.slice(0, -DELETED.length) : target;
+    if (
+      isBare ? basename(name) === program : name === program || (existsSync(program) && name === realpathSync(program))
+    )
+      return true;
+    return await interprets(pid, program, wanted);
+  } catch (cause) {
+    const seen = inspectProcess(pid);
+    const errno = errnoOf(cause);
+    // It has ended meanwhile, or is a thread of the kernel, which executes no file.
+    if (seen === 'ESRCH' || (typeof seen !== 'string' && errno === 'ENOENT')) return false;
+    throw new PidFileError(path, { named: pid, errno: errno ?? 'EIO', syscall: 'readlink', cause });
+  }
+}
+
+/** The files of that name in the directories of PATH. */
+const inPath = (name: string): readonly string[] =>
+  (process.env['PATH'] ?? '')
+    .split(':')
+    .filter((directory) => directory !== '')
+    .map((directory) => join(directory, name));
+
+async function isFile(path: string, { ino, dev }: { readonly ino: number; readonly dev: number }): Promise<boolean> {
+  try {
+    const found = await stat(path);
+    return found.ino === ino && found.dev === dev;
+  } catch {
+    // There is no such file.
+    return false;
+  }
+}
+
+/** The options after which interpreters have a program's text, and no file. */
+const INLINE = /^-\w*c$|^--eval$/;
+
+/** Whether a process is an interpreter that has the program as its script. */
+async function interprets(pid: number, program: string, wanted: readonly string[]): Promise<boolean> {
+  const [, ...words] = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+  const at = words.findIndex((word) => !word.startsWith('-'));
+  const script = words[at];
+  if (script === undefined || script === '' || words.slice(0, at).some((word) => INLINE.test(word))) return false;
+  // The kernel hands the path on as it was said, and the program may have gone to another directory since.
+  const file = resolve(await readlink(`/proc/${pid}/cwd`), script);
+  if (program.includes('/') || basename(script) !== program) {
+    const running = await stat(file).catch(() => undefined);
+    if (running === undefined || isBinary(file)) return false;
+    for (const each of wanted) if (await isFile(each, running)) return true;
+    return false;
+  }
+  return existsSync(file) ? !isBinary(file) : !script.includes('/');
+}
+
+/** What a program that the kernel executes itself begins with. A process that has one as its argument does not interpret it. */
+const ELF = '\x7fELF';
+
+function isBinary(path: string): boolean {
+  try {
+    const fd = openSync(path, 'r');
+    try {
+      const start = Buffer.alloc(ELF.length);
+      return start.toString('latin1', 0, readSync(fd, start)) === ELF;
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    // What cannot be read is not interpreted either.
+    return true;
+  }
+}
