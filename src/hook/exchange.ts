@@ -19,8 +19,6 @@ export interface Letter {
   readonly rest: Uint8Array;
   /** The place of the hook in the plan. */
   readonly step: number;
-  /** How the files behind 0, 1 and 2 are opened, before Node comes to them; -1 where that cannot be told. */
-  readonly streamFlags: readonly number[];
   /** The descriptors that reach the helper: the program's, a pidfile, and those of a handshake. */
   readonly keep: readonly number[];
 }

@@ -89,7 +89,7 @@ async function run(): Promise<never> {
   hasAnswered = true;
   answer(letterFd, 'done');
   try {
-    return binding.becomeHelper(plan, Int32Array.from(letter.streamFlags), reportFd);
+    return binding.becomeHelper(plan, reportFd);
   } catch (error) {
     hasAnswered = false;
     throw error;

@@ -52,11 +52,10 @@ export interface Binding {
   /** In the hook runner, at its start: marks all descriptors above 2 as closed on exec. */
   shelter(): void;
   /**
-   * In the hook runner, at its end: gives the standard streams the flags of their open files that they had before Node (-1:
-   * leaves one as it is), and executes an encoded plan. A step that fails is reported, and is the end of this process. Throws
-   * for bytes that are no plan.
+   * In the hook runner, at its end: lets the standard streams block, whatever Node has made of them, and executes an encoded
+   * plan. A step that fails is reported, and is the end of this process. Throws for bytes that are no plan.
    */
-  becomeHelper(plan: Buffer, flags: Int32Array, report: number): never;
+  becomeHelper(plan: Buffer, report: number): never;
 
   // -------------------------------------------------------------- looking after children
 

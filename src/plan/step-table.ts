@@ -7,7 +7,7 @@ import { type CapabilityName, capabilityNames } from '../text/capabilities.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 import type { ChildStep } from '../text/step-names.js';
 import type { Operand } from '../wire/encode.js';
-import { gapsBetween, type Move, orderMoves } from '../wire/moves.js';
+import { gapsBetween, lettingBlock, type Move, orderMoves } from '../wire/moves.js';
 import type { PlannedDescriptor } from './descriptors.js';
 import { enteredDirectory, type Places } from './from-here.js';
 import type { Ids } from './ids.js';
@@ -191,7 +191,10 @@ const table = {
     plan: ({ descriptors }) => ({ step: 'dup2', by: '', descriptors }),
     text: ({ descriptors }) => `places descriptors ${descriptors.map(({ childFd }) => childFd).join(', ')}`,
     wish: ({ descriptors }) => `place descriptors ${descriptors.map(({ childFd }) => childFd).join(', ')}`,
-    encode: (_step, { moves }) => orderMoves(moves).map(({ from, to }) => ({ a: from, b: to })),
+    encode: (_step, { moves }) => [
+      ...orderMoves(moves).map(({ from, to }) => ({ a: from, b: to })),
+      ...lettingBlock(moves),
+    ],
     lane: 'shared-memory',
     refusal: undefined,
     afterExec: 'put back',

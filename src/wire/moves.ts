@@ -2,6 +2,35 @@
 export interface Move {
   readonly from: number;
   readonly to: number;
+  /** It is one of the caller's, which others may use as well, and set to another mode: this process's streams among them. */
+  readonly isShared?: boolean;
+}
+
+/** The place of `count` in an operation that lets a descriptor block: what cannot be opened anew is left, or changed for all who share it. */
+const LEAVE_SHARED = 1;
+const CHANGE_SHARED = 2;
+
+/** The highest standard stream. Above it, a program may be told that a descriptor of its does not block. */
+const LAST_STREAM = 2;
+
+/**
+ * What follows the placing. Every descriptor that is shared is let block, and gets an open file of its own for that where it can
+ * have one; those that come from one descriptor still share one.
+ */
+export function lettingBlock(moves: readonly Move[]): { a: number; b: number; count: number }[] {
+  const operands: { a: number; b: number; count: number }[] = [];
+  const placed = new Map<number, number>();
+  for (const { from, to, isShared } of moves) {
+    if (isShared !== true) continue;
+    const first = placed.get(from);
+    if (first === undefined) placed.set(from, to);
+    operands.push({
+      a: first ?? to,
+      b: to,
+      count: first === undefined ? (to <= LAST_STREAM ? CHANGE_SHARED : LEAVE_SHARED) : 0,
+    });
+  }
+  return operands;
 }
 
 /**

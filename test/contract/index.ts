@@ -1,6 +1,7 @@
 import { describe } from 'vitest';
 import { argumentContract } from './arguments.js';
 import { asyncContract } from './async.js';
+import { blockingContract } from './blocking.js';
 import { daemonContract } from './daemon.js';
 import { daemonsMetContract } from './daemons-met.js';
 import { descriptorContract } from './descriptors.js';
@@ -47,6 +48,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     stoppingContract();
     killerContract();
     descriptorContract(engine);
+    blockingContract();
     asyncContract();
     daemonContract();
     daemonsMetContract(engine);

@@ -68,17 +68,21 @@ export class Descriptors {
     let next = 0;
     for (const { childFd: to, source } of descriptors) {
       let from = nullFd;
+      let isShared = false;
       switch (source.kind) {
         case 'null':
           break;
         case 'fd':
           from = source.fd;
+          // exec() leaves nobody who shares it in this process, and does not have it changed for a rehearsal.
+          isShared = plan.mode !== 'exec';
           break;
         case 'file':
           from = files.get(to) ?? -1;
           break;
         case 'stdout':
           from = moves[1]?.from ?? -1;
+          isShared = moves[1]?.isShared === true;
           break;
         case 'pipe': {
           const readEnd = ends[next]!;
@@ -89,7 +93,7 @@ export class Descriptors {
           (source.for === 'caller' ? callers : ours)[to as 0 | 1 | 2] = to === 0 ? writeEnd : readEnd;
         }
       }
-      moves.push({ from, to });
+      moves.push({ from, to, isShared });
     }
     return { moves, ours, callers, theirs };
   }

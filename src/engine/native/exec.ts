@@ -1,3 +1,5 @@
+import { fstatSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import type { CommandError } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
 import { type Binding, places } from '../../native/binding.js';
@@ -83,14 +85,20 @@ function performInPlace(plan: LaunchPlan, files: OpenFds, { binding, descriptors
   const { moves, theirs } = descriptors.makeEnds(plan, files);
   const { argv, steps } = plan;
   const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.ppid });
-  // The event loop may have set a standard stream not to block, which few programs expect of theirs.
-  const streams = moves.filter(({ to }) => to <= 2).map(({ from }) => from);
+  // The event loop may have set them not to block, which few programs expect. Nobody in this process is left to mind.
+  const blocking = moves.filter(({ from, to }) => to <= 2 || isMadeNonBlocking(from)).map(({ from }) => from);
   const encodedPlan = encode({ file: executedFile(plan), argv, envp, operations });
-  binding.exec(encodedPlan, Int32Array.from(streams), execResult);
+  binding.exec(encodedPlan, Int32Array.from(blocking), execResult);
   descriptors.close(theirs);
   const step = execResult[places.exec.step]!;
   const errno = execResult[places.exec.errno]!;
   const done = steps.slice(0, Math.max(step, 0)).map((one) => one.step);
   const kept = done.filter((name) => stepTable[name].afterExec === 'stays');
   return failure(plan, { step, errno, detail: 0 }, kept);
+}
+
+/** Whether it is of a kind that the event loop does not let block. All else has the mode that somebody has asked for. */
+function isMadeNonBlocking(fd: number): boolean {
+  const stats = fstatSync(fd);
+  return stats.isFIFO() || stats.isSocket() || isatty(fd);
 }

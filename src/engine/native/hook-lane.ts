@@ -86,7 +86,6 @@ export function prepareWithHook(
       helper,
       rest: encodeRest(plan, at, pidFile, numbers),
       step: at,
-      streamFlags: streamFlags(ends.moves),
       keep: [
         ...ends.moves.map(({ to }) => to),
         ...(pidFile < 0 ? [] : [numbers.pidFile]),
@@ -156,19 +155,6 @@ function numbersBeside(moves: readonly Move[]): Numbers {
     plan: lowestUnused(taken),
     handshake: { ready: lowestUnused(taken), go: lowestUnused(taken) },
   };
-}
-
-/** The flags of the open files that the child will have at 0, 1 and 2, as this process has them now. */
-function streamFlags(moves: readonly Move[]): number[] {
-  return [0, 1, 2].map((fd) => {
-    try {
-      const info = readFileSync(`/proc/self/fdinfo/${moves.find(({ to }) => to === fd)?.from}`, 'latin1');
-      return Number.parseInt(/^flags:\s*(\d+)$/m.exec(info)?.[1] ?? '-1', 8);
-    } catch {
-      // There is no /proc: then Node's choice stays.
-      return -1;
-    }
-  });
 }
 
 /**

@@ -8,6 +8,7 @@ export const portableLimits: readonly string[] = [
   'A pidfile is written before run() resolves, but not locked: of two starters at the same instant the later one is ended after its start.',
   'A daemon is the leader of its session, and a child of this process until one of them ends.',
   'An error of a daemon after it has executed its program is its own: the log is the place to look.',
+  'What Node made non-blocking: 0, 1 and 2 block in the program, and from then on here too; a descriptor above 2 keeps its mode.',
   'Pipes are socket pairs: a program that opens /dev/stdin or /dev/stdout by name gets ENXIO, unless it is given a file.',
   'A program that is ended by a real-time signal is reported as exited with code 0, since child_process says so.',
   'resourceUsage and coreDumped are undefined.',

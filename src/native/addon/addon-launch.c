@@ -168,15 +168,14 @@ napi_value addon_shelter(napi_env env, napi_callback_info info) {
 }
 
 napi_value addon_become_helper(napi_env env, napi_callback_info info) {
-  napi_value values[3];
+  napi_value values[2];
   void *bytes;
-  size_t size, count;
-  int32_t *flags, report_fd;
-  CHECK(env, arguments(env, info, 3, values));
+  size_t size;
+  int32_t report_fd;
+  CHECK(env, arguments(env, info, 2, values));
   CHECK(env, napi_get_buffer_info(env, values[0], &bytes, &size));
-  CHECK(env, int32_array(env, values[1], STANDARD_STREAMS, &flags, &count));
-  CHECK(env, napi_get_value_int32(env, values[2], &report_fd));
+  CHECK(env, napi_get_value_int32(env, values[1], &report_fd));
   struct plan *plan;
   if (!read_plan(env, bytes, size, &plan)) return NULL;
-  exec_helper(plan, flags, report_fd);
+  exec_helper(plan, report_fd);
 }

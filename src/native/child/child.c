@@ -21,6 +21,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 
 #include "child/kernel.h"
 #include "child/pidfile.h"
@@ -80,6 +81,50 @@ static long unblock_signals(void) {
 static long place_descriptor(long from, long to) {
   if (from == to) return SYS3(SYS_fcntl, to, F_SETFD, 0);
   return SYS3(SYS_dup3, from, to, 0);
+}
+
+static int is_pipe(long fd) {
+  return SYS3(SYS_fcntl, fd, F_GETPIPE_SZ, 0) >= 0;
+}
+
+/* A terminal that leads to the same one when it is opened again. The master of a pair would make another pair. */
+static int is_terminal(long fd) {
+  char attributes[64]; /* The kernel's struct has 36 bytes, or 44. */
+  unsigned number;
+  return SYS3(SYS_ioctl, fd, TCGETS, attributes) >= 0 && SYS3(SYS_ioctl, fd, TIOCGPTN, &number) < 0;
+}
+
+/* Opens a descriptor's file anew in its place, in blocking mode. It is opened without, or a pipe with no other end would hold us. */
+static long open_anew(long fd, long flags) {
+  char path[sizeof "/proc/self/fd/" + NUMBER_SIZE] = "/proc/self/fd/";
+  (void)print_number(path + sizeof "/proc/self/fd/" - 1, (uint64_t)fd);
+  const long anew = SYS4(SYS_openat, AT_FDCWD, path, (flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+  if (anew < 0) return anew;
+  long result = SYS3(SYS_fcntl, anew, F_SETFL, flags & ~O_NONBLOCK);
+  if (result >= 0) result = SYS3(SYS_dup3, anew, fd, 0);
+  (void)SYS1(SYS_close, anew); /* Nothing was written to it. */
+  return result;
+}
+
+/*
+ * Few programs expect that their standard streams do not block. It is a property of the open file, and so of all who share it:
+ * Node sets it for its own pipes, terminals and sockets, and may do so while the program runs. So a pipe is opened anew in any
+ * case, and a terminal where it does not block; this process keeps its own. Where that cannot be, as with a socket, `is_for_all`
+ * changes it for all. libuv does the same for 0, 1 and 2 of its children.
+ */
+static void let_block(long fd, int is_for_all) {
+  const long flags = SYS3(SYS_fcntl, fd, F_GETFL, 0);
+  if (flags < 0) return; /* A step that uses it tells. */
+  const int does_block = (flags & O_NONBLOCK) == 0;
+  if ((is_pipe(fd) || (!does_block && is_terminal(fd))) && open_anew(fd, flags) >= 0) return;
+  if (!does_block && is_for_all) (void)SYS3(SYS_fcntl, fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+/* A descriptor is placed; then, where the plan says so, it is let block: 1, where nobody else notices, or 2, in any case. */
+static long perform_dup2(const struct operation *operation) {
+  const long result = place_descriptor((long)operation->a, (long)operation->b);
+  if (result >= 0 && operation->count != 0) let_block((long)operation->b, operation->count > 1);
+  return result;
 }
 
 static long join_core(uint64_t among) {
@@ -205,7 +250,7 @@ static long perform(const struct plan *plan, const struct operation *operation, 
     case STEP_SETPGID:
       return SYS2(SYS_setpgid, 0, 0);
     case STEP_DUP2:
-      return place_descriptor((long)operation->a, (long)operation->b);
+      return perform_dup2(operation);
     case STEP_CLOSE_RANGE:
       return SYS3(SYS_close_range, operation->a, operation->b, CLOSE_RANGE_CLOEXEC);
     case STEP_UMASK:

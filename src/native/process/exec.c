@@ -243,14 +243,17 @@ end:
 
 /* ---------------------------------------------------------------- in the hook runner */
 
+enum { STANDARD_STREAMS = 3 };
+
 /*
  * The steps after the hook are not performed in the Node process itself. Ids would change for one of its threads only, and the
  * others would run on in the same memory with the old ones, until the exec ends them. So the plan here only places descriptors
  * and executes the helper.
  */
-void exec_helper(const struct plan *plan, const int32_t flags[STANDARD_STREAMS], int report_fd) {
+void exec_helper(const struct plan *plan, int report_fd) {
   for (int fd = 0; fd < STANDARD_STREAMS; fd++) {
-    if (flags[fd] >= 0) (void)fcntl(fd, F_SETFL, flags[fd]); /* The hook may have closed it, which is its affair. */
+    const int flags = fcntl(fd, F_GETFL); /* The hook may have closed it, which is its affair. */
+    if (flags >= 0) (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
   }
   /* As in every child: a signal waits for the program. Node's handlers end with this process. */
   const uint64_t all = ~(uint64_t)0;

@@ -16,15 +16,12 @@
  */
 void exec_in_place(const struct plan *plan, const int32_t *blocking, size_t blocking_count, struct report *ret_report);
 
-enum { STANDARD_STREAMS = 3 };
-
 /*
  * Performs the steps of a plan that executes the helper, in the hook runner. A step that fails is written to the report, and is
- * the end of the process; without a plan, that there was no memory for it. The flags are those that 0, 1 and 2 had before Node,
- * or -1: it sets pipes not to block, and that is a property of the open file, which the program and others share.
+ * the end of the process; without a plan, that there was no memory for it. Node sets pipes not to block, and that is a property of
+ * the open file, which the program gets: 0, 1 and 2 are set back first.
  */
-__attribute__((noreturn)) void exec_helper(const struct plan *plan, const int32_t flags[STANDARD_STREAMS],
-                                           int report_fd);
+__attribute__((noreturn)) void exec_helper(const struct plan *plan, int report_fd);
 
 /* Marks all descriptors above the standard streams as closed on exec: nothing else reaches what a hook starts. */
 void exec_shelter(void);
