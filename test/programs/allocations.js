@@ -1,6 +1,7 @@
 // Does one thing again and again, and each time another allocation of the addon fails: the first, the second, until none is left. Prints a
 // line of JSON for each. Arguments: the library, the kind of thing, an empty directory, and, where one process can do the thing only
 // once, which allocation fails.
+import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { quiet, settle, useTemporary } from './counters.js';
@@ -79,6 +80,11 @@ if (only !== undefined) {
   say(await failing(Number(only)));
   process.exit(0);
 }
+// What Node opens once counts from the beginning: its own standard streams, and what libuv needs for the first stream.
+process.stdout.write('\n');
+process.stderr.write('');
+const first = await new Command('true').outputPipe().runAsync();
+await Promise.all([once(first.stdout.resume(), 'close'), first.wait()]);
 await kinds[kind]();
 const before = await quiet();
 for (let number = 1, isLast = false; !isLast && number < 100; number += 1) {
