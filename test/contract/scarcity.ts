@@ -1,8 +1,9 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { Command, LaunchError, UnsupportedError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
+import { inParent } from '../helpers/native.js';
 import {
   fixture,
   hasProgram,
@@ -63,6 +64,52 @@ export function scarcityContract(engine: EngineUnderTest): void {
         const ran = outcomes.filter((outcome) => outcome.kind === kind).map(({ outcome }) => outcome === 'ran');
         expect([ran[0], ran.at(-1)], `${kind}: with none left, and with enough`).toEqual([false, true]);
       }
+    });
+
+    test('names TMPDIR where the directory for temporary files is needed and missing', async () => {
+      const told = await inParent(
+        async ({ Command, OutputBuffer }) => {
+          const both = new OutputBuffer();
+          return new Command('true')
+            .outputBuffer(both)
+            .errorBuffer(both)
+            .run()
+            .then(
+              () => 'ran',
+              (error: unknown) => (error as Error).message,
+            );
+        },
+        undefined,
+        { env: { VIRCOMMAND_ENGINE: engine.name, TMPDIR: path('missing') } },
+      );
+      if (engine.name === 'native') expect(told).toBe('ran');
+      else expect(told).toMatch(/'[^']*missing'.* TMPDIR \(mkdtemp: ENOENT\)/);
+    });
+
+    test('names /dev/null where that is missing', async ({ skip }) => {
+      if (!isRoot) return skip('it takes root to mount another /dev');
+      const isAllowed = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', '/dev']).status === 0;
+      if (!isAllowed) return skip('no other /dev can be mounted here');
+      const told = await inParent(
+        async ({ Command }, way) => {
+          const command = new Command('true').inputFile('/proc/self/status');
+          const work = way === 'native' ? async () => command.exec() : () => command.run();
+          return work().then(
+            () => ['ran'],
+            (error: unknown) => [
+              (error as LaunchError).step,
+              (error as LaunchError).errno,
+              (error as LaunchError).path,
+            ],
+          );
+        },
+        engine.name,
+        {
+          through: ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs none /dev && exec "$@"', 'sh'],
+          env: { VIRCOMMAND_ENGINE: engine.name },
+        },
+      );
+      expect(told).toEqual(['open', 'ENOENT', '/dev/null']);
     });
 
     test('is EAGAIN above the limit of processes', async ({ skip }) => {

@@ -76,8 +76,14 @@ function rehearse(plan: LaunchPlan, files: OpenFds, { binding, start }: ExecTool
 
 /** To be able to go back takes a copy of what is replaced. Where there is no room for that, nothing must have ended for it. */
 function assertRoom(plan: LaunchPlan, { binding }: ExecTools): void {
-  const errno = binding.tryRoom(plan.descriptors.length + SPARE_FDS);
-  if (errno !== 0) throw new LaunchError(plan.subject, { step: 'dup2', errno: errnoName(errno) });
+  const number = binding.tryRoom(plan.descriptors.length + SPARE_FDS);
+  if (number === 0) return;
+  const errno = errnoName(number);
+  const isFull = errno === 'EMFILE' || errno === 'ENFILE' || errno === 'ENOMEM';
+  const failure = isFull
+    ? ({ step: 'dup2' } as const)
+    : ({ step: 'open', path: '/dev/null', wanted: 'be opened' } as const);
+  throw new LaunchError(plan.subject, { ...failure, errno });
 }
 
 /** Performs the steps in this process. Returns only if one failed: why this process is still itself. */

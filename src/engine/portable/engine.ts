@@ -1,4 +1,5 @@
 import { closeSync, openSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { TextDecoder } from 'node:util';
 import type { ResultPromise } from 'execa';
 import { LaunchError, type LaunchFailure } from '../../errors/launch-error.js';
@@ -8,6 +9,7 @@ import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { isPathFromHere } from '../../plan/program.js';
 import type { Step } from '../../plan/step-table.js';
 import { readable } from '../../text/bytes.js';
+import { quoted } from '../../text/shown.js';
 import { diagnose, hasTooLongWord } from '../diagnose.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal } from '../engine.js';
 import { closeFiles, holdDirectory, type OpenFiles, openFiles, reopenDirectory } from '../redirections.js';
@@ -144,7 +146,14 @@ async function pairFor(plan: LaunchPlan): Promise<SocketPair> {
     return await socketPair();
   } catch (cause) {
     const { code = 'EIO', syscall = 'socket' } = cause as NodeJS.ErrnoException;
-    throw new LaunchError(plan.subject, { step: 'pipe', errno: code, syscall, cause });
+    const wanted = `make a directory in ${quoted(tmpdir())}, which one pipe for both outputs takes; name another one in TMPDIR`;
+    throw new LaunchError(plan.subject, {
+      step: 'pipe',
+      errno: code,
+      syscall,
+      ...(syscall === 'mkdtemp' ? { wanted } : {}),
+      cause,
+    });
   }
 }
 
@@ -260,7 +269,11 @@ function occupyNumbers(plan: LaunchPlan): number[] {
   } catch (cause) {
     for (const fd of fillers) closeSync(fd);
     const { code = 'EMFILE' } = cause as NodeJS.ErrnoException;
-    throw new LaunchError(plan.subject, { step: 'pipe', errno: code, cause });
+    const isFull = code === 'EMFILE' || code === 'ENFILE';
+    const failure = isFull
+      ? ({ step: 'pipe' } as const)
+      : ({ step: 'open', path: '/dev/null', wanted: 'be opened' } as const);
+    throw new LaunchError(plan.subject, { ...failure, errno: code, cause });
   } finally {
     for (const fd of spare) closeSync(fd);
   }
