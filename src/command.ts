@@ -18,6 +18,15 @@ import {
   type Path,
 } from './builder/options.js';
 import { readSpec } from './builder/spec-shape.js';
+import {
+  type Accepted,
+  type Check,
+  type NoOptions,
+  readCheck,
+  optionsAsMethods,
+  readWaitOptions,
+  type WaitOptions,
+} from './builder/wait-options.js';
 import { isStopStep, sequenceWords } from './ending/stop-sequence.js';
 import { explainPlan } from './engine/explain.js';
 import { engineInfo, selectEngine } from './engine/select.js';
@@ -33,7 +42,6 @@ import type { Captured, RunResult } from './result/run-result.js';
 import type { Child } from './running/child.js';
 import type { DaemonResult } from './running/daemon-result.js';
 import { type Attachments, planFor } from './running/launch.js';
-import type { WaitOptions } from './running/outcome.js';
 import { execCommand, runCommand, runCommandSync, type Said } from './running/run-command.js';
 import { Bare, bare } from './spec/bare.js';
 import {
@@ -58,6 +66,7 @@ import { shownLines } from './text/shown.js';
 // What a chain of calls has said about the result, for the type checker only: nothing of it exists at run time.
 declare const stdoutType: unique symbol;
 declare const stderrType: unique symbol;
+declare const exitCodeType: unique symbol;
 declare const daemonType: unique symbol;
 /** A command whose `result.stdout` has that type. */
 export interface HasStdout<T> {
@@ -67,14 +76,27 @@ export interface HasStdout<T> {
 export interface HasStderr<T> {
   readonly [stderrType]: T;
 }
+/** A command whose `result.exitCode` has that type. */
+export interface HasExitCode<T> {
+  readonly [exitCodeType]: T;
+}
 /** A command whose `run()` gives a {@link DaemonResult}. */
 export interface IsDaemon {
   readonly [daemonType]: true;
 }
 type StdoutOf<C> = C extends HasStdout<infer T> ? T : Captured;
 type StderrOf<C> = C extends HasStderr<infer T> ? T : Captured;
-/** What `run()` gives for a command: as exact as the chain of calls that made it. */
-export type ResultOf<C> = C extends IsDaemon ? DaemonResult : RunResult<StdoutOf<C>, StderrOf<C>>;
+type Codes<K> = K extends readonly (infer N extends number)[] ? N : number | null;
+type ExitCodeOf<C, K> = [K] extends [undefined]
+  ? C extends HasExitCode<infer T extends number | null>
+    ? T
+    : number | null
+  : Codes<K>;
+type RunResultOf<C, K> = RunResult<StdoutOf<C>, StderrOf<C>, ExitCodeOf<C, K>>;
+/** What `run()` gives for a command: as exact as the chain of calls that made it. `K` is the type of the option `check`. */
+export type ResultOf<C, K extends Check | undefined = undefined> = C extends IsDaemon
+  ? DaemonResult
+  : RunResultOf<C, K>;
 
 /** What a stream is where nothing was said about it. */
 const NOTHING = Object.freeze({ from: 'null' } as const);
@@ -93,6 +115,9 @@ const NO_ATTACHMENTS: Attachments = Object.freeze({
  * Nothing happens until {@link Command.run} or {@link Command.runAsync}. Unless told otherwise the program reads
  * `/dev/null`, inherits this process's environment, directory and ids, and has no descriptors but 0, 1 and 2.
  *
+ * A setting that is given `undefined` was not said: `.timeout(options.timeout)` needs no `if`. Arguments, and names and descriptors to
+ * pass on, are no settings: `undefined` is a mistake there.
+ *
  * No call throws for a bad value. Mistakes are recorded, and running the command rejects with one {@link UsageError} that
  * lists them all. A command can be run again and again, and at the same time. Answers to `virCommandPtr`.
  *
@@ -107,15 +132,17 @@ export class Command {
   #lacksOpaque = false;
 
   /**
-   * Names the program and its first arguments. Answers to `virCommandNew` and `virCommandNewArgList`.
+   * Names the program and its first arguments: values, or arrays of values. Answers to `virCommandNew` and `virCommandNewArgList`.
    *
    * A bare name is looked for in this process's PATH, when the command runs; empty and relative entries of PATH are
    * skipped. A name with a slash is a path, from this process's directory if it is relative.
    *
    * @example
    * const list = new Command('ls', '-l', '/var/log');
+   * const files = ['a.txt', 'b.txt'];
+   * const count = new Command('wc', ['-l', '--'], files);
    */
-  constructor(program: Argument, ...args: Argument[]) {
+  constructor(program: Argument, ...args: (Argument | readonly Argument[])[]) {
     if (Draft.isDraft(program)) {
       this.#draft = program;
       return;
@@ -125,8 +152,17 @@ export class Command {
       if (program === '') draft.mistake(call, 'the program has no name; give a name to look for in PATH, or a path');
       // A program that is wrong keeps its place, so that no argument takes it in a message.
       draft.argv.push(draft.text(program, call, 'the program') ?? '');
-      for (const arg of args) draft.add(arg, call);
+      for (const arg of args) {
+        const [said] = optionsAsMethods(arg, (name) => publicMethods.has(name));
+        if (said === undefined) this.#addAll(draft, arg, call);
+        else draft.mistake(call, `it takes arguments, and no options; say ${said}`);
+      }
     });
+  }
+
+  #addAll(draft: Draft, value: Argument | readonly Argument[], call: Call): void {
+    if (isArray(value)) for (const part of value) draft.add(part, call);
+    else draft.add(value, call);
   }
 
   /**
@@ -214,10 +250,7 @@ export class Command {
    */
   args(...values: (Argument | readonly Argument[])[]): this {
     return this.#say('args', values, (draft, call) => {
-      for (const value of values) {
-        if (isArray(value)) for (const part of value) draft.add(part, call);
-        else draft.add(value, call);
-      }
+      for (const value of values) this.#addAll(draft, value, call);
     });
   }
 
@@ -267,13 +300,18 @@ export class Command {
 
   /**
    * Sets a variable. From the first call about the environment on, the program inherits nothing: it gets exactly what is
-   * said. The same name again replaces the value and keeps its place. Answers to `virCommandAddEnvPair`.
+   * said, with what {@link Command.envInherit} adds. The same name again replaces the value and keeps its place. `undefined` sets nothing, as in `child_process`.
+   * Answers to `virCommandAddEnvPair`.
    *
    * @example
    * new Command('date').env('TZ', 'UTC');
    */
-  env(name: string, value: Argument): this {
-    return this.#say('env', [variableShown(name), hidden], (draft, call) => draft.variable(name, value, call));
+  env(name: string, value: Argument | undefined): this {
+    return this.#say('env', [variableShown(name), hidden], (draft, call) => {
+      draft.isolate();
+      if (value !== undefined) draft.variable(name, value, call);
+      else draft.variableName(name, call);
+    });
   }
 
   /**
@@ -356,6 +394,17 @@ export class Command {
   }
 
   /**
+   * Keeps all variables of this process, as they are when the command runs; what else is said about the environment is added to
+   * them, or takes their place. Without it, the first variable that is said closes the environment. libvirt has no such call.
+   *
+   * @example
+   * new Command('make').envInherit().env('LC_ALL', 'C');
+   */
+  envInherit(): this {
+    return this.#flag('envInherit');
+  }
+
+  /**
    * Empties the environment, and forgets what was set before. libvirt has no such call.
    *
    * @example
@@ -364,6 +413,7 @@ export class Command {
   envClear(): this {
     return this.#say('envClear', [], (draft) => {
       draft.env = new Map();
+      delete draft.single.envInherit;
     });
   }
 
@@ -444,8 +494,8 @@ export class Command {
    * import { Command } from 'vircommand';
    * await new Command('wc', '-l').inputFd(openSync('/etc/passwd', 'r')).run();
    */
-  inputFd(fd: number): this {
-    return this.#say('inputFd', [fd], (draft, call) => {
+  inputFd(fd: number | undefined): this {
+    return this.#setting('inputFd', [fd], (draft, call) => {
       const open = draft.openFd(fd, call);
       if (open !== undefined) draft.set('stdin', bare({ from: 'fd', fd: open }), call);
     });
@@ -459,8 +509,8 @@ export class Command {
    * import { Command } from 'vircommand';
    * await new Command('ls').outputFd(openSync('/dev/null', 'a')).run();
    */
-  outputFd(fd: number): this {
-    return this.#say('outputFd', [fd], (draft, call) => draft.outputFd('stdout', fd, call));
+  outputFd(fd: number | undefined): this {
+    return this.#setting('outputFd', [fd], (draft, call) => draft.outputFd('stdout', fd, call));
   }
 
   /**
@@ -472,8 +522,8 @@ export class Command {
    * const log = openSync('/dev/null', 'a');
    * await new Command('ls').outputFd(log).errorFd(log).run();
    */
-  errorFd(fd: number): this {
-    return this.#say('errorFd', [fd], (draft, call) => draft.outputFd('stderr', fd, call));
+  errorFd(fd: number | undefined): this {
+    return this.#setting('errorFd', [fd], (draft, call) => draft.outputFd('stderr', fd, call));
   }
 
   /**
@@ -516,8 +566,8 @@ export class Command {
    * @example
    * new Command('wc', '-l').inputFile('/etc/passwd');
    */
-  inputFile(path: Path): this {
-    return this.#say('inputFile', [path], (draft, call) => {
+  inputFile(path: Path | undefined): this {
+    return this.#setting('inputFile', [path], (draft, call) => {
       const text = draft.path(path, call);
       if (text !== undefined) draft.set('stdin', { from: 'file', path: text }, call);
     });
@@ -530,14 +580,16 @@ export class Command {
    * @example
    * new Command('dnsmasq').outputFile('/var/log/dnsmasq.log', { append: true }).errorToOutput();
    */
-  outputFile(path: Path, options?: FileOptions): this {
+  outputFile(path: Path | undefined, options?: FileOptions): this {
+    if (path === undefined) return this;
     return this.#say('outputFile', options === undefined ? [path] : [path, options], (draft, call) =>
       draft.outputFile('stdout', path, options, call),
     );
   }
 
   /** Opens a file as the program's standard error. The same file as standard output's is opened once, and both share it. */
-  errorFile(path: Path, options?: FileOptions): this {
+  errorFile(path: Path | undefined, options?: FileOptions): this {
+    if (path === undefined) return this;
     return this.#say('errorFile', options === undefined ? [path] : [path, options], (draft, call) =>
       draft.outputFile('stderr', path, options, call),
     );
@@ -567,7 +619,8 @@ export class Command {
    * @example
    * const { stdout } = await new Command('sort').inputBuffer('b\na\n').outputBuffer().run();
    */
-  inputBuffer(data: string | Uint8Array): this {
+  inputBuffer(data: string | Uint8Array | undefined): this {
+    if (data === undefined) return this;
     return this.#say('inputBuffer', [hidden], (draft, call) => {
       const read = readData(data);
       if (read instanceof Wrong) draft.mistake(call, `the data ${read.wrong}`);
@@ -614,7 +667,8 @@ export class Command {
    * @example
    * const { stdout, outputTruncated } = await new Command('seq', '100000').outputBuffer().outputLimit(1000, 'headAndTail').run();
    */
-  outputLimit(bytes: number, policy: OutputLimitPolicy = 'truncate'): this {
+  outputLimit(bytes: number | undefined, policy: OutputLimitPolicy = 'truncate'): this {
+    if (bytes === undefined) return this;
     return this.#say('outputLimit', [bytes, policy], (draft, call) => {
       const limit = draft.integer(bytes, call, { what: 'the limit', min: 0, max: Number.MAX_SAFE_INTEGER });
       if (!outputLimitPolicies.includes(policy))
@@ -640,18 +694,24 @@ export class Command {
    * @example
    * new Command('git', 'status').workingDirectory('/srv/app');
    */
-  workingDirectory(dir: Path): this {
-    return this.#say('workingDirectory', [dir], (draft, call) => {
+  workingDirectory(dir: Path | undefined): this {
+    return this.#setting('workingDirectory', [dir], (draft, call) => {
       const path = draft.path(dir, call);
       if (path !== undefined) draft.set('workingDirectory', path, call);
     });
   }
 
-  /** Sets the file mode creation mask, 0 to 0o777; 0 is a value like any other. Answers to `virCommandSetUmask`. */
-  umask(mask: number): this {
-    return this.#say('umask', [mask], (draft, call) =>
-      draft.setInteger('umask', mask, { what: 'the mask', min: 0, max: 0o777 }, call),
-    );
+  /**
+   * Sets the file mode creation mask, 0 to 0o777; 0 is a value like any other. Answers to `virCommandSetUmask`.
+   *
+   * A mask is written in octal: 22, 27 and 77 are mistakes, since 0o022, 0o027 and 0o077 are meant. As text, `'0o026'` is what
+   * it says.
+   *
+   * @example
+   * new Command('touch', 'secret').umask(0o077);
+   */
+  umask(mask: number | `0o${string}` | undefined): this {
+    return this.#setting('umask', [mask], (draft, call) => draft.umask(mask, call));
   }
 
   /**
@@ -661,41 +721,42 @@ export class Command {
    * @example
    * new Command('qemu-system-x86_64').limit('memlock', 'unlimited').limit('core', 0);
    */
-  limit(resource: LimitResource, soft: Limit, hard: Limit = soft): this {
+  limit(resource: LimitResource, soft: Limit | undefined, hard: Limit | undefined = soft): this {
+    if (hard === undefined) return this;
     const values = hard === soft ? [resource, soft] : [resource, soft, hard];
     return this.#say('limit', values, (draft, call) => draft.limit(resource, soft, hard, call));
   }
 
   /** Limits the memory that the program may lock, in bytes. Answers to `virCommandSetMaxMemLock`. */
-  maxMemLock(bytes: Limit): this {
-    return this.#say('maxMemLock', [bytes], (draft, call) => draft.limit('memlock', bytes, bytes, call));
+  maxMemLock(bytes: Limit | undefined): this {
+    return this.#setting('maxMemLock', [bytes], (draft, call) => draft.limit('memlock', bytes, bytes, call));
   }
 
   /** Limits the processes of the program's user. Answers to `virCommandSetMaxProcesses`. */
-  maxProcesses(count: Limit): this {
-    return this.#say('maxProcesses', [count], (draft, call) => draft.limit('nproc', count, count, call));
+  maxProcesses(count: Limit | undefined): this {
+    return this.#setting('maxProcesses', [count], (draft, call) => draft.limit('nproc', count, count, call));
   }
 
   /** Limits the open files: the number is the limit itself, where libvirt adds one. Answers to `virCommandSetMaxFiles`. */
-  maxFiles(count: Limit): this {
-    return this.#say('maxFiles', [count], (draft, call) => draft.limit('nofile', count, count, call));
+  maxFiles(count: Limit | undefined): this {
+    return this.#setting('maxFiles', [count], (draft, call) => draft.limit('nofile', count, count, call));
   }
 
   /** Limits the size of a core file, in bytes; 0 for none. Answers to `virCommandSetMaxCoreSize`. */
-  maxCoreSize(bytes: Limit): this {
-    return this.#say('maxCoreSize', [bytes], (draft, call) => draft.limit('core', bytes, bytes, call));
+  maxCoreSize(bytes: Limit | undefined): this {
+    return this.#setting('maxCoreSize', [bytes], (draft, call) => draft.limit('core', bytes, bytes, call));
   }
 
   /** Sets the nice value, -20 (first) to 19 (last). Answers to `setpriority()`. */
-  nice(value: number): this {
-    return this.#say('nice', [value], (draft, call) =>
+  nice(value: number | undefined): this {
+    return this.#setting('nice', [value], (draft, call) =>
       draft.setInteger('nice', value, { what: 'the nice value', min: -20, max: 19 }, call),
     );
   }
 
   /** Sets how readily the kernel ends the program when memory runs out, -1000 (never) to 1000 (first). */
-  oomScoreAdjust(score: number): this {
-    return this.#say('oomScoreAdjust', [score], (draft, call) =>
+  oomScoreAdjust(score: number | undefined): this {
+    return this.#setting('oomScoreAdjust', [score], (draft, call) =>
       draft.setInteger('oomScoreAdjust', score, { what: 'the score', min: -1000, max: 1000 }, call),
     );
   }
@@ -705,8 +766,8 @@ export class Command {
    * The directory is made and removed by the caller. One that is no group of version 2, such as one of version 1, is a `LaunchError` of the
    * step `cgroup`, before anything was started. Answers to `cgroup.procs` of cgroups(7).
    */
-  cgroup(dir: Path): this {
-    return this.#say('cgroup', [dir], (draft, call) => {
+  cgroup(dir: Path | undefined): this {
+    return this.#setting('cgroup', [dir], (draft, call) => {
       const path = draft.path(dir, call, 'the directory');
       if (path !== undefined && isPathFromHere(path))
         draft.mistake(call, 'the directory is relative; name it from /, such as /sys/fs/cgroup/…');
@@ -734,8 +795,8 @@ export class Command {
   // ---------------------------------------------------------------- privileges
 
   /** Runs the program as a user, with that user's uid, gid and supplementary groups, by name or number. */
-  user(nameOrUid: string | number): this {
-    return this.#say('user', [nameOrUid], (draft, call) => {
+  user(nameOrUid: string | number | undefined): this {
+    return this.#setting('user', [nameOrUid], (draft, call) => {
       const user =
         typeof nameOrUid === 'number'
           ? draft.integer(nameOrUid, call, { what: 'a uid', ...ids })
@@ -745,18 +806,18 @@ export class Command {
   }
 
   /** Sets the user id. It goes with {@link Command.gid}, or the program would keep this process's group. Answers to `virCommandSetUID`. */
-  uid(id: number): this {
-    return this.#say('uid', [id], (draft, call) => draft.setInteger('uid', id, { what: 'a uid', ...ids }, call));
+  uid(id: number | undefined): this {
+    return this.#setting('uid', [id], (draft, call) => draft.setInteger('uid', id, { what: 'a uid', ...ids }, call));
   }
 
   /** Sets the group id. Answers to `virCommandSetGID`. */
-  gid(id: number): this {
-    return this.#say('gid', [id], (draft, call) => draft.setInteger('gid', id, { what: 'a gid', ...ids }, call));
+  gid(id: number | undefined): this {
+    return this.#setting('gid', [id], (draft, call) => draft.setInteger('gid', id, { what: 'a gid', ...ids }, call));
   }
 
   /** Sets the supplementary groups, all of them. Default: those of the user. Answers to `setgroups()`. */
-  groups(list: readonly number[]): this {
-    return this.#say('groups', [list], (draft, call) => {
+  groups(list: readonly number[] | undefined): this {
+    return this.#setting('groups', [list], (draft, call) => {
       if (!isArray(list)) {
         draft.mistake(call, 'the groups are an array of numbers');
         return;
@@ -788,15 +849,15 @@ export class Command {
   }
 
   /** Runs the program under a SELinux label. Answers to `virCommandSetSELinuxLabel`. */
-  selinuxLabel(label: string): this {
-    return this.#say('selinuxLabel', [label], (draft, call) =>
+  selinuxLabel(label: string | undefined): this {
+    return this.#setting('selinuxLabel', [label], (draft, call) =>
       draft.setString('selinuxLabel', label, 'the label', call),
     );
   }
 
   /** Runs the program under an AppArmor profile. Answers to `virCommandSetAppArmorProfile`. */
-  appArmorProfile(profile: string): this {
-    return this.#say('appArmorProfile', [profile], (draft, call) =>
+  appArmorProfile(profile: string | undefined): this {
+    return this.#setting('appArmorProfile', [profile], (draft, call) =>
       draft.setString('appArmorProfile', profile, 'the profile', call),
     );
   }
@@ -807,8 +868,8 @@ export class Command {
   }
 
   /** Puts the program into the core-scheduling group of another process. Answers to `virCommandSetRunAmong`. */
-  runAmong(pid: number): this {
-    return this.#say('runAmong', [pid], (draft, call) => {
+  runAmong(pid: number | undefined): this {
+    return this.#setting('runAmong', [pid], (draft, call) => {
       const among = draft.integer(pid, call, { what: 'a pid', min: 1, max: 0x7fff_ffff });
       if (among !== undefined) draft.set('coreScheduling', { among }, call);
     });
@@ -835,8 +896,8 @@ export class Command {
    * @example
    * new Command('dnsmasq', '--keep-in-foreground').daemonize().pidFile('/run/dnsmasq.pid');
    */
-  pidFile(path: Path): this {
-    return this.#say('pidFile', [path], (draft, call) => {
+  pidFile(path: Path | undefined): this {
+    return this.#setting('pidFile', [path], (draft, call) => {
       const text = draft.path(path, call);
       if (text !== undefined) draft.set('pidFile', text, call);
     });
@@ -897,6 +958,27 @@ export class Command {
     return this.#say('requireHandshake', [], (draft, call) => draft.set('handshake', true, call));
   }
 
+  // ---------------------------------------------------------------- its end
+
+  /**
+   * Says which ends are no {@link ExitError}: these exit codes, and no others. Default: 0 alone. `false` takes every exit code and every
+   * signal; `true` is the default again.
+   *
+   * Other codes, signals, a timeout, an abort and an overrun of the output limit stay errors. The option `check` of `run()` and
+   * `wait()` comes before it. Answers to what a caller does with the status of `virCommandRun(cmd, &status)`.
+   *
+   * @example
+   * const { exitCode } = await new Command('grep', '-q', 'nobody', '/etc/passwd').check([0, 1]).run();
+   * console.log(exitCode === 0 ? 'found' : 'not found'); // A file that cannot be read is code 2, and an ExitError.
+   */
+  check<const K extends Check | undefined>(codes: K): this & HasExitCode<Codes<K>> {
+    return this.#setting('check', [codes], (draft, call) => {
+      const accepted = readCheck(codes);
+      if (accepted instanceof Wrong) draft.mistake(call, accepted.wrong);
+      else if (accepted !== undefined) draft.set('check', accepted, call);
+    }) as this & HasExitCode<Codes<K>>;
+  }
+
   // ---------------------------------------------------------------- time
 
   /**
@@ -907,8 +989,8 @@ export class Command {
    * @example
    * await new Command('sleep', '0.1').timeout(5000).run();
    */
-  timeout(ms: number): this {
-    return this.#say('timeout', [ms], (draft, call) => {
+  timeout(ms: number | undefined): this {
+    return this.#setting('timeout', [ms], (draft, call) => {
       if (typeof ms !== 'number' || !(ms > 0 && ms <= LONGEST_TIMER))
         draft.mistake(call, `a timeout is above 0 and at most ${LONGEST_TIMER} milliseconds`);
       else draft.set('timeoutMs', ms, call);
@@ -922,8 +1004,8 @@ export class Command {
    * @example
    * await new Command('sleep', '0.1').abortSignal(AbortSignal.timeout(5000)).run();
    */
-  abortSignal(signal: AbortSignal): this {
-    return this.#say('abortSignal', [signal], (draft, call) => {
+  abortSignal(signal: AbortSignal | undefined): this {
+    return this.#setting('abortSignal', [signal], (draft, call) => {
       if (!isAbortSignal(signal))
         draft.mistake(call, 'give an AbortSignal, as a controller has in its property signal');
       else if (this.#attachments.abortSignal !== undefined)
@@ -943,8 +1025,8 @@ export class Command {
    * @example
    * new Command('postgres').timeout(60_000).stopSequence([['SIGINT', 2000], ['SIGQUIT', 500], ['SIGKILL', 0]]);
    */
-  stopSequence(sequence: StopSequence): this {
-    return this.#say('stopSequence', [sequence], (draft, call) => {
+  stopSequence(sequence: StopSequence | undefined): this {
+    return this.#setting('stopSequence', [sequence], (draft, call) => {
       if (!isArray(sequence) || sequence.length === 0 || !sequence.every(isStopStep)) {
         draft.mistake(call, sequenceWords);
       } else if (sequence.every(([signal]) => draft.signal(signal, call))) {
@@ -1062,16 +1144,19 @@ export class Command {
    * @example
    * const { exitCode } = await new Command('grep', '-q', 'nobody', '/etc/passwd').run({ check: false });
    */
-  run<C extends Command>(this: C, options?: WaitOptions): Promise<ResultOf<C>> {
+  run<C extends Command, const K extends Check | undefined = undefined>(
+    this: C,
+    options?: WaitOptions<K>,
+  ): Promise<ResultOf<C, K>> {
     // The chain of calls knows its result's type better than the draft behind it.
-    return this.#run(options) as Promise<ResultOf<C>>;
+    return this.#run(readOptionsOf('run', options)) as Promise<ResultOf<C, K>>;
   }
 
-  async #run(options: WaitOptions | undefined): Promise<unknown> {
+  async #run({ check, mistakes }: GivenOptions): Promise<unknown> {
     const data = this.#data();
-    if (data.daemonize === true) return await runCommand(this.#said(data, 'daemon'));
-    const child = await runCommand(this.#said(data, 'run'));
-    return child.wait(options);
+    if (data.daemonize === true) return await runCommand(this.#said(data, 'daemon', mistakes));
+    const child = await runCommand(this.#said(data, 'run', mistakes));
+    return check === undefined ? child.wait() : child.wait({ check });
   }
 
   /**
@@ -1086,8 +1171,8 @@ export class Command {
    * child.stdin?.end('hello');
    * const { stdout } = await child.wait();
    */
-  async runAsync(): Promise<Child> {
-    return await runCommand(this.#said(this.#data(), 'async'));
+  async runAsync(options?: NoOptions): Promise<Child> {
+    return await runCommand(this.#said(this.#data(), 'async', readOptionsOf('runAsync', options).mistakes));
   }
 
   /**
@@ -1100,12 +1185,16 @@ export class Command {
    * @example
    * const { stdout } = new Command('uname', '-r').outputBuffer().runSync();
    */
-  runSync<C extends Command>(this: C, options?: WaitOptions): RunResult<StdoutOf<C>, StderrOf<C>> {
+  runSync<C extends Command, const K extends Check | undefined = undefined>(
+    this: C,
+    options?: WaitOptions<K>,
+  ): RunResultOf<C, K> {
     const data = this.#data();
+    const { check, mistakes } = readOptionsOf('runSync', options);
     const isDaemon = data.daemonize === true;
     const problem = 'a daemon is not waited for; start it with run(), which resolves when it is running';
-    const said = this.#said(data, 'run', isDaemon ? [{ call: 'runSync()', problem }] : []);
-    return runCommandSync(said).unwrap(options) as RunResult<unknown, unknown> as RunResult<StdoutOf<C>, StderrOf<C>>;
+    const said = this.#said(data, 'run', isDaemon ? [{ call: 'runSync()', problem }, ...mistakes] : mistakes);
+    return runCommandSync(said).unwrap(check) as RunResult<unknown, unknown> as RunResultOf<C, K>;
   }
 
   /**
@@ -1123,9 +1212,11 @@ export class Command {
    * @example
    * if (process.argv.includes('--shell')) new Command('/bin/sh', '-i').exec();
    */
-  exec(): never {
+  exec(options?: NoOptions): never {
     const problem = 'a worker thread is not the process; call it in the main thread';
-    return execCommand(this.#said(this.#data(), 'exec', isMainThread ? [] : [{ call: 'exec()', problem }]));
+    const { mistakes } = readOptionsOf('exec', options);
+    const all = isMainThread ? mistakes : [{ call: 'exec()', problem }, ...mistakes];
+    return execCommand(this.#said(this.#data(), 'exec', all));
   }
 
   /** This command for a run of that kind, with the mistakes that only this kind knows. */
@@ -1232,6 +1323,11 @@ export class Command {
     return this;
   }
 
+  /** The same for a setting that can be left out: `undefined` says nothing. The value stands last. */
+  #setting(method: string, values: readonly unknown[], record: (draft: Draft, call: Call) => void): this {
+    return values.at(-1) === undefined ? this : this.#say(method, values, record);
+  }
+
   /** Records a call that says one thing and can be repeated without harm. */
   #flag(name: Flag): this {
     this.#draft.single[name] = true;
@@ -1269,4 +1365,22 @@ for (const from of [Command, Command.prototype]) {
     const value: unknown = Object.getOwnPropertyDescriptor(from, name)?.value;
     if (typeof value === 'function') publicMethods.set(name, value);
   }
+}
+
+/** The options of a call that runs a command, as they were read. */
+interface GivenOptions {
+  readonly check: Accepted | undefined;
+  readonly mistakes: readonly Mistake[];
+}
+
+const NO_OPTIONS: GivenOptions = { check: undefined, mistakes: [] };
+
+function readOptionsOf(method: 'run' | 'runAsync' | 'runSync' | 'exec', options: unknown): GivenOptions {
+  if (options === undefined) return NO_OPTIONS;
+  return readWaitOptions(options, {
+    method,
+    called: publicMethods.get(method),
+    names: method === 'run' || method === 'runSync' ? ['check'] : [],
+    isMethod: (name) => publicMethods.has(name),
+  });
 }

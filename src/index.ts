@@ -1,11 +1,11 @@
 export { Command } from './command.js';
 export type { CaptureOptions, FileOptions, Limit, PassOptions, Path } from './builder/options.js';
-export type { HasStderr, HasStdout, IsDaemon, ResultOf } from './command.js';
+export type { HasExitCode, HasStderr, HasStdout, IsDaemon, ResultOf } from './command.js';
 export type { HookAnswer, HookChild, PreExecHook } from './hook/function.js';
 export { Child } from './running/child.js';
 export type { StopOptions } from './running/child.js';
 export { pidAbort, pidWait } from './running/known-children.js';
-export type { WaitOptions } from './running/outcome.js';
+export type { Check, NoOptions, WaitOptions } from './builder/wait-options.js';
 export { OutputBuffer } from './io/output-buffer.js';
 export { DaemonResult } from './running/daemon-result.js';
 export { RunResult } from './result/run-result.js';

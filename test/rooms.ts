@@ -102,7 +102,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'process-handle',
   ],
   pidfile: ['content', 'lock', 'cleanup', 'program', 'claim', 'open', 'pidfile'],
-  builder: ['call-site', 'given-away', 'options', 'draft', 'clashes', 'calls-of-spec', 'spec-shape'],
+  builder: ['call-site', 'wait-options', 'given-away', 'options', 'draft', 'clashes', 'calls-of-spec', 'spec-shape'],
   running: [
     'stopping',
     'launch',

@@ -1,4 +1,5 @@
 import { type Argument, type ByteText, toBytes } from '../text/bytes.js';
+import { umasksInDecimal } from './options.js';
 import { type CommandSpec, flags, type InputSpec, type LimitValue, type OutputSpec } from '../spec/spec.js';
 
 /** A call on a command: the name of one of its methods, and what it is given. */
@@ -27,7 +28,7 @@ export function callsOf(spec: CommandSpec) {
     ...(spec.limits ?? []).map(({ resource, soft, hard }) => call('limit', resource, limitOf(soft), limitOf(hard))),
     ...(spec.allowCaps ?? []).map((name) => call('allowCap', name)),
     ...givenText('workingDirectory', spec.workingDirectory),
-    ...given('umask', spec.umask),
+    ...given('umask', umaskOf(spec)),
     ...given('nice', spec.nice),
     ...given('oomScoreAdjust', spec.oomScoreAdjust),
     ...(spec.coreScheduling === 'alone' ? [call('runAlone')] : given('runAmong', spec.coreScheduling?.among)),
@@ -40,6 +41,7 @@ export function callsOf(spec: CommandSpec) {
     ...given('groups', spec.groups),
     ...given('dieWithParent', spec.dieWithParent),
     ...givenText('pidFile', spec.pidFile),
+    ...given('check', spec.check),
     ...given('timeout', spec.timeoutMs),
     ...given('stopSequence', spec.stopSequence),
     ...(spec.outputLimit === undefined ? [] : [call('outputLimit', spec.outputLimit.bytes, spec.outputLimit.policy)]),
@@ -47,6 +49,10 @@ export function callsOf(spec: CommandSpec) {
     ...(spec.handshake === true ? [call('requireHandshake')] : []),
   ];
 }
+
+/** A mask that a person may have mistaken was none when it came into the spec. */
+const umaskOf = ({ umask }: CommandSpec): number | string | undefined =>
+  umask !== undefined && umasksInDecimal.includes(umask) ? `0o${umask.toString(8)}` : umask;
 
 function inputCalls(stdin: InputSpec) {
   switch (stdin.from) {

@@ -71,6 +71,7 @@ const clashesOfDaemons: readonly Clash[] = [
     problem: unwatched,
   },
   { when: ({ stopSequence }) => stopSequence !== undefined, call: 'stopSequence(…)', problem: unwatched },
+  { when: ({ check }) => check !== undefined, call: 'check(…)', problem: unwatched },
   { when: ({ outputLimit }) => outputLimit !== undefined, call: 'outputLimit(…)', problem: unwatched },
   { when: ({ waitForOutputEnd }) => waitForOutputEnd !== undefined, call: 'waitForOutputEnd(…)', problem: unwatched },
 ];
@@ -124,6 +125,7 @@ function execMistakes({ stdin, stdout, stderr, ...spec }: CommandSpec): Mistake[
       call,
       problem: alone,
     })),
+    { when: spec.check !== undefined, call: 'check(…)', problem: alone },
     { when: spec.timeoutMs !== undefined, call: 'timeout(…)', problem: alone },
     { when: spec.stopSequence !== undefined, call: 'stopSequence(…)', problem: alone },
     { when: spec.outputLimit !== undefined, call: 'outputLimit(…)', problem: alone },

@@ -26,6 +26,7 @@ import {
 } from '../text/reading.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 import { callSite, type Entry } from './call-site.js';
+import { umasksInDecimal } from './options.js';
 import { HIGHEST_FD, isOpen } from './given-away.js';
 
 /** The fields of a spec that are set at most once, as one value. */
@@ -237,13 +238,32 @@ export class Draft {
 
   /** Sets a field to a whole number within bounds. */
   setInteger(
-    key: 'umask' | 'nice' | 'oomScoreAdjust' | 'uid' | 'gid',
+    key: 'nice' | 'oomScoreAdjust' | 'uid' | 'gid',
     value: unknown,
     bounds: { what: string; min: number; max: number },
     call: Call,
   ): void {
     const integer = this.integer(value, call, bounds);
     if (integer !== undefined) this.set(key, integer, call);
+  }
+
+  /** Sets the umask: a number that was written in decimal by mistake is told from one in octal where it can be. */
+  umask(value: unknown, call: Call): void {
+    if (typeof value === 'number' && umasksInDecimal.includes(value)) {
+      const octal = value.toString(8).padStart(3, '0');
+      this.mistake(
+        call,
+        `${value} is decimal, and means 0o${octal}; write 0o0${value}, or '0o${octal}' where that is meant`,
+      );
+      return;
+    }
+    if (typeof value === 'string' && /^[0-7]{1,4}$/.test(value)) {
+      this.mistake(call, `the mask is a number; write 0o${value.padStart(3, '0')}`);
+      return;
+    }
+    const isOctal = typeof value === 'string' && /^0o[0-7]{1,4}$/.test(value);
+    const mask = this.integer(isOctal ? Number(value) : value, call, { what: 'the mask', min: 0, max: 0o777 });
+    if (mask !== undefined) this.set('umask', mask, call);
   }
 
   /** Sets a field to a text. */

@@ -193,6 +193,9 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
     record({ source: text }, ['source']),
   ),
   handshake: flag,
+  check: either('is false, or an array of numbers', (value, where) =>
+    value === false ? value : list(number)(value, where),
+  ),
   timeoutMs: number,
   stopSequence: list(tuple('is a pair of a signal and milliseconds', text, number)),
   outputLimit: record({ bytes: number, policy: text }, ['bytes', 'policy']),

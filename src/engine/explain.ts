@@ -49,6 +49,8 @@ const noted = (note: string | undefined): string => (note === undefined ? '' : `
 
 function environmentLine({ spec, envp }: LaunchPlan): string {
   if (spec.env === undefined) return `inherited, ${envp.length} variables`;
+  if (spec.envInherit === true)
+    return `inherited, ${envp.length} variables; set here: ${spec.env.map(([name]) => name).join(', ')}`;
   if (envp.length === 0) return 'empty';
   return `exactly ${envp.map((entry) => Buffer.from(entry).toString().replace(/=.*/s, '')).join(', ')}`;
 }

@@ -53,6 +53,7 @@ function exitSentence(spec: CommandSpec | undefined, result: RunResult, killer: 
   const { command, exitCode, signal, durationMs } = result;
   const name = inBackticks(command);
   const after = formatDuration(durationMs);
+  if (exitCode === 0) return `${name} exited with code 0 after ${after}, which check does not take.`;
   if (signal === null) return `${name} exited with code ${String(exitCode)} after ${after}.`;
   return [`${name} was ended by ${signal} after ${after}.`, ...whySignaled(spec, result, killer)].join(' ');
 }

@@ -55,17 +55,27 @@ function planEnvironment(
   inherited: PlanOptions['inherited'],
   subject: Subject,
 ): readonly Uint8Array[] {
-  const entries =
-    spec.env === undefined
-      ? (inherited?.() ?? entriesOf(host.env, subject))
-      : spec.env.map(([name, value]) =>
-          typeof value === 'string'
-            ? Buffer.from(`${name}=${value}`)
-            : Buffer.concat([Buffer.from(`${name}=`), toBytes(value)]),
-        );
+  const own = (spec.env ?? []).map(([name, value]) =>
+    typeof value === 'string'
+      ? Buffer.from(`${name}=${value}`)
+      : Buffer.concat([Buffer.from(`${name}=`), toBytes(value)]),
+  );
+  const others =
+    spec.env === undefined || spec.envInherit === true ? (inherited?.() ?? entriesOf(host.env, subject)) : [];
+  const entries = [...others.filter((entry) => !isReplaced(entry, spec.env)), ...own];
   if (spec.listenFds === undefined) return entries;
   // What this process was itself given by socket activation is not meant for its child.
   return [...entries.filter((entry) => !isActivation(entry)), Buffer.from(`LISTEN_FDS=${spec.listenFds.length}`)];
+}
+
+/** Whether a variable that would be inherited is given another value. */
+function isReplaced(entry: Uint8Array, env: CommandSpec['env'] = []): boolean {
+  if (env.length === 0) return false;
+  const text = Buffer.from(entry.buffer, entry.byteOffset, entry.byteLength);
+  return env.some(([name]) => {
+    const start = Buffer.from(`${name}=`);
+    return text.subarray(0, start.length).equals(start);
+  });
 }
 
 function isActivation(entry: Uint8Array): boolean {

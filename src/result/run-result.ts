@@ -21,12 +21,12 @@ export interface ResourceUsage {
 export type Captured = string | Buffer | undefined;
 
 /** The fields of a {@link RunResult}. */
-export interface RunResultFields<Stdout = Captured, Stderr = Captured> {
+export interface RunResultFields<Stdout = Captured, Stderr = Captured, Code extends number | null = number | null> {
   /** The command as it may be printed: no values of variables, no secret arguments. */
   readonly command: string;
   readonly pid: number;
   /** The exit code, or `null` if a signal ended the program. */
-  readonly exitCode: number | null;
+  readonly exitCode: Code;
   /** The signal that ended the program, or `null`. */
   readonly signal: SignalName | null;
   /** Whether a core file was written; `undefined` in the portable engine, which is not told. */
@@ -54,11 +54,15 @@ export interface RunResultFields<Stdout = Captured, Stderr = Captured> {
 }
 
 /** How a program ended, and what it wrote. Plain, frozen fields. */
-export interface RunResult<Stdout = Captured, Stderr = Captured> extends RunResultFields<Stdout, Stderr> {}
+export interface RunResult<
+  Stdout = Captured,
+  Stderr = Captured,
+  Code extends number | null = number | null,
+> extends RunResultFields<Stdout, Stderr, Code> {}
 
 /** How a program ended, and what it wrote. Plain, frozen fields. */
-export class RunResult<Stdout = Captured, Stderr = Captured> {
-  constructor(fields: RunResultFields<Stdout, Stderr>) {
+export class RunResult<Stdout = Captured, Stderr = Captured, Code extends number | null = number | null> {
+  constructor(fields: RunResultFields<Stdout, Stderr, Code>) {
     fill(this, fields);
     Object.freeze(this);
   }

@@ -1,5 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
+import type { Entry } from '../builder/call-site.js';
+import { readWaitOptions, type WaitOptions } from '../builder/wait-options.js';
 import { disown } from '../ending/owned-children.js';
 import { noteKill } from '../ending/sent-kills.js';
 import { abortSequence, sequenceOption } from '../ending/stop-sequence.js';
@@ -13,7 +15,7 @@ import { type SignalName, signalNumber } from '../text/signals.js';
 import { shown } from '../text/shown.js';
 import { forget, know, rememberReleased } from './known-children.js';
 import type { Launch } from './launch.js';
-import { type Ending, Outcome, type WaitOptions } from './outcome.js';
+import { type Ending, Outcome } from './outcome.js';
 import { sendDue, StopInTime, stoppingOf } from './stop-in-time.js';
 import type { Stopping } from './stopping.js';
 
@@ -84,9 +86,16 @@ export class Child {
    * const { exitCode } = await child.wait({ check: false });
    */
   async wait(options?: WaitOptions): Promise<RunResult> {
+    const { check, mistakes } = readWaitOptions(options, {
+      method: 'wait',
+      called: entries.wait,
+      names: ['check'],
+      isMethod: () => false,
+    });
+    if (mistakes.length > 0) throw new UsageError(this.#launch.subject, mistakes);
     const ending = await this.#awaitEnding();
     if (ending instanceof Error) throw fromHere(ending);
-    return ending.unwrap(options);
+    return ending.unwrap(check);
   }
 
   /**
@@ -274,3 +283,6 @@ export class Child {
     ]);
   }
 }
+
+/** The functions that callers call: a mistake lies below them in the stack. */
+const entries = { wait: Object.getOwnPropertyDescriptor(Child.prototype, 'wait')?.value as Entry };

@@ -3,7 +3,7 @@ import { dryRunOf } from '../engine/dry-run.js';
 import { argumentError, isPidNumber } from '../errors/argument-error.js';
 import { ProcessError } from '../errors/process-error.js';
 import type { RunResult } from '../result/run-result.js';
-import type { WaitOptions } from './outcome.js';
+import type { WaitOptions } from '../builder/wait-options.js';
 
 /** A child that can be waited for, and ended, by its pid alone. */
 export interface KnownChild {

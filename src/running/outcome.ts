@@ -1,3 +1,4 @@
+import { type Accepted, accepts } from '../builder/wait-options.js';
 import { killerOf } from '../ending/sent-kills.js';
 import type { ProcessEnd } from '../engine/engine.js';
 import type { CommandError } from '../errors/command-error.js';
@@ -12,43 +13,35 @@ import { type Captured, RunResult } from '../result/run-result.js';
 import type { CommandSpec } from '../spec/spec.js';
 import type { Launch } from './launch.js';
 
-/** What {@link Child.wait} and `Command.run` take. */
-export interface WaitOptions {
-  /** Any end but exit code 0 is an {@link ExitError}. False: every exit code and signal resolves. Default: true. */
-  readonly check?: boolean;
-}
-
 /** How a run ended: its result, and the error that this may be. */
 export class Outcome {
   readonly result: RunResult;
-  readonly #error: ExitError | undefined;
-  /** Whether the error stands even where every end is to be accepted. */
-  readonly #isFinal: boolean;
+  readonly #launch: Launch;
+  /** Why the end is an error whatever is accepted. */
+  readonly #stop: StopReport | undefined;
+  /** The call of this library that sent SIGKILL, where one did. */
+  readonly #killer: string | undefined;
+  #error: ExitError | undefined;
 
   /** @throws {UsageError} if the output is too long for the string that was asked for. */
   constructor(launch: Launch, end: ProcessEnd, pid: number, stopped: StopReport | undefined) {
     const { spec, subject, captures } = launch;
     const stop = stopped ?? lossOf(end, captures);
-    this.#isFinal = stop !== undefined;
+    this.#launch = launch;
+    this.#stop = stop;
     this.result = makeResult(launch, end, pid, stop?.reason === 'timeout');
     if (isHeard.exit())
       publishExit({ command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) });
-    if (this.result.exitCode !== 0 || stop !== undefined)
-      this.#error = new ExitError(
-        spec,
-        this.result,
-        lastWords(spec, captures),
-        stop,
-        this.result.signal === 'SIGKILL' ? killerOf(pid, launch.startedAt) : undefined,
-      );
+    this.#killer = this.result.signal === 'SIGKILL' ? killerOf(pid, launch.startedAt) : undefined;
   }
 
-  /** The result, or the error that it is to somebody who waits so. */
-  unwrap(options: WaitOptions | undefined): RunResult {
-    const error = this.#error;
-    if (error === undefined || (options?.check === false && !this.#isFinal)) return this.result;
-    publishOnce(error);
-    throw fromHere(error);
+  /** The result, or the error that it is to somebody who waits so. What is accepted where nothing is said here, the command says. */
+  unwrap(accepted: Accepted | undefined): RunResult {
+    const { spec, captures } = this.#launch;
+    if (this.#stop === undefined && accepts(accepted ?? spec.check, this.result.exitCode)) return this.result;
+    this.#error ??= new ExitError(spec, this.result, lastWords(spec, captures), this.#stop, this.#killer);
+    publishOnce(this.#error);
+    throw fromHere(this.#error);
   }
 }
 

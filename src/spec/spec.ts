@@ -83,6 +83,7 @@ export const flags = [
   'daemonize',
   'waitForOutputEnd',
   'nonblockingFds',
+  'envInherit',
 ] as const;
 
 /** One of the {@link flags}. */
@@ -100,7 +101,7 @@ export interface CommandSpec extends Readonly<Partial<Record<Flag, true>>> {
   readonly argv: readonly ByteText[];
   /** The places in `argv` that are never printed. */
   readonly secretArgs?: readonly number[];
-  /** Absent: the program inherits this process's environment. Present: it gets exactly these, in this order. */
+  /** Absent: the program inherits this process's environment. Present: it gets exactly these, in this order; with `envInherit`, behind those that it inherits. */
   readonly env?: readonly (readonly [name: string, value: ByteText])[];
   readonly stdin: InputSpec;
   readonly stdout: OutputSpec;
@@ -126,6 +127,8 @@ export interface CommandSpec extends Readonly<Partial<Record<Flag, true>>> {
   readonly pidFile?: ByteText;
   readonly preExecHook?: HookSpec;
   readonly handshake?: true;
+  /** The exit codes that are no error; `false`: every end is none. Absent: 0 alone. */
+  readonly check?: false | readonly number[];
   readonly timeoutMs?: number;
   readonly stopSequence?: StopSequence;
   readonly outputLimit?: { readonly bytes: number; readonly policy: OutputLimitPolicy };

@@ -102,6 +102,8 @@ const methods: readonly (readonly [string, (c: Command, value: never) => unknown
   ['appArmorProfile', (c, v) => c.appArmorProfile(v)],
   ['runAmong', (c, v) => c.runAmong(v)],
   ['pidFile', (c, v) => c.daemonize().pidFile(v)],
+  ['check', (c, v) => c.check(v)],
+  ['check, a code', (c, v) => c.check([v])],
   ['timeout', (c, v) => c.timeout(v)],
   ['abortSignal', (c, v) => c.abortSignal(v)],
   ['stopSequence', (c, v) => c.stopSequence(v)],
@@ -109,8 +111,13 @@ const methods: readonly (readonly [string, (c: Command, value: never) => unknown
   ['stopSequence, the time', (c, v) => c.stopSequence([['SIGTERM', v]])],
 ];
 
+/** Settings: what can be said once. Without a value, each is not said. */
+const settings = ['env', 'inputFd', 'outputFd', 'errorFd', 'inputFile', 'outputFile', 'errorFile', 'inputBuffer', 'outputLimit',
+  'workingDirectory', 'umask', 'limit, soft', 'maxFiles', 'nice', 'oomScoreAdjust', 'cgroup', 'user', 'uid', 'gid', 'groups', 'selinuxLabel',
+  'appArmorProfile', 'runAmong', 'pidFile', 'check', 'timeout', 'abortSignal', 'stopSequence']; // prettier-ignore
+
 /** What is right in the place of a value that is odd elsewhere. */
-const right = new Set(['argFormat, the value: NaN']);
+const right = new Set(['argFormat, the value: NaN', ...settings.map((name) => `${name}: undefined`)]);
 
 describe('an odd value is one mistake, and no method throws:', () => {
   test.for(methods.map(([name, call]) => ({ name, call })))('$name', ({ name, call }) => {
@@ -125,6 +132,16 @@ describe('an odd value is one mistake, and no method throws:', () => {
       expect(printed, what).toMatch(new RegExp(`^${name.split(',', 1)[0] ?? ''}\\(`));
       expect(problem, what).not.toMatch(/\.$|was read|was called|Cannot read|undefined \(/);
     }
+  });
+
+  test.for(settings)('%s of undefined was not said, as an option of Node that is undefined', (name) => {
+    const call = methods.find(([method]) => method === name)?.[1];
+    const command = new Command('prog');
+    const said =
+      name === 'pidFile' ? { daemonize: true } : name === 'uid' ? { gid: 1 } : name === 'env' ? { env: [] } : {};
+    expect(call?.(command, anything(undefined))).toBe(command);
+    const { version: _, argv: _argv, stdin, stdout, stderr, ...more } = command.spec();
+    expect([more, stdin, stdout, stderr]).toEqual([said, { from: 'null' }, { to: 'unclaimed' }, { to: 'unclaimed' }]);
   });
 
   test('preExecHook', () => {

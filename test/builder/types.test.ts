@@ -1,5 +1,5 @@
 import { describe, expect, expectTypeOf, test } from 'vitest';
-import { Child, Command, DaemonResult, OutputBuffer, type RunResult } from 'vircommand';
+import { type Captured, Child, Command, DaemonResult, OutputBuffer, type RunResult } from 'vircommand';
 import { dryRun } from 'vircommand/testing';
 
 /** The compiler checks the types, under `npm run types`; the dry run checks that the values are of them. */
@@ -52,6 +52,17 @@ describe('the result has the types that the chain of calls says:', () => {
     const result = await new Command('x').daemonize().pidFile('/p').run();
     expectTypeOf(result).toEqualTypeOf<DaemonResult>();
     expect(result).toBeInstanceOf(DaemonResult);
+  });
+
+  test('the exit codes that check takes', async () => {
+    using _dry = dryRun({ respond: () => ({ exitCode: 1 }) });
+    const said = await new Command('x').check([0, 1]).outputBuffer().run();
+    expectTypeOf(said).toEqualTypeOf<RunResult<string, Captured, 0 | 1>>();
+    const given = await new Command('x').check([0, 5]).run({ check: [0, 1] });
+    expectTypeOf(given.exitCode).toEqualTypeOf<0 | 1>();
+    const any = await new Command('x').check([0, 1]).run({ check: false });
+    expectTypeOf(any.exitCode).toEqualTypeOf<number | null>();
+    expect([said.exitCode, given.exitCode, any.exitCode]).toEqual([1, 1, 1]);
   });
 
   test('a Child for runAsync(), and a plain result from it', async () => {

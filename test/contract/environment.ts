@@ -68,6 +68,24 @@ export function environmentContract(engine: EngineUnderTest): void {
       });
     });
 
+    // As `{ ...process.env, A: '1' }` in child_process and `os.environ | {…}` in Python.
+    test('envInherit() keeps all variables, as they are at the call, and what is said is added or takes their place', async () => {
+      const command = printEnvironment().env('VC_SET', 'anew').envInherit().env('VC_MORE', '1');
+      await withVariables({ VC_SET: 'set here', VC_SETTER: 'é', VC_MORE: undefined }, async () => {
+        const mine = Object.entries({ ...process.env, VC_SET: 'anew', VC_MORE: '1' });
+        const expected = mine.map(([name, value]) => `${name}=${value}`);
+        expect((await environmentOf(command)).sort()).toEqual(expected.sort());
+        expect(await environmentOf(printEnvironment().envInherit().envClear().env('A', '1'))).toEqual(['A=1']);
+        expect(String(command)).toBe('VC_SET=anew VC_MORE=1 /usr/bin/env -0');
+      });
+    });
+
+    // As in child_process, where a variable whose value is undefined is left out.
+    test('env() without a value sets nothing, and closes the environment all the same', async () => {
+      expect(await environmentOf(printEnvironment().env('VC_SET', undefined).env('A', '1'))).toEqual(['A=1']);
+      expect(await environmentOf(printEnvironment().env('VC_SET', undefined))).toEqual([]);
+    });
+
     // child_process adds this variable to every environment that does not name it.
     test('NODE_V8_COVERAGE goes where it is said, and nowhere else', async () => {
       await withVariables({ NODE_V8_COVERAGE: '/tmp/coverage' }, async () => {

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { Command, ExitError } from 'vircommand';
+import { type Check, Command, ExitError, type RunResult } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
 import { exists, FOREVER, inBatches, rejection, sh } from '../helpers/tools.js';
@@ -64,6 +64,42 @@ export function statusContract(engine: EngineUnderTest): void {
           code: rawStatus >> 8,
         })),
       ).toEqual(deadly.map((signal) => ({ exitCode: null, signal, number: numberOf(signal), code: 0 })));
+    });
+
+    // Python and systemd know such codes too: SuccessExitStatus=.
+    describe('exit codes that are no error', () => {
+      const ends = async (command: Command, check?: Check): Promise<string> => {
+        const waits: (() => Promise<RunResult>)[] = [
+          () => command.run({ check }),
+          async () => (await command.runAsync()).wait({ check }),
+          ...(engine.name === 'native' ? [async () => Promise.resolve(command.runSync({ check }))] : []),
+        ];
+        const told = await Promise.all(
+          waits.map((wait) => wait().then(({ exitCode, signal }) => String(exitCode ?? signal), (error: unknown) => (error as ExitError).reason)),
+        ); // prettier-ignore
+        expect(new Set(told).size, told.join()).toBe(1);
+        return told[0] ?? '';
+      };
+
+      test.for<[string, () => Command, Check | undefined, string]>([
+        ['are those of check()', () => sh('exit 1').check([0, 1]), undefined, '1'],
+        ['are 0 only if it is among them', () => sh('exit 0').check([1]), undefined, 'exit-code'],
+        ['are no others', () => sh('exit 2').check([0, 1]), undefined, 'exit-code'],
+        ['are those of the option', () => sh('exit 5'), [0, 5], '5'],
+        ['are those of the option rather than of the command', () => sh('exit 1').check([1]), [0, 5], 'exit-code'],
+        ['are 0 alone again', () => sh('exit 1').check([1]), true, 'exit-code'],
+        ['are all with false', () => sh('exit 9').check(false), undefined, '9'],
+        ['and signals with false', () => sh('kill -9 $$').check(false), undefined, 'SIGKILL'],
+        ['but no signal', () => sh('kill -TERM $$').check([0, 143, 15]), undefined, 'signal'],
+        ['but no timeout', () => sh(`exec sleep ${FOREVER}`).timeout(50).check(false), [0, 143], 'timeout'],
+      ])('%s', async ([, command, check, end]) => {
+        expect(await ends(command(), check)).toBe(end);
+      });
+
+      test('where 0 is none of them, the error says so', async () => {
+        const error = await rejection(ExitError, sh('exit 0').check([1]).run());
+        expect(error.message).toMatch(/^`sh -c 'exit 0' sh` exited with code 0 after .*, which check does not take\.$/);
+      });
     });
 
     test('a signal that is harmless by default ends nothing', async () => {

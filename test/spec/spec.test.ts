@@ -82,6 +82,8 @@ const methods: readonly (readonly [string, (c: Command) => Command, Partial<Comm
       stderr: { to: 'file', path: '/c d' },
     },
   ],
+  ['envInherit', (c) => c.envInherit(), { envInherit: true }],
+  ['envInherit, and more', (c) => c.envInherit().env('A', 1), { envInherit: true, env: [['A', '1']] }],
   ['nonblockingFds', (c) => c.nonblockingFds(), { nonblockingFds: true }],
   ['inputBuffer', (c) => c.inputBuffer('é\0'), { stdin: { from: 'buffer', data: 'é\0' } }],
   [
@@ -144,6 +146,8 @@ const methods: readonly (readonly [string, (c: Command) => Command, Partial<Comm
   ['preExecHook, a module', (c) => c.preExecHook(new URL('file:///h.js')), { preExecHook: { module: 'file:///h.js' } }],
   ['preExecHook, a function', (c) => c.preExecHook(() => 0), { preExecHook: { source: '() => 0' } }],
   ['requireHandshake', (c) => c.requireHandshake(), { handshake: true }],
+  ['check', (c) => c.check([0, 1]), { check: [0, 1] }],
+  ['check, of every end', (c) => c.check(false), { check: false }],
   ['timeout', (c) => c.timeout(0.5), { timeoutMs: 0.5 }],
   [
     'stopSequence',
@@ -260,6 +264,12 @@ describe('the spec', () => {
       stdout: { to: 'buffer', encoding: 'utf8' },
       stderr: { to: 'stdout' },
     });
+  });
+
+  test('of a umask that looks like decimal comes back, since it was meant', () => {
+    const spec = new Command('prog').umask('0o026').spec();
+    expect(spec.umask).toBe(0o26);
+    expect(Command.fromSpec(spec).spec()).toEqual(spec);
   });
 
   test('is checked anew when it comes from elsewhere', () => {
