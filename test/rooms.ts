@@ -46,7 +46,7 @@ export const rooms: Readonly<Record<string, readonly string[]>> = {
     'host',
     'pidfd',
   ],
-  io: ['capture', 'output-buffer', 'on-abort', 'pipe-stream'],
+  io: ['capture', 'output-buffer', 'on-abort', 'pipe-stream', 'output-pipe'],
   wire: ['encode', 'moves', 'pidfile-answer'],
   plan: [
     'program',

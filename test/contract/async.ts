@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
@@ -22,6 +22,8 @@ import {
 /** Far more than a pipe and a stream hold together. */
 const MUCH = 50_000_000;
 const HELD_AT_MOST = 5_000_000;
+/** After the end of a program 16 MiB are taken unasked, in case that another process goes on to write. */
+const HELD_AFTER_THE_END = 16 * 1024 * 1024 + HELD_AT_MOST;
 
 /** How many looks in a row show the same before something counts as standing still. */
 const STILL = 20;
@@ -32,6 +34,26 @@ export function asyncContract(): void {
   describe('a child', () => {
     const path = useDirectory();
     const started = useProcesses();
+
+    /** Waits until a process of write-and-report.js is blocked, and gives how much it has written. */
+    async function standstill(pid: number): Promise<number> {
+      const reported = (): number => {
+        try {
+          return Number(readFileSync(path('report'), 'utf8'));
+        } catch {
+          // It has not begun.
+          return 0;
+        }
+      };
+      let [last, still] = [0, 0];
+      await eventually('it stands still', () => {
+        const now = reported();
+        still = now > 0 && now === last && processStat(pid)?.state === 'S' ? still + 1 : 0;
+        last = now;
+        return still === STILL;
+      });
+      return last;
+    }
 
     test('has the streams that were asked for, and null for the others', async () => {
       const none = await sh('exit 0').runAsync();
@@ -100,24 +122,145 @@ export function asyncContract(): void {
       await child.wait();
     });
 
+    describe('whose output is not read', () => {
+      /** Fills a stream to the brim, and leaves in a file how much that was. */
+      const FILL_1 = 'dd if=/dev/zero bs=1024 oflag=nonblock 2>"$1"';
+      const FILL_2 = 'dd if=/dev/zero bs=1024 oflag=nonblock 2>"$2" >&3';
+      /** What dd says: that it could not write on, what it has read and what it has written. */
+      const filled = (name: string): number =>
+        1024 * Number(/^\d+\+0 .*\n(\d+)\+0 /m.exec(readFileSync(path(name), 'utf8'))?.[1]);
+      const descriptors = (): number => readdirSync('/proc/self/fd').length;
+      const settled = async (before: number): Promise<void> => {
+        await eventually('all descriptors are closed', () => descriptors() <= before);
+        expect(descriptors()).toBe(before);
+      };
+
+      /** What Node opens for the first stream stays. */
+      async function countDescriptors(): Promise<number> {
+        const first = await sh('exit 0').outputPipe().errorPipe().runAsync();
+        await Promise.all([first.wait(), once(first.stdout!, 'close'), once(first.stderr!, 'close')]);
+        const before = descriptors();
+        const one = openSync('/dev/null', 'r');
+        expect(descriptors()).toBe(before + 1);
+        closeSync(one);
+        return before;
+      }
+
+      // Python's communicate() and subprocess.run() leave no descriptor behind, and child_process, which throws away what was not read, none either.
+      test.for([
+        ['a word on standard output', 'echo word', 1, [5, 0]],
+        ['a word on standard error', 'echo word >&2', 2, [0, 5]],
+        ['standard output full to the brim', FILL_1, 1, ['1', 0]],
+        ['standard error full to the brim', `exec 3>&2; ${FILL_2}`, 2, [0, '2']],
+        ['both full to the brim', `exec 3>&2; ${FILL_1}; ${FILL_2}`, 3, ['1', '2']],
+      ] as const)(
+        'has at its end left no descriptor here, and all of it can be read: %s',
+        async ([, script, pipes, sizes]) => {
+          const before = await countDescriptors();
+          const ended: Child[] = [];
+          const expected: (readonly [number, number])[] = [];
+          for (let run = 0; run < 20; run += 1) {
+            const command = sh(`${script}; exit 0`, path('1'), path('2'));
+            if (pipes !== 2) command.outputPipe();
+            if (pipes !== 1) command.errorPipe();
+            const child = await command.runAsync();
+            ended.push(child);
+            await child.wait();
+            const [out, err] = sizes.map((size) => (typeof size === 'number' ? size : filled(size)));
+            expected.push([out!, err!]);
+          }
+          await settled(before);
+          const length = async (stream: Child['stdout']): Promise<number> =>
+            stream === null ? 0 : (await text(stream)).length;
+          const read = await Promise.all(
+            ended.map(({ stdout, stderr }) => Promise.all([length(stdout), length(stderr)])),
+          );
+          expect(read).toEqual(expected);
+          // A pipe holds no less.
+          for (const [at, size] of sizes.entries())
+            if (typeof size === 'string') for (const both of expected) expect(both[at]).toBeGreaterThan(60_000);
+        },
+      );
+
+      test('to its end has left no descriptor here either, whoever reads: an iteration that was begun, a stream that is paused, nobody any more', async () => {
+        const before = await countDescriptors();
+        const run = async (): Promise<Child> =>
+          sh(`read go; ${FILL_1}; exit 0`, path('1')).inputPipe().outputPipe().runAsync();
+        const begun: (() => Promise<number>)[] = [];
+        const expected: number[] = [];
+        for (let round = 0; round < 5; round += 1) {
+          const iterated = await sh(`echo word; read go; ${FILL_1}; exit 0`, path('1'))
+            .inputPipe()
+            .outputPipe()
+            .runAsync();
+          const pieces = iterated.stdout![Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+          expect(String((await pieces.next()).value)).toBe('word\n');
+          iterated.stdin?.end('go\n');
+          await iterated.wait();
+          expected.push(filled('1'));
+          begun.push(async () => {
+            let length = 0;
+            for (let next = await pieces.next(); next.done !== true; next = await pieces.next())
+              length += next.value.length;
+            return length;
+          });
+
+          const paused = await run();
+          let seen = 0;
+          paused.stdout!.on('data', (piece: Buffer) => (seen += piece.length)).pause();
+          paused.stdin?.end('go\n');
+          await paused.wait();
+          expected.push(filled('1'));
+          begun.push(async () => {
+            expect(seen).toBe(0);
+            await once(paused.stdout!.resume(), 'end');
+            return seen;
+          });
+
+          const destroyed = await run();
+          destroyed.stdin?.end('go\n');
+          await destroyed.wait();
+          destroyed.stdout!.destroy();
+        }
+        await settled(before);
+        const read: number[] = [];
+        for (const rest of begun) read.push(await rest());
+        expect(read).toEqual(expected);
+      });
+
+      test('but held by a process that it left behind keeps its descriptor until that ends, or the stream is destroyed', async () => {
+        const before = await countDescriptors();
+        const leave = async (): Promise<[Child, number]> => {
+          const child = await sh(`sleep ${FOREVER} 2>&- & echo $! >"$1"; exit 0`, path('pid')).outputPipe().runAsync();
+          await child.wait();
+          return [child, started(Number(readFileSync(path('pid'), 'utf8')))];
+        };
+        const [, first] = await leave();
+        const [second] = await leave();
+        expect(descriptors()).toBe(before + 2);
+        process.kill(first, 'SIGKILL');
+        await settled(before + 1);
+        second.stdout!.destroy();
+        await settled(before);
+      });
+
+      test('and is written by a process that it left behind blocks that one as it was blocked, and nothing of it is lost', async () => {
+        const before = await countDescriptors();
+        const writer = [process.execPath, fixture('write-and-report.js'), String(MUCH), path('report')];
+        const child = await new Command('sh', '-c', '"$@" & echo $! >"$0"', path('pid'), ...writer)
+          .outputPipe()
+          .runAsync();
+        await child.wait();
+        const pid = started(Number(readFileSync(path('pid'), 'utf8')));
+        expect(await standstill(pid)).toBeLessThan(HELD_AFTER_THE_END);
+        expect((await text(child.stdout!)).length).toBe(MUCH);
+        await settled(before);
+      });
+    });
+
     test('is blocked while nobody reads what it writes, and nothing of it is lost', async () => {
       const child = await nodeFixture('write-and-report.js', String(MUCH), path('report')).outputPipe().runAsync();
-      const reported = (): number => {
-        try {
-          return Number(readFileSync(path('report'), 'utf8'));
-        } catch {
-          // It has not begun.
-          return 0;
-        }
-      };
-      let [last, still] = [0, 0];
-      await eventually('it stands still', () => {
-        const now = reported();
-        still = now > 0 && now === last && processStat(child.pid)?.state === 'S' ? still + 1 : 0;
-        last = now;
-        return still === STILL;
-      });
-      expect(reported()).toBeLessThan(HELD_AT_MOST);
+      expect(await standstill(child.pid)).toBeLessThan(HELD_AT_MOST);
       expect((await text(child.stdout!)).length).toBe(MUCH);
       await child.wait();
     });

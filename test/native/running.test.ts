@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { type Child, Command } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -20,6 +20,31 @@ describe('handshakes', () => {
     await endIt(child);
     await child.wait({ check: false }).catch(() => undefined);
     await expect(child.handshakeNotify()).rejects.toMatchObject({ code: 'ERR_COMMAND_LAUNCH', step: 'execve' });
+  });
+
+  test.each([
+    ['was told to go on', (child: Child) => child.handshakeNotify()],
+    ['was ended before', (child: Child) => child.abort()],
+    ['was ended at its handshake', (child: Child) => child.handshakeWait().then(() => child.abort())],
+  ])('leave no descriptor here when the program %s', async (_what, finish) => {
+    const run = async (): Promise<void> => {
+      const child = await new Command('true').requireHandshake().runAsync();
+      await finish(child);
+      await child.wait().catch(() => undefined);
+    };
+    await run();
+    const descriptors = (): number => readdirSync('/proc/self/fd').length;
+    // The pipe by which that one was told may still be about to close.
+    let [before, still] = [descriptors(), 0];
+    await eventually('nothing is closed any more', () => {
+      const now = descriptors();
+      still = now === before ? still + 1 : 0;
+      before = now;
+      return still === 20;
+    });
+    for (let round = 0; round < 20; round += 1) await run();
+    await eventually('all descriptors are closed', () => descriptors() <= before);
+    expect(descriptors()).toBe(before);
   });
 });
 

@@ -30,6 +30,8 @@ export class NativeHandshake implements Handshake {
     this.#reported = reported;
     this.#go = pipeStream(go, 'writable');
     this.#go.on('error', () => undefined);
+    // The program runs, or never will: nobody waits for a word any more.
+    void reported.then(() => this.#go.destroy());
     const socket = pipeStream(ready, 'readable');
     this.#ready = new Promise((resolve, reject) => {
       socket.once('data', () => {
@@ -39,7 +41,6 @@ export class NativeHandshake implements Handshake {
       // The end without a byte: the child died, or one of its steps failed, which its report tells.
       socket.once('end', () => {
         void reported.then((error) => {
-          this.#go.destroy();
           reject(error ?? this.#died());
         });
       });

@@ -1,24 +1,24 @@
-import type { Socket } from 'node:net';
-import { pipeStream } from '../../io/pipe-stream.js';
-import type { Readable, Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import type { CommandError } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
+import { OutputPipe } from '../../io/output-pipe.js';
+import { pipeStream } from '../../io/pipe-stream.js';
 import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { SignalName } from '../../text/signals.js';
 import type { StepName } from '../../text/step-names.js';
 import type { EngineProcess, LaunchResources, ProcessEnd } from '../engine.js';
 import { NativeHandshake } from './handshake.js';
-import type { Triple } from './ends.js';
 import { type Started, Watch } from './watch.js';
 
 /** A daemon is nobody's child any more: there is nothing to look after. */
-export function daemonProcess({ pid, callers }: Started): EngineProcess {
+export function daemonProcess(started: Started): EngineProcess {
+  const { pid } = started;
   return {
     pid,
-    stdin: streamOf(callers, 0),
-    stdout: streamOf(callers, 1),
-    stderr: streamOf(callers, 2),
+    stdin: inputOf(started),
+    stdout: outputOf(started, 1),
+    stderr: outputOf(started, 2),
     ended: new Promise<never>(() => undefined),
     signal: (name) => process.kill(pid, name),
     stopReading: () => undefined,
@@ -28,13 +28,17 @@ export function daemonProcess({ pid, callers }: Started): EngineProcess {
   };
 }
 
-function streamOf(callers: Readonly<Triple>, childFd: 0 | 1 | 2): Socket | null {
-  const fd = callers[childFd];
+function inputOf({ callers: [fd] }: Started): Writable | null {
   if (fd < 0) return null;
-  const socket = pipeStream(fd, childFd > 0 ? 'readable' : 'writable');
+  const socket = pipeStream(fd, 'writable');
   // A child that does not read is no failure of ours; it shows in the callbacks of what the caller writes.
   socket.on('error', () => undefined);
   return socket;
+}
+
+function outputOf({ callers }: Started, childFd: 1 | 2): OutputPipe | null {
+  const fd = callers[childFd];
+  return fd < 0 ? null : new OutputPipe(pipeStream(fd, 'readable'));
 }
 
 const NOTHING_TO_REPORT = Promise.resolve(undefined);
@@ -43,8 +47,8 @@ const NOTHING_TO_REPORT = Promise.resolve(undefined);
 export class NativeProcess implements EngineProcess {
   readonly pid: number;
   readonly stdin: Writable | null;
-  readonly stdout: Readable | null;
-  readonly stderr: Readable | null;
+  readonly stdout: OutputPipe | null;
+  readonly stderr: OutputPipe | null;
   readonly ended: Promise<ProcessEnd>;
   readonly handshake: NativeHandshake | undefined;
   /** Resolves when the program runs: at once in shared memory, on the report of the helper, and when it is ready if it shakes hands. */
@@ -62,11 +66,13 @@ export class NativeProcess implements EngineProcess {
     this.pid = started.pid;
     let onEnd = (_end: ProcessEnd): void => undefined;
     this.ended = new Promise((resolve) => {
-      // Nobody reads its input any more, even where another process holds the other end: child_process closes it at the exit, too.
       onEnd = resolve;
-      if (started.callers[0] < 0) return;
+      if (started.callers.every((fd) => fd < 0)) return;
       onEnd = (end) => {
+        // Nobody reads its input any more, even where another process holds the other end: child_process closes it at the exit, too.
         this.stdin?.destroy();
+        this.stdout?.takeRest();
+        this.stderr?.takeRest();
         resolve(end);
       };
     });
@@ -86,9 +92,9 @@ export class NativeProcess implements EngineProcess {
       if (this.handshake !== undefined) this.handshake.wasPassed = true;
     };
     this.#watch = new Watch(binding, started, plan, resources, { waits: false, onReport, onAnnounced, onEnd });
-    this.stdin = streamOf(started.callers, 0);
-    this.stdout = streamOf(started.callers, 1);
-    this.stderr = streamOf(started.callers, 2);
+    this.stdin = inputOf(started);
+    this.stdout = outputOf(started, 1);
+    this.stderr = outputOf(started, 2);
     if (started.handshake !== undefined) {
       this.handshake = new NativeHandshake(started.handshake, plan.subject, reported, () => {
         this.ref();

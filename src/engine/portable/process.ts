@@ -1,8 +1,10 @@
 import { Buffer } from 'node:buffer';
-import { PassThrough, pipeline, type Readable, type Writable } from 'node:stream';
+import type { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
 import type { ResultPromise } from 'execa';
 import { nextTurn } from '../../host/time.js';
 import type { Capture } from '../../io/capture.js';
+import { LAST_READ, OutputPipe } from '../../io/output-pipe.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { ExitStatus } from '../../result/exit-status.js';
 import { type SignalName, signalNumber } from '../../text/signals.js';
@@ -11,20 +13,14 @@ import type { EngineProcess, LaunchResources, ProcessEnd } from '../engine.js';
 /** How much is written to the child at once. What a child that ends early has not taken is counted in such pieces. */
 const INPUT_PIECE = 64 * 1024;
 
-/**
- * How much is read after the child's end, at most. A pipe holds far less, so all that the child wrote comes before that;
- * a grandchild that writes without pause cannot keep us longer.
- */
-const LAST_READ = 16 * 1024 * 1024;
-
 /** Turns of the event loop without news from the output pipes after which they are empty. The first may have begun before the end. */
 const QUIET_TURNS = 3;
 
 export class PortableProcess implements EngineProcess {
   readonly pid: number;
   readonly stdin: Writable | null = null;
-  readonly stdout: Readable | null = null;
-  readonly stderr: Readable | null = null;
+  readonly stdout: OutputPipe | null = null;
+  readonly stderr: OutputPipe | null = null;
   readonly ended: Promise<ProcessEnd>;
   readonly handshake = undefined;
   readonly #subprocess: ResultPromise;
@@ -39,7 +35,7 @@ export class PortableProcess implements EngineProcess {
     subprocess: ResultPromise,
     plan: LaunchPlan,
     resources: LaunchResources,
-    shared: Readable | undefined,
+    shared: Socket | undefined,
   ) {
     this.pid = pid;
     this.#subprocess = subprocess;
@@ -50,6 +46,8 @@ export class PortableProcess implements EngineProcess {
     const exited = new Promise<ExitStatus>((resolve) => {
       subprocess.once('exit', (exitCode, signal) => {
         this.#hasExited = true;
+        this.stdout?.takeRest();
+        this.stderr?.takeRest();
         resolve({ exitCode, signal, coreDumped: undefined });
       });
     });
@@ -70,8 +68,9 @@ export class PortableProcess implements EngineProcess {
         this.#captured.push(new CapturedStream(stream, capture));
         continue;
       }
-      if (childFd === 1) this.stdout = handedOut(stream);
-      else this.stderr = handedOut(stream);
+      const output = new OutputPipe(stream as Socket);
+      if (childFd === 1) this.stdout = output;
+      else this.stderr = output;
     }
     this.ended = this.#end(exited);
   }
@@ -124,7 +123,7 @@ export class PortableProcess implements EngineProcess {
   }
 
   /**
-   * Reads what the child left in its pipes, and does not wait for those who still hold them.
+   * Reads what the child left in its pipes, up to {@link LAST_READ} bytes, and does not wait for those who still hold them.
    *
    * The child is dead, so all that it wrote lies in the kernel. A turn of the event loop asks the kernel about every
    * pipe; a turn that brings nothing means that they are empty. Time plays no part in it, however loaded the machine is.
@@ -168,16 +167,6 @@ class CapturedStream {
   close(): void {
     this.#stream.destroy();
   }
-}
-
-/**
- * A caller's view of an output pipe. `child_process` throws away, at the child's exit, what nobody has begun to read;
- * a stream in between keeps it for as long as the caller likes, and closes the pipe when the caller closes it.
- */
-function handedOut(source: Readable): Readable {
-  const view = new PassThrough();
-  pipeline(source, view, ignoreClosedPipe);
-  return view;
 }
 
 function ignoreClosedPipe(): void {
