@@ -150,6 +150,10 @@ export class Draft {
 
   /** Reads a descriptor that must be open here. */
   openFd(fd: unknown, call: Call): number | undefined {
+    if (typeof fd === 'object' && fd !== null) {
+      this.mistake(call, 'an object is no descriptor; give its number, which a FileHandle has as .fd');
+      return undefined;
+    }
     if (typeof fd !== 'number' || !Number.isInteger(fd) || fd < 0 || fd > HIGHEST_FD) {
       this.mistake(call, `a descriptor is a whole number from 0 to ${HIGHEST_FD}`);
       return undefined;

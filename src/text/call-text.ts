@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { inspect } from 'node:util';
 import { asUrl, isArray, isBytes, printAnything } from './reading.js';
 
@@ -29,6 +30,16 @@ export function variableShown(name: unknown): unknown {
   return typeof name === 'object' && name !== null && !isBytes(name) ? hidden : name;
 }
 
+/** The class of a FileHandle, a Socket or the like: its fields are Node's affair, and fill a screen. */
+function emitterName(value: unknown): string | undefined {
+  try {
+    return value instanceof EventEmitter ? value.constructor.name : undefined;
+  } catch {
+    // A proxy has thrown; it is printed as proxies are.
+    return undefined;
+  }
+}
+
 const LONGEST_VALUE = 40;
 
 function printValue(value: unknown): string {
@@ -39,6 +50,8 @@ function printValue(value: unknown): string {
   if (isBytes(value)) return `${value.length} bytes`;
   if (typeof value === 'function') return 'function';
   if (isArray(value)) return printArray(value);
+  const emitter = emitterName(value);
+  if (emitter !== undefined) return emitter;
   const url = asUrl(value);
   return url === undefined ? printAnything(value) : `new URL('${url.href}')`;
 }
