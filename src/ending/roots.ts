@@ -7,6 +7,7 @@ import { type ByteText, pathOf } from '../text/bytes.js';
 import { adoptsOrphans } from './adopt-orphans.js';
 import { BoundedMap } from './bounded-map.js';
 import { ownedPids } from './owned-children.js';
+import { AS_UTF8, bare } from '../spec/bare.js';
 
 /** What a launch says of the tree that grows from it. */
 export interface Root {
@@ -76,13 +77,15 @@ export function belongsTo(root: ProcessRow, table: ProcessTable, tree: ReadonlyS
   return belongs;
 }
 
+const ENTRIES_BELOW = bare({ recursive: true, withFileTypes: true } as const);
+
 /** The pids in a control group and in those below it. Zombies are in none. */
 export function membersOf(directory: string): number[] {
-  const directories = readdirSync(directory, { recursive: true, withFileTypes: true })
+  const directories = readdirSync(directory, ENTRIES_BELOW)
     .filter((entry) => entry.isDirectory())
     .map((entry) => join(entry.parentPath, entry.name));
   return [directory, ...directories].flatMap((each) =>
-    (readFileSync(join(each, 'cgroup.procs'), 'utf8').match(/\d+/g) ?? []).map(Number),
+    (readFileSync(join(each, 'cgroup.procs'), AS_UTF8).match(/\d+/g) ?? []).map(Number),
   );
 }
 

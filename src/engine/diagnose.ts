@@ -7,6 +7,7 @@ import { executedFile } from '../plan/from-here.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { rowOf, type Step } from '../plan/step-table.js';
 import { type ByteText, pathOf, readable, toBytes } from '../text/bytes.js';
+import { AS_UTF8 } from '../spec/bare.js';
 
 /**
  * Names the step that failed, from nothing but the errno that `child_process` gives, by looking at what the steps needed.
@@ -137,7 +138,7 @@ function ceilingOf(step: Step): Pick<LaunchFailure, 'ceiling'> | undefined {
   if (step.step !== 'prlimit' || step.limit.resource !== 'nofile') return undefined;
   const file = '/proc/sys/fs/nr_open';
   try {
-    const most = Number(readFileSync(file, 'utf8'));
+    const most = Number(readFileSync(file, AS_UTF8));
     const { hard } = step.limit;
     return hard === 'unlimited' || Number(hard) > most ? { ceiling: { most, file } } : undefined;
   } catch {

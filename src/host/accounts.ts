@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import { ProcessError } from '../errors/process-error.js';
 import { native } from '../native/load.js';
 import { errnoName } from '../text/errno.js';
+import { AS_UTF8 } from '../spec/bare.js';
 
 /** A user of this machine, as a launch needs to know one. */
 export interface Account {
@@ -45,7 +46,7 @@ function accountInFiles(nameOrUid: string | number): Account | undefined {
 }
 
 function records(path: string): string[][] {
-  return readFileSync(path, 'utf8')
+  return readFileSync(path, AS_UTF8)
     .split('\n')
     .filter((line) => line.includes(':'))
     .map((line) => line.split(':'));

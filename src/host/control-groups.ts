@@ -1,5 +1,6 @@
 import { readFileSync, statfsSync } from 'node:fs';
 import { type ByteText, pathOf } from '../text/bytes.js';
+import { AS_UTF8 } from '../spec/bare.js';
 
 /** The types of file systems that `statfs()` tells, from linux/magic.h. */
 const CGROUP_SUPER_MAGIC = 0x27e0eb;
@@ -24,7 +25,7 @@ export function groupKind(path: ByteText): GroupKind {
 export function groupMounts(): readonly string[] | undefined {
   let mounts: string;
   try {
-    mounts = readFileSync('/proc/self/mounts', 'utf8');
+    mounts = readFileSync('/proc/self/mounts', AS_UTF8);
   } catch {
     return undefined;
   }

@@ -4,6 +4,7 @@ import { type Account, account } from './accounts.js';
 import type { Obstacle } from '../errors/exec-obstacle.js';
 import { variableOf } from './environment.js';
 import { findObstacle } from './obstacle.js';
+import { AS_BYTES, MAY_BE_MISSING } from '../spec/bare.js';
 
 /** What stands at a path, seen by somebody who wants to execute it. */
 export type FileKind = 'executable' | 'not-executable' | 'directory' | 'missing' | 'unreachable';
@@ -32,7 +33,7 @@ export const thisHost: Host = {
   },
   variable: variableOf,
   // process.cwd() remembers what it was called once, and loses bytes that are not UTF-8; this asks the kernel.
-  cwd: () => fromBytes(realpathSync.native('.', 'buffer')),
+  cwd: () => fromBytes(realpathSync.native('.', AS_BYTES)),
   look,
   obstacle: (path) =>
     typeof path !== 'string' ? undefined : findObstacle(path, { directory: '/', emulates: () => true }),
@@ -42,7 +43,7 @@ export const thisHost: Host = {
 function look(file: ByteText): FileKind {
   const path = pathOf(file);
   try {
-    const stats = statSync(path, { throwIfNoEntry: false });
+    const stats = statSync(path, MAY_BE_MISSING);
     if (stats === undefined) return 'missing';
     if (stats.isDirectory()) return 'directory';
   } catch {

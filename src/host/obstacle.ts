@@ -2,6 +2,7 @@ import { accessSync, constants, readFileSync, readlinkSync, realpathSync, type S
 import { dirname, resolve } from 'node:path';
 import type { Obstacle } from '../errors/exec-obstacle.js';
 import { formatOf, specialKind } from './program-file.js';
+import { AS_UTF8, bare } from '../spec/bare.js';
 
 /** Who executes a file, and where. */
 export interface Executor {
@@ -80,7 +81,8 @@ const SMALLEST_LOADER = 64;
 
 // ---------------------------------------------------------------- one file
 
-function obstacleAt(at: Place, { ids }: Executor): Obstacle | undefined {
+function obstacleAt(at: Place, executor: Executor): Obstacle | undefined {
+  const { ids } = bare(executor);
   let stats: Stats;
   try {
     const closed = ids === undefined ? undefined : closedDirectory(at.path, ids);
@@ -179,7 +181,7 @@ function noexecMountOf(path: string): string {
   try {
     const file = realpathSync(path);
     let mount = { point: '', options: '' };
-    for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    for (const line of readFileSync('/proc/self/mountinfo', AS_UTF8).split('\n')) {
       const [, , , , escaped = '', options = ''] = line.split(' ');
       const point = escaped.replace(/\\([0-7]{3})/g, (_all, octal: string) =>
         String.fromCharCode(Number.parseInt(octal, 8)),

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type CapabilityName, capabilityNames } from '../text/capabilities.js';
+import { AS_UTF8 } from '../spec/bare.js';
 
 /** What this process may do beyond what its ids allow. */
 export interface Privileges {
@@ -35,7 +36,7 @@ export function privileges(): Privileges {
 
 function textOf(path: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8');
+    return readFileSync(path, AS_UTF8);
   } catch {
     // There is no /proc, or the kernel is older than the file.
     return undefined;

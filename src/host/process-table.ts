@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import { ProcessError } from '../errors/process-error.js';
 import { type Binding, places, roomFor } from '../native/binding.js';
 import { errnoName } from '../text/errno.js';
+import { AS_LATIN1 } from '../spec/bare.js';
 
 /** A process as the kernel tells of it at one moment. Pid and start together name it for ever; the pid alone does not. */
 export interface ProcessRow {
@@ -149,7 +150,7 @@ export function readProcess(pid: number): ProcessRow | undefined {
 
 function readRow(pid: number): ProcessRow {
   // The second field is the program's name, which may hold spaces and parentheses.
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  const fields = readFileSync(`/proc/${pid}/stat`, AS_LATIN1)
     .replace(/^.*\) /s, '')
     .split(' ');
   const [state = '', parent, group, session] = fields;

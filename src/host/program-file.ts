@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { endianness } from 'node:os';
 import { extname } from 'node:path';
+import { AS_UTF8 } from '../spec/bare.js';
 
 /** What the kernel takes a file for that it is to execute. */
 export type ProgramFormat =
@@ -226,7 +227,7 @@ function registeredFormats(): ((file: string, header: Buffer) => boolean)[] {
     return [];
   }
   return names
-    .map((name) => readFileSync(`${BINFMT_MISC}/${name}`, 'utf8'))
+    .map((name) => readFileSync(`${BINFMT_MISC}/${name}`, AS_UTF8))
     .filter((text) => text.startsWith('enabled'))
     .map((text) => {
       const field = (name: string): string | undefined => new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1];

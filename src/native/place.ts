@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire as requireFrom } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { AS_UTF8 } from '../spec/bare.js';
 
 const NAME = 'vircommand';
 
@@ -20,7 +21,7 @@ const ownPackage = thisFile.startsWith('file:')
 
 function isPackage(directory: string): boolean {
   try {
-    return (JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { name?: unknown }).name === NAME;
+    return (JSON.parse(readFileSync(join(directory, 'package.json'), AS_UTF8)) as { name?: unknown }).name === NAME;
   } catch {
     // There is none, or another one that cannot be read.
     return false;

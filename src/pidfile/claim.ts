@@ -7,6 +7,7 @@ import { PidFileError } from '../errors/pidfile-error.js';
 import { programNameOf, readProcess } from '../host/process-table.js';
 import { delay, wallTime } from '../host/time.js';
 import { errnoOf, fileError, readPid, removeFile } from './content.js';
+import { AS_UTF8, bare, MAY_BE_MISSING } from '../spec/bare.js';
 
 /**
  * Throws if a living process holds the pidfile.
@@ -44,7 +45,7 @@ export async function claim(path: string, pid: number, subject: Subject): Promis
     await beginClaim(claiming);
     try {
       await assertUnheld(path, subject);
-      await writeFile(draft, String(pid), { flag: 'wx', mode: 0o644, flush: true });
+      await writeFile(draft, String(pid), bare({ flag: 'wx', mode: 0o644, flush: true }));
       await rename(draft, path);
     } finally {
       await rmdir(claiming);
@@ -70,7 +71,7 @@ async function beginClaim(directory: string): Promise<void> {
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error;
     }
-    const begun = statSync(directory, { throwIfNoEntry: false })?.mtimeMs ?? wallTime();
+    const begun = statSync(directory, MAY_BE_MISSING)?.mtimeMs ?? wallTime();
     if (wallTime() - begun > LONGEST_CLAIM_MS) await rmdir(directory).catch(() => undefined);
     await delay(CLAIM_PROBE_MS);
   }
@@ -86,6 +87,6 @@ export function startedAfter(pid: number, timeMs: number): boolean {
   const row = readProcess(pid);
   // It cannot be seen, so nothing speaks against the file.
   if (row === undefined) return false;
-  const bootSeconds = Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
+  const bootSeconds = Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', AS_UTF8))?.[1]);
   return (bootSeconds + row.start / TICKS_PER_SECOND) * 1000 > timeMs + CLOCK_SLACK_MS;
 }

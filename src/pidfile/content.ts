@@ -3,6 +3,7 @@ import { type FileHandle, open, stat, unlink } from 'node:fs/promises';
 import { argumentError } from '../errors/argument-error.js';
 import type { Subject } from '../errors/command-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
+import { WITH_BIGINT } from '../spec/bare.js';
 
 /**
  * A pid as libvirt reads it, with `strtoll()`: blanks, a plus sign and zeros may stand before it, and white space or a NUL after it.
@@ -88,9 +89,9 @@ export async function contentOf(path: string, file: FileHandle): Promise<string>
 
 /** Whether the path still leads to the open file. */
 export async function leadsTo(path: string, file: FileHandle): Promise<boolean> {
-  const opened = await file.stat({ bigint: true });
+  const opened = await file.stat(WITH_BIGINT);
   try {
-    const found = await stat(path, { bigint: true });
+    const found = await stat(path, WITH_BIGINT);
     return opened.ino === found.ino && opened.dev === found.dev;
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return false;

@@ -14,6 +14,7 @@ import { errnoName } from '../text/errno.js';
 import { quoted } from '../text/shown.js';
 import { acquireProblem } from '../wire/pidfile-answer.js';
 import { checkPath, contentOf, errnoOf, fileError, leadsTo, pidIn, withPidFile } from './content.js';
+import { bare } from '../spec/bare.js';
 
 /** How {@link PidFile.acquire} goes about it. */
 export interface AcquireOptions {
@@ -133,9 +134,11 @@ export async function tryAcquire(
   return lock;
 }
 
+const BIGINT_OR_MISSING = bare({ bigint: true, throwIfNoEntry: false } as const);
+
 function giveUp(binding: Binding, path: string, { id, dev, ino }: Held): void {
   try {
-    const found = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    const found = lstatSync(path, BIGINT_OR_MISSING);
     if (found?.ino === ino && found.dev === dev) unlinkSync(path);
   } catch (cause) {
     // A process that knows no locks may have removed it between the two calls; that is as good.

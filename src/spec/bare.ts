@@ -51,3 +51,28 @@ export function valueDescriptor(value: unknown, enumerable: boolean): PropertyDe
   descriptor.enumerable = enumerable;
   return descriptor;
 }
+
+// ---------------------------------------------------------------- options of node:fs
+
+/*
+ * Node makes a plain object of options that are text, and looks for all others in it and in what it inherits. So each options object
+ * that is handed to Node is one without inherited fields; a test looks for literals.
+ */
+
+/** Reads a file as text. */
+export const AS_UTF8 = Object.freeze(bare({ encoding: 'utf8' } as const));
+
+/** Reads a file of `/proc` as text, whatever its bytes are. */
+export const AS_LATIN1 = Object.freeze(bare({ encoding: 'latin1' } as const));
+
+/** Gives a path as bytes. */
+export const AS_BYTES = Object.freeze(bare({ encoding: 'buffer' } as const));
+
+/** Looks at a file that may be missing. */
+export const MAY_BE_MISSING = Object.freeze(bare({ throwIfNoEntry: false } as const));
+
+/** Gives numbers of files in full. */
+export const WITH_BIGINT = Object.freeze(bare({ bigint: true } as const));
+
+/** Removes a directory and what is in it. */
+export const ALL_OF_IT = Object.freeze(bare({ recursive: true, force: true } as const));

@@ -30,16 +30,18 @@ function namesInSource(): string[] {
     .concat('0', '1', '7', '-1', 'get', 'set', 'enumerable', 'a');
 } // prettier-ignore
 
-/**
- * Names that Node and execa read themselves where nobody can hinder them: listeners of streams are kept in plain objects, options
- * that are text become plain objects.
- */
-const ofNode = [
-  'length', 'resume', 'signal', 'then', 'end', 'data', 'close', 'error', 'readable', 'drain', 'finish', 'exit', 'pause', 'listening', 'aborted',
-]; // prettier-ignore
+/** Names by which Node's own functions, or execa's, do another thing, where nobody can hinder them: a control program tells. */
+const ofNode = ['resume', 'signal', 'then'];
 const ofExeca = [
-  'encoding', 'get', 'options', 'set', 'pipe', 'file', 'pid', 'ids', 'objectMode', 'ready', 'execPath', 'stream', 'fd', '0', '1', '7', '-1',
+  'allowHalfOpen', 'captureRejections', 'encoding', 'execPath', 'file', 'get', 'highWaterMark', 'keepAliveInitialDelay', 'objectMode', 'options', 'pipe', 'set', 'stream', '7',
 ]; // prettier-ignore
+
+/**
+ * Names of events, which streams and emitters keep in objects that inherit, and numbers, which stand for places of arrays. Each
+ * alone changes nothing; all at once they do.
+ */
+const together = ['aborted', 'close', 'data', 'drain', 'end', 'error', 'exit', 'finish', 'length', 'listening', 'pause', 'readable', 'ready']; // prettier-ignore
+const togetherInExeca = ['0', '1', '-1', 'fd', 'pid'];
 
 interface Answers {
   readonly before: Readonly<Record<string, unknown>>;
@@ -56,12 +58,47 @@ function answersOf(engine: string, value: string, names: readonly string[]): Ans
   return JSON.parse(stdout) as Answers;
 }
 
+/** The calls of Node's functions that are handed an options object which inherits, or text that becomes one. */
+function optionsThatInherit(): string[] {
+  const takesOptions = /^node:(?:fs|fs\/promises|net|child_process|worker_threads|timers\/promises)$/;
+  const found: string[] = [];
+  for (const file of readdirSync(src, { recursive: true, encoding: 'utf8' })) {
+    if (!file.endsWith('.ts')) continue;
+    const source = ts.createSourceFile(file, readFileSync(src + file, 'utf8'), ts.ScriptTarget.ES2022, true);
+    const functions = new Set<string>();
+    for (const statement of source.statements) {
+      if (!ts.isImportDeclaration(statement) || !ts.isStringLiteral(statement.moduleSpecifier)) continue;
+      const bindings = statement.importClause?.namedBindings;
+      if (bindings !== undefined && ts.isNamedImports(bindings) && takesOptions.test(statement.moduleSpecifier.text))
+        for (const { name } of bindings.elements) functions.add(name.text);
+    }
+    const inherits = (value: ts.Expression): boolean =>
+      (ts.isObjectLiteralExpression(value) &&
+        // Complete, and so is its copy.
+        !value.properties.every((property) => ts.isSpreadAssignment(property))) ||
+      (ts.isStringLiteral(value) && (value.text === 'buffer' || Buffer.isEncoding(value.text)));
+    const look = (node: ts.Node): void => {
+      if (ts.isCallExpression(node) || ts.isNewExpression(node)) {
+        const root = /^\w+/.exec(node.expression.getText())?.[0] ?? '';
+        if (functions.has(root) && (node.arguments ?? []).some(inherits)) found.push(`${file}: ${node.getText()}`);
+      }
+      ts.forEachChild(node, look);
+    };
+    look(source);
+  }
+  return found;
+}
+
 describe('no command reads what somebody has put into Object.prototype:', () => {
   const names = namesInSource();
 
   test('the names are those that the library reads', () => {
     expect(names).toEqual(expect.arrayContaining(['preExecHook', 'source', 'uid', 'timeoutMs', 'check', 'encoding']));
     expect(names.length).toBeGreaterThan(500);
+  });
+
+  test('no options of a call of Node inherit', () => {
+    expect(optionsThatInherit()).toEqual([]);
   });
 
   test.for(
@@ -73,7 +110,7 @@ describe('no command reads what somebody has put into Object.prototype:', () => 
       })),
     ),
   )('$engine engine, each name with the value "$value"', { timeout: 120_000 }, ({ engine, value }) => {
-    const left = new Set(engine === 'native' ? ofNode : [...ofNode, ...ofExeca]);
+    const left = new Set([...ofNode, ...together, ...(engine === 'native' ? [] : [...ofExeca, ...togetherInExeca])]);
     const { before, after } = answersOf(
       engine,
       value,
@@ -92,4 +129,24 @@ describe('no command reads what somebody has put into Object.prototype:', () => 
         return true;
       });
   });
+
+  test('no variables of a program come from there, which execa would mix in', { timeout: 60_000 }, () => {
+    for (const value of ['object', 'function']) {
+      const { before, after } = answersOf('portable', value, ['env']);
+      expect(after).toEqual(before);
+    }
+  });
+
+  test.for([...ofNode.map((name) => ['node', name]), ...ofExeca.map((name) => ['execa', name])] as [string, string][])(
+    'what is left out is the reading of %s itself: %s',
+    { timeout: 60_000 },
+    ([whose, name]) => {
+      const control = fileURLToPath(new URL('../programs/polluted-control.js', import.meta.url));
+      const answers = ['text', 'number', 'true', 'object', 'function'].map((value) => () => {
+        const { stdout, status } = spawnSync(process.execPath, [control, whose, name, value], { encoding: 'utf8' });
+        return status === 0 ? stdout.trim().split(' ').at(-1) : 'breaks';
+      });
+      expect(answers.some((answer) => answer() === 'breaks')).toBe(true);
+    },
+  );
 });

@@ -17,6 +17,7 @@ import { lowestUnused, type Move } from '../../wire/moves.js';
 import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
 import { type Descriptors, type Ends, helperMoves } from './ends.js';
 import { LANE_STEP, type PreparedChild } from './prepared-child.js';
+import { AS_LATIN1 } from '../../spec/bare.js';
 
 /** The program that runs a hook, as it was built: this code may run from its source, or in a bundle. */
 const runner = packages.map((directory) => join(directory, 'dist/hook/runner.js')).find((path) => existsSync(path));
@@ -185,7 +186,7 @@ function encodeRest(plan: LaunchPlan, at: number, pidFile: number, numbers: Numb
 function openFilesStep(): Step | undefined {
   let limits: string;
   try {
-    limits = readFileSync('/proc/self/limits', 'latin1');
+    limits = readFileSync('/proc/self/limits', AS_LATIN1);
   } catch {
     // There is no /proc: then Node's choice stays.
     return undefined;

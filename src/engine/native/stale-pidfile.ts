@@ -5,12 +5,13 @@ import { delay } from '../../host/time.js';
 import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { pathOf } from '../../text/bytes.js';
+import { bare } from '../../spec/bare.js';
 
 /** Reads a file that somebody else may have put there: through no link, and without waiting for a FIFO. */
-const PLAIN_FILE = {
+const PLAIN_FILE = bare({
   encoding: 'utf8',
   flag: constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
-} as const;
+} as const);
 
 /** How often, and after how long, a pidfile is looked at again that a failed daemon is about to let go. */
 const RELEASE_LOOKS = 1000;

@@ -122,11 +122,13 @@ async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<Eng
     const execa = await loadExeca(plan.subject);
     pair = sharesPipe(plan) ? await pairFor(plan) : undefined;
     const subprocess = start(execa, plan, files, pair, here);
-    if (subprocess.pid === undefined) throw await failedStart(plan, subprocess);
-    if (mayBecomeShell && isShell(subprocess.pid)) throw await endedShell(plan, subprocess);
+    // A process that was not started has no pid of its own.
+    const pid = Object.hasOwn(subprocess, 'pid') ? subprocess.pid : undefined;
+    if (pid === undefined) throw await failedStart(plan, subprocess);
+    if (mayBecomeShell && isShell(pid)) throw await endedShell(plan, subprocess);
     // The child has its copy of the shared end; ours would keep the pipe from ever ending.
     pair?.theirs.destroy();
-    const process = new PortableProcess(subprocess.pid, subprocess, plan, resources, pair?.ours);
+    const process = new PortableProcess(pid, subprocess, plan, resources, pair?.ours);
     resources.onStart?.(process);
     return process;
   } catch (error) {
@@ -309,13 +311,16 @@ function environment(plan: LaunchPlan): Record<string, string | undefined> {
     const end = text.indexOf('=', 1);
     return [text.slice(0, end), text.slice(end + 1)] as const;
   });
-  // child_process adds this variable to every environment that does not mention it; `undefined` mentions it.
-  // And it passes on what the object inherits.
-  return Object.assign(Object.create(null) as Record<string, string | undefined>, {
+  // child_process adds this variable to every environment that does not mention it; `undefined` mentions it. And it passes on what
+  // the object inherits. execa mixes a plain object with one that it finds in `Object.prototype`, so this is none to it.
+  return Object.assign(Object.create(notPlain) as Record<string, string | undefined>, {
     NODE_V8_COVERAGE: undefined,
     ...Object.fromEntries(variables),
   });
 }
+
+/** Stands above an object without inherited fields that shall not be taken for a plain one. */
+const notPlain: object = Object.freeze(Object.create(Object.create(null) as object) as object);
 
 /**
  * The directory that the child enters. Left to itself, execa names the one that `process.cwd()` remembers, which may be called

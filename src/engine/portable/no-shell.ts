@@ -8,6 +8,7 @@ import { findObstacle } from '../../host/obstacle.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { readable } from '../../text/bytes.js';
 import { enterErrno, fileToLookAt } from '../diagnose.js';
+import { ALL_OF_IT, AS_UTF8, bare } from '../../spec/bare.js';
 
 // libuv executes with execvp, and that hands to /bin/sh whatever the kernel refuses with ENOEXEC. A shell is not what was said.
 
@@ -72,7 +73,7 @@ export function isShell(pid: number): boolean {
 
 function nameOf(pid: number | 'thread-self'): string | undefined {
   try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trimEnd();
+    return readFileSync(`/proc/${pid}/comm`, AS_UTF8).trimEnd();
   } catch {
     // There is no /proc.
     return undefined;
@@ -102,14 +103,14 @@ function probe(): boolean | undefined {
   try {
     directory = mkdtempSync(join(tmpdir(), 'vircommand-probe-'));
     const file = join(directory, 'probe');
-    writeFileSync(file, binary(...program), { mode: 0o700 });
-    const { error, status } = spawnSync(file, { stdio: 'ignore', env: {}, cwd: '/' });
+    writeFileSync(file, binary(...program), bare({ mode: 0o700 }));
+    const { error, status } = spawnSync(file, bare({ stdio: 'ignore', env: bare({}), cwd: '/' } as const));
     return error === undefined ? status === EXIT_CODE : undefined;
   } catch {
     // The file system is full, or is read only.
     return undefined;
   } finally {
-    if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
+    if (directory !== undefined) rmSync(directory, ALL_OF_IT);
   }
 }
 

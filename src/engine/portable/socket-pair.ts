@@ -4,6 +4,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ProcessError } from '../../errors/process-error.js';
+import { ALL_OF_IT } from '../../spec/bare.js';
 
 /** Two connected stream sockets. */
 export interface SocketPair {
@@ -41,6 +42,6 @@ export async function socketPair(): Promise<SocketPair> {
     throw error;
   } finally {
     server.close();
-    await rm(directory, { recursive: true, force: true });
+    await rm(directory, ALL_OF_IT);
   }
 }
