@@ -1,3 +1,4 @@
+import { MAY_BE_MISSING } from '../spec/bare.js';
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ProcessHandle } from '../ending/process-handle.js';
@@ -57,7 +58,7 @@ async function checked(
   if (isLocked === undefined) return undefined;
   if (program !== undefined && !(await executes(path, handle.pid, program))) return undefined;
   // Without a lock and a name, a process that is younger than the file has merely got the number of one that is gone.
-  const writtenAt = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Infinity;
+  const writtenAt = statSync(path, MAY_BE_MISSING)?.mtimeMs ?? Infinity;
   if (!isLocked && program === undefined && startedAfter(handle.pid, writtenAt)) return undefined;
   const { row } = handle;
   if (row !== undefined && inspectProcess(row.pid) === 'ESRCH') return undefined;

@@ -4,6 +4,7 @@ import { basename, join, resolve } from 'node:path';
 import { argumentError } from '../errors/argument-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
 import { inspectProcess } from '../host/process-table.js';
+import { AS_UTF8 } from '../spec/bare.js';
 import { errnoOf } from './content.js';
 
 /** What `/proc/PID/exe` ends in when the program's file has been replaced. */
@@ -71,7 +72,7 @@ const INLINE = /^-\w*c$|^--eval$/;
 
 /** Whether a process is an interpreter that has the program as its script. */
 async function interprets(pid: number, program: string, wanted: readonly string[]): Promise<boolean> {
-  const [, ...words] = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+  const [, ...words] = (await readFile(`/proc/${pid}/cmdline`, AS_UTF8)).split('\0');
   const at = words.findIndex((word) => !word.startsWith('-'));
   const script = words[at];
   if (script === undefined || script === '' || words.slice(0, at).some((word) => INLINE.test(word))) return false;
