@@ -23,8 +23,8 @@ try {
   const configFd = openSync(config, 'r');
   // The log becomes 9 in the program. The config keeps its number, and is closed here when the program has it.
   await new Command('sh', '-c', 'cat "$1" >&9', 'sh', `/dev/fd/${configFd}`).passFd(logFd, { as: 9 }).transferFd(configFd).run();
-  console.log(`The program wrote to its descriptor 9, our ${logFd}: ${readFileSync(log, 'utf8').trim()}`);
-  console.log(`Here, the log is still ${state(logFd)}, and the config is ${state(configFd)}.`);
+  const here = `Here, the log is still ${state(logFd)}, and the config is ${state(configFd)}.`;
+  console.log(`The program wrote to its descriptor 9, our ${logFd}: ${readFileSync(log, 'utf8').trim()}\n${here}`);
   closeSync(logFd);
 
   // Two descriptors that change places: no assignment destroys the other.

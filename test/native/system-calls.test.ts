@@ -105,6 +105,8 @@ describe('the child in shared memory', () => {
       'rt_sigaction',
       'setsid',
       'dup3',
+      // What each descriptor is, so that one which Node made non-blocking blocks in the program.
+      'fcntl',
       'close_range',
       'umask',
       'setpriority',

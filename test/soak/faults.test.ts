@@ -112,7 +112,7 @@ const faults: readonly Fault[] = [
   { kind: 'daemon', inject: ['openat:error=EROFS'], words: ['sacrifice'], expected: 'PidFileError EROFS' },
   { kind: 'daemon', inject: ['newfstatat:error=EIO:when=2'], expected: 'PidFileError EIO', leaves: ['a.pid'] },
   // Without the lock the file may be somebody else's, and stays.
-  { kind: 'daemon', inject: ['fcntl:error=ENOLCK:when=4'], expected: 'PidFileError ENOLCK', leaves: ['a.pid'] },
+  { kind: 'daemon', inject: ['fcntl:error=ENOLCK:when=7'], expected: 'PidFileError ENOLCK', leaves: ['a.pid'] },
   { kind: 'daemon', inject: ['ftruncate:error=EIO'], expected: 'PidFileError EIO' },
   { kind: 'daemon', inject: ['write:error=ENOSPC'], words: ['sacrifice'], expected: 'PidFileError ENOSPC' },
   { kind: 'daemon', inject: ['write:error=EDQUOT'], words: ['sacrifice'], expected: 'PidFileError EDQUOT' },

@@ -67,7 +67,8 @@ export class NativeProcess implements EngineProcess {
     let onEnd = (_end: ProcessEnd): void => undefined;
     this.ended = new Promise((resolve) => {
       onEnd = resolve;
-      if (started.callers.every((fd) => fd < 0)) return;
+      // Of a daemon, only the end of its report is known.
+      if (started.pidfd < 0 || started.callers.every((fd) => fd < 0)) return;
       onEnd = (end) => {
         // Nobody reads its input any more, even where another process holds the other end: child_process closes it at the exit, too.
         this.stdin?.destroy();
