@@ -138,8 +138,8 @@ test('a pipe blocks at every number, and a socket above 2 keeps its mode, so tha
       const numberOf = (owner: unknown) => (owner as { _handle: { fd: number } })._handle.fd;
       const server = createServer((client) => client.end('served')).listen(asked.socket);
       await new Promise((resolve) => server.once('listening', resolve));
-      const writer = await new Program('sleep', '600').outputPipe().runAsync();
-      const [listening, pipe] = [numberOf(server), numberOf(writer.stdout)];
+      const writer = await new Program('sleep', '600').inputPipe().runAsync();
+      const [listening, pipe] = [numberOf(server), numberOf(writer.stdin)];
       await new Program('sh', '-c', asked.script, 'sh', asked.seen, 3, 4, 7)
         .listenFds(listening, pipe)
         .passFd(pipe, { as: 7 })

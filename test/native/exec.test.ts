@@ -453,31 +453,45 @@ describe('where /proc is not mounted', () => {
     await eventually('the owned child has ended', () => !isRunning(Number(output)));
   });
 
-  test('exec() that fails is a LaunchError, and what is inherited by children stays so', async ({ skip }) => {
-    needsEmptyProc(skip);
-    if (!hasProgram('strace')) skip('there is no strace');
-    // strace lets the program begin that it is told to trace. The rehearsal is another process, which it does not trace.
-    const traced = [...withoutProc, 'strace', '-o', '/dev/null', '-e', 'trace=execve', '-e', 'inject=execve:error=EIO'];
-    const told = await inParent(
-      async ({ Command: Program }) => {
-        const { spawnSync: run } = process.getBuiltinModule('node:child_process');
-        await new Program('true').run();
-        const look = () => run('bash', ['-c', ': <&40 && echo open'], { encoding: 'utf8' }).stdout;
-        const before = look();
-        let error: unknown;
-        try {
-          new Program('true').exec();
-        } catch (thrown) {
-          error = thrown;
-        }
-        const { name, step, errno } = error as LaunchError;
-        return { name, step, errno, before, after: look() };
-      },
-      undefined,
-      { through: traced },
-    );
-    expect(told).toEqual({ name: 'LaunchError', step: 'execve', errno: 'EIO', before: 'open\n', after: 'open\n' });
-  });
+  // Each of a million numbers is asked for, and strace stops this process at every call.
+  test(
+    'exec() that fails is a LaunchError, and what is inherited by children stays so',
+    { timeout: 240_000 },
+    async ({ skip }) => {
+      needsEmptyProc(skip);
+      if (!hasProgram('strace')) skip('there is no strace');
+      // strace lets the program begin that it is told to trace. The rehearsal is another process, which it does not trace.
+      const traced = [
+        ...withoutProc,
+        'strace',
+        '-o',
+        '/dev/null',
+        '-e',
+        'trace=execve',
+        '-e',
+        'inject=execve:error=EIO',
+      ];
+      const told = await inParent(
+        async ({ Command: Program }) => {
+          const { spawnSync: run } = process.getBuiltinModule('node:child_process');
+          await new Program('true').run();
+          const look = () => run('bash', ['-c', ': <&40 && echo open'], { encoding: 'utf8' }).stdout;
+          const before = look();
+          let error: unknown;
+          try {
+            new Program('true').exec();
+          } catch (thrown) {
+            error = thrown;
+          }
+          const { name, step, errno } = error as LaunchError;
+          return { name, step, errno, before, after: look() };
+        },
+        undefined,
+        { through: traced },
+      );
+      expect(told).toEqual({ name: 'LaunchError', step: 'execve', errno: 'EIO', before: 'open\n', after: 'open\n' });
+    },
+  );
 });
 
 test('in a worker thread it is a mistake', async () => {
