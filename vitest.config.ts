@@ -25,6 +25,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,
+    globalSetup: './test/helpers/nothing-left.ts',
     reporters: ['default', './test/helpers/skip-reporter.ts'],
   },
 });

@@ -21,8 +21,8 @@ const sleep = (): Command => new Command('sleep', FOREVER);
 /** A program that ignores SIGTERM, and says when it does. */
 const stubborn = (): Command => sh(`trap '' TERM; echo ready; exec sleep ${FOREVER}`);
 
-/** A program that exits with code 0 when it is asked to end, and says when it listens. */
-const polite = (): Command => sh(`trap 'kill $!; exit 0' TERM; sleep ${FOREVER} & echo ready; wait`);
+/** A program that exits with code 0 when it is asked to end, and says when it listens. No signal makes it leave a process behind. */
+const polite = (): Command => sh(`trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done`);
 
 /** A program that takes longer to tidy up than libvirt's 10 ms, and exits with code 3 then. SIGTERM it ignores. */
 const tidier = (): Command =>
