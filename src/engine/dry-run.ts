@@ -6,6 +6,7 @@ import { typeError } from '../errors/argument-error.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
+import { TestClock } from '../host/time.js';
 import { bare } from '../spec/bare.js';
 import { type CommandSpec, printable } from '../spec/spec.js';
 import { toBytes } from '../text/bytes.js';
@@ -55,6 +56,7 @@ export class DryRunEngine implements Engine {
   readonly pidFileWriter = 'nobody';
   readonly usesLanes = false;
   readonly environment = undefined;
+  readonly clock = new TestClock();
   readonly commands: string[] = [];
   readonly specs: CommandSpec[] = [];
   readonly kills: DryRunKill[] = [];

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import type { CommandError } from '../errors/command-error.js';
+import type { Clock } from '../host/time.js';
 import type { Capture } from '../io/capture.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import type { Step } from '../plan/step-table.js';
@@ -110,6 +111,8 @@ export interface Engine {
   readonly pidFileWriter: 'engine' | 'caller' | 'nobody';
   /** Whether it performs the steps in the lanes of the plan. */
   readonly usesLanes: boolean;
+  /** The clock by which its programs have their time. */
+  readonly clock: Clock;
   /** How it differs from what a step says, for `explain()`; `undefined` where it does just that. */
   note(step: Step): string | undefined;
   /** This process's variables byte for byte, where the engine can tell them: for plans that inherit them. */

@@ -1,4 +1,5 @@
 import { UnsupportedError } from '../errors/unsupported-error.js';
+import { realClock } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
 import { native as loaded } from '../native/load.js';
 import { currentDryRun } from './dry-run.js';
@@ -56,6 +57,7 @@ function absent(name: Engine['name'], why: string): Choice {
     name,
     pidFileWriter: 'nobody',
     usesLanes: false,
+    clock: realClock,
     environment: undefined,
     note: () => 'refused',
     refusal: () => refusal,

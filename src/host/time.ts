@@ -28,6 +28,65 @@ export function delay(ms: number): Promise<void> {
   });
 }
 
+/** A clock, and a timer that goes by it. */
+export interface Clock {
+  /** Milliseconds; they only go forward. */
+  now(): number;
+  /** Calls back after so many milliseconds; gives the way to call it off. */
+  after(ms: number, callback: () => void): () => void;
+}
+
+/** Node's own. */
+export const realClock: Clock = Object.freeze({
+  now,
+  after(ms: number, callback: () => void): () => void {
+    const timer = setTimeout(callback, ms);
+    return () => {
+      clearTimeout(timer);
+    };
+  },
+});
+
+/**
+ * The time of a test, for what is only played: by the timers that stand in the globals at each call, which may be fake.
+ *
+ * Some tools replace the timers and leave the clock as it is. So a timer that has come is believed: from then on its time has come.
+ */
+export class TestClock implements Clock {
+  #aheadMs = 0;
+
+  now(): number {
+    return globalThis.performance.now() + this.#aheadMs;
+  }
+
+  after(ms: number, callback: () => void): () => void {
+    if (ms <= 0) {
+      // What is due needs no timer, which nobody may set going.
+      let isOff = false;
+      soon(() => {
+        if (!isOff) callback();
+      });
+      return () => {
+        isOff = true;
+      };
+    }
+    const dueAt = this.now() + ms;
+    const { setTimeout: start, clearTimeout: stop } = globalThis;
+    const timer = start(() => {
+      this.pass(dueAt - this.now());
+      callback();
+    }, ms);
+    return () => {
+      stop(timer);
+    };
+  }
+
+  /** Lets time pass where no timer can come, since the thread is held. */
+  pass(ms: number): void {
+    this.#aheadMs += Math.max(0, ms);
+  }
+}
+
 /** Resolves after one turn of the event loop. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => {

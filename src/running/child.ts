@@ -56,7 +56,7 @@ export class Child {
 
   /** @internal Made by `runCommand()`. */
   constructor(launch: Launch, process: EngineProcess) {
-    const { spec, captures, abortSignal, startedAt } = launch;
+    const { spec, captures } = launch;
     this.#launch = launch;
     this.#process = process;
     this.pid = process.pid;
@@ -65,8 +65,8 @@ export class Child {
     this.stderr = process.stderr;
     // The time counts from the launch, of which a hook may have taken a part.
     this.#stopping = stoppingOf(launch);
-    this.#stopInTime = new StopInTime(this.#stopping, abortSignal, (signal) =>
-      sendDue(this.#stopping, signal, process, startedAt),
+    this.#stopInTime = new StopInTime(this.#stopping, launch, (signal) =>
+      sendDue(this.#stopping, signal, process, launch),
     );
     if (spec.outputLimit?.policy === 'kill') this.#watchLimit(spec.outputLimit.bytes, captures);
     know(this);

@@ -16,17 +16,17 @@ const stopSequence: StopSequence = [['SIGKILL', 0]];
  * @throws {LaunchError} with the step `hook` and the reason `timeout` or `aborted`. Then the child is dead.
  */
 export async function launchWithHook(launch: Launch): Promise<EngineProcess> {
-  const { engine, plan, spec, startedAt, deadline, abortSignal } = launch;
+  const { engine, plan, spec, deadline } = launch;
   const stopping = new Stopping(deadline, { timeoutMs: spec.timeoutMs, stopSequence });
   let child: EngineProcess | undefined;
   // A signal that was due before there is a child reaches it at its birth. One that is refused means that the hook is done and
   // that the program, with other ids, runs.
-  const stopInTime = new StopInTime(stopping, abortSignal, (signal) =>
-    child === undefined ? true : sendDue(stopping, signal, child, startedAt),
+  const stopInTime = new StopInTime(stopping, launch, (signal) =>
+    child === undefined ? true : sendDue(stopping, signal, child, launch),
   );
   launch.whenBorn = (born) => {
     child = born;
-    if (stopping.hasBegun) sendDue(stopping, 'SIGKILL', child, startedAt);
+    if (stopping.hasBegun) sendDue(stopping, 'SIGKILL', child, launch);
   };
   const failure = (): LaunchError => new LaunchError(launch.subject, { step: 'hook', hook: whyStopped(stopping)! });
   try {

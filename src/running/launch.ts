@@ -10,7 +10,7 @@ import { UnsupportedError } from '../errors/unsupported-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { thisHost } from '../host/host.js';
 import { launchDenial, writeDenial } from '../host/permission.js';
-import { deadline, now } from '../host/time.js';
+import { type Clock, deadline } from '../host/time.js';
 import { Capture, type CaptureLimit } from '../io/capture.js';
 import { connectBuffer, type OutputBuffer } from '../io/output-buffer.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
@@ -61,6 +61,8 @@ export class Launch implements LaunchResources {
   readonly waitForOutputEnd: boolean;
   readonly opaque: Uint8Array | undefined;
   readonly abortSignal: AbortSignal | undefined;
+  /** The clock by which the program has its time. */
+  readonly clock: Clock;
   readonly startedAt: number;
   readonly deadline: number;
   /** Is told of the child as soon as there is one, which is long before its program runs where a hook takes its time. */
@@ -88,7 +90,8 @@ export class Launch implements LaunchResources {
     this.opaque = attachments.opaque;
     this.abortSignal = abortSignal;
     this.whenBorn = undefined;
-    this.startedAt = now();
+    this.clock = engine.clock;
+    this.startedAt = this.clock.now();
     // A daemon's time is its hook's.
     const isTimed = mode !== 'daemon' || spec.preExecHook !== undefined;
     this.deadline = deadline(this.startedAt, isTimed ? spec.timeoutMs : undefined);

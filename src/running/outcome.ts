@@ -6,7 +6,6 @@ import { ExitError, type StopReport } from '../errors/exit-error.js';
 import { fromHere } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { isHeard, publishExit, publishOnce } from '../events/events.js';
-import { now } from '../host/time.js';
 import type { Capture } from '../io/capture.js';
 import { rawWaitStatus } from '../result/exit-status.js';
 import { type Captured, RunResult } from '../result/run-result.js';
@@ -32,7 +31,9 @@ export class Outcome {
     this.result = makeResult(launch, end, pid, stop?.reason === 'timeout');
     if (isHeard.exit())
       publishExit({ command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) });
-    this.#killer = this.result.signal === 'SIGKILL' ? killerOf(pid, launch.startedAt) : undefined;
+    // The clock of a dry run is another one, and no pid of it is given twice.
+    const launchedAt = launch.engine.name === 'dry-run' ? 0 : launch.startedAt;
+    this.#killer = this.result.signal === 'SIGKILL' ? killerOf(pid, launchedAt) : undefined;
   }
 
   /** The result, or the error that it is to somebody who waits so. What is accepted where nothing is said here, the command says. */
@@ -60,7 +61,7 @@ function lossOf({ lostOutput }: ProcessEnd, captures: Launch['captures']): StopR
 export type Ending = Outcome | CommandError;
 
 function makeResult(launch: Launch, end: ProcessEnd, pid: number, timedOut: boolean): RunResult {
-  const { spec, subject, captures, startedAt } = launch;
+  const { spec, subject, captures, clock, startedAt } = launch;
   const { exitCode, signal, coreDumped, outputHeldOpen, inputWritten, resourceUsage } = end;
   const out = captures.get(1);
   const err = captures.get(2);
@@ -78,7 +79,7 @@ function makeResult(launch: Launch, end: ProcessEnd, pid: number, timedOut: bool
     outputTruncated: (spec.stdout.to === 'buffer' && isCut(out)) || (spec.stderr.to === 'buffer' && isCut(err)),
     inputWritten,
     timedOut,
-    durationMs: now() - startedAt,
+    durationMs: clock.now() - startedAt,
     resourceUsage,
   });
 }

@@ -1,6 +1,5 @@
 import type { SyncProcess } from '../engine/engine.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
-import { now } from '../host/time.js';
 import type { Launch } from './launch.js';
 import { Outcome } from './outcome.js';
 import { sendDue, stoppingOf } from './stop-in-time.js';
@@ -23,18 +22,18 @@ export function runSync(launch: Launch, onLaunch: (pid: number) => void): Outcom
 
 /** Waits turn by turn, and stops the program when its time is over or its output too long. */
 function waitSync(launch: Launch, process: SyncProcess): Outcome {
-  const { spec, captures, startedAt } = launch;
+  const { spec, captures, clock } = launch;
   const stopping = stoppingOf(launch);
   for (const [fd, capture] of captures) {
     capture.whenOverrun(() => {
       const stream = fd === 1 ? 'stdout' : 'stderr';
-      stopping.begin({ reason: 'output-limit', stream, limit: spec.outputLimit?.bytes ?? 0 }, now());
+      stopping.begin({ reason: 'output-limit', stream, limit: spec.outputLimit?.bytes ?? 0 }, clock.now());
     });
   }
   for (;;) {
-    const next = stopping.next(now());
+    const next = stopping.next(clock.now());
     if (typeof next === 'string') {
-      sendDue(stopping, next, process, startedAt);
+      sendDue(stopping, next, process, launch);
       continue;
     }
     const end = process.turn(next === Infinity ? -1 : Math.ceil(next));

@@ -3,6 +3,7 @@ import { isAbsolute } from 'node:path';
 import { LaunchError } from '../../errors/launch-error.js';
 import { groupKind, groupMounts } from '../../host/control-groups.js';
 import { isRealEnvironment } from '../../host/environment.js';
+import { realClock } from '../../host/time.js';
 import { type Binding, places } from '../../native/binding.js';
 import type { Native } from '../../native/load.js';
 import { entriesOf } from '../../plan/environment.js';
@@ -32,6 +33,7 @@ export class NativeEngine implements Engine {
   readonly name = 'native';
   readonly usesLanes = true;
   readonly pidFileWriter = 'engine';
+  readonly clock = realClock;
   readonly #native: Native;
   readonly #binding: Binding;
   readonly #descriptors: Descriptors;

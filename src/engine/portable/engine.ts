@@ -4,6 +4,7 @@ import { TextDecoder } from 'node:util';
 import type { ResultPromise } from 'execa';
 import { LaunchError, type LaunchFailure } from '../../errors/launch-error.js';
 import { privileges } from '../../host/privileges.js';
+import { realClock } from '../../host/time.js';
 import { enteredDirectory, executedFile } from '../../plan/from-here.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { isPathFromHere } from '../../plan/program.js';
@@ -29,6 +30,7 @@ export const portableEngine: Engine = {
   name: 'portable',
   pidFileWriter: 'caller',
   usesLanes: false,
+  clock: realClock,
   environment: undefined,
   note,
   refusal,
