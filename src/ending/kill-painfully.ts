@@ -4,6 +4,7 @@ import { argumentError, isPidNumber, readOptions } from '../errors/argument-erro
 import { ProcessError } from '../errors/process-error.js';
 import { PidFd } from '../host/pidfd.js';
 import { inspectProcess, isOver, readProcessTable, whyUnseen } from '../host/process-table.js';
+import { comesWithin, sendSignal } from '../host/send-signal.js';
 import { delay, LONGEST_TIMER, now } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
 import type { StopSequence } from '../spec/spec.js';
@@ -12,7 +13,6 @@ import { errnoName } from '../text/errno.js';
 import type { SignalName } from '../text/signals.js';
 import { adoptsOrphans } from './adopt-orphans.js';
 import { roots } from './roots.js';
-import { comesWithin, sendSignal } from './send-signal.js';
 import { noteKill } from './sent-kills.js';
 
 /** How {@link killPainfully} goes about it. */

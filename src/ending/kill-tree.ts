@@ -18,11 +18,11 @@ import {
   seeAgain,
   whyUnseen,
 } from '../host/process-table.js';
+import { comesWithin, isAlive, sendSignal } from '../host/send-signal.js';
 import { delay, now } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
 import { orphansFrom } from './adopt-orphans.js';
 import { belongsTo, below, membersOf, type Root, roots } from './roots.js';
-import { comesWithin, isAlive, sendSignal } from './send-signal.js';
 import { noteKill } from './sent-kills.js';
 
 /** The fields of a {@link KillTreeResult}. */

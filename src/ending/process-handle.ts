@@ -5,6 +5,7 @@ import { argumentError, readOptions } from '../errors/argument-error.js';
 import { ProcessError } from '../errors/process-error.js';
 import { PidFd } from '../host/pidfd.js';
 import { inspectProcess, isOver, isSame, type ProcessRow, readProcess } from '../host/process-table.js';
+import { sendSignal } from '../host/send-signal.js';
 import { delay } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
 import type { StopSequence } from '../spec/spec.js';
@@ -20,7 +21,6 @@ import {
 } from './kill-painfully.js';
 import { type KillTreeResult, killTreeOf } from './kill-tree.js';
 import { type Root, roots } from './roots.js';
-import { sendSignal } from './send-signal.js';
 import { noteKill } from './sent-kills.js';
 import { sequenceOption, withLastWord } from './stop-sequence.js';
 

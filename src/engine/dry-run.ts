@@ -53,7 +53,6 @@ export function currentDryRun(): DryRunEngine | undefined {
 /** Records what would be started, and answers in its place. */
 export class DryRunEngine implements Engine {
   readonly name = 'dry-run';
-  readonly pidFileWriter = 'nobody';
   readonly usesLanes = false;
   readonly environment = undefined;
   readonly clock = new TestClock();

@@ -107,8 +107,6 @@ export interface SyncProcess {
 /** Obeys plans, or declines them with a sentence. */
 export interface Engine {
   readonly name: 'native' | 'portable' | 'dry-run';
-  /** Who writes a daemon's pidfile: the engine, in the child; its caller, after the start; nobody. */
-  readonly pidFileWriter: 'engine' | 'caller' | 'nobody';
   /** Whether it performs the steps in the lanes of the plan. */
   readonly usesLanes: boolean;
   /** The clock by which its programs have their time. */

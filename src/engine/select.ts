@@ -55,7 +55,6 @@ function absent(name: Engine['name'], why: string): Choice {
   const refusal: Refusal = { feature: 'launch', why };
   const engine: Engine = {
     name,
-    pidFileWriter: 'nobody',
     usesLanes: false,
     clock: realClock,
     environment: undefined,

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { mkdir, rename, rmdir, writeFile } from 'node:fs/promises';
-import { isAlive } from '../ending/send-signal.js';
 import type { Subject } from '../errors/command-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
 import { programNameOf, readProcess } from '../host/process-table.js';
+import { isAlive } from '../host/send-signal.js';
 import { delay, wallTime } from '../host/time.js';
 import { errnoOf, fileError, readPid, removeFile } from './content.js';
 import { AS_UTF8, bare, MAY_BE_MISSING } from '../spec/bare.js';

@@ -1,9 +1,9 @@
 import { join, resolve } from 'node:path';
 import type { ProcessHandle } from '../ending/process-handle.js';
-import { isAlive } from '../ending/send-signal.js';
 import { currentDryRun, dryRunOf } from '../engine/dry-run.js';
 import { argumentError } from '../errors/argument-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
+import { isAlive } from '../host/send-signal.js';
 import { holderOf } from '../wire/pidfile-answer.js';
 import { type CleanupOptions, forceCleanup } from './cleanup.js';
 import { checkPath, noPid, readPid, removeFile, unlessMissing } from './content.js';

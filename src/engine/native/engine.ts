@@ -32,7 +32,6 @@ const at = places.launch;
 export class NativeEngine implements Engine {
   readonly name = 'native';
   readonly usesLanes = true;
-  readonly pidFileWriter = 'engine';
   readonly clock = realClock;
   readonly #native: Native;
   readonly #binding: Binding;

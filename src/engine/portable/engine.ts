@@ -6,6 +6,7 @@ import { LaunchError, type LaunchFailure } from '../../errors/launch-error.js';
 import { privileges } from '../../host/privileges.js';
 import { realClock } from '../../host/time.js';
 import { enteredDirectory, executedFile } from '../../plan/from-here.js';
+import { assertUnheld, claim } from '../../pidfile/claim.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { isPathFromHere } from '../../plan/program.js';
 import type { Step } from '../../plan/step-table.js';
@@ -28,7 +29,6 @@ import { type SocketPair, socketPair } from './socket-pair.js';
  */
 export const portableEngine: Engine = {
   name: 'portable',
-  pidFileWriter: 'caller',
   usesLanes: false,
   clock: realClock,
   environment: undefined,
@@ -113,12 +113,14 @@ function maySetGroups(): boolean {
 }
 
 async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
-  const mayBecomeShell = refuseShell(plan);
   // The start waits for its files: what begins in this process's directory is meant from where that is now.
   const here = holdDirectory();
+  const pidFile = pidFileOf(plan);
   let files: OpenFiles = new Map();
   let pair: SocketPair | undefined;
   try {
+    if (pidFile !== undefined) await assertUnheld(pidFile, plan.subject);
+    const mayBecomeShell = refuseShell(plan);
     // First: what is waited for before it would come between the call and the directory that it means.
     files = await openFiles(plan, resources);
     const execa = await loadExeca(plan.subject);
@@ -132,6 +134,7 @@ async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<Eng
     pair?.theirs.destroy();
     const process = new PortableProcess(pid, subprocess, plan, resources, pair?.ours);
     resources.onStart?.(process);
+    if (pidFile !== undefined) await claimOrEnd(pidFile, process, plan);
     return process;
   } catch (error) {
     pair?.theirs.destroy();
@@ -140,6 +143,25 @@ async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<Eng
   } finally {
     if (here !== undefined) closeSync(here);
     await closeFiles(files);
+  }
+}
+
+// ---------------------------------------------------------------- the pidfile of a daemon
+
+/** The pidfile that a plan's daemon is to have. */
+function pidFileOf({ steps }: LaunchPlan): string | undefined {
+  for (const step of steps) if (step.step === 'pidfile') return readable(step.path);
+  return undefined;
+}
+
+/** Writes the pidfile of a daemon that was started. A daemon that has lost the race for it is ended, before the caller hears of it. */
+async function claimOrEnd(pidFile: string, process: EngineProcess, { subject }: LaunchPlan): Promise<void> {
+  try {
+    await claim(pidFile, process.pid, subject);
+  } catch (error) {
+    process.signal('SIGKILL');
+    await process.ended;
+    throw error;
   }
 }
 

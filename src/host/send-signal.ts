@@ -1,4 +1,4 @@
-import { clearTimeout, setTimeout } from '../host/time.js';
+import { clearTimeout, setTimeout } from './time.js';
 import type { SignalName } from '../text/signals.js';
 
 /** Sends a signal by pid, and gives the errno's name of a failure. A negative pid means the process group. */
