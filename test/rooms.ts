@@ -87,6 +87,7 @@ export const rooms: readonly Room[] = [
       'engine',
       'diagnose',
       'explain',
+      'here',
       'redirections',
       'dry-run',
       'portable/refusals',

@@ -1,4 +1,4 @@
-import { closeSync, constants, existsSync, openSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { LaunchError } from '../errors/launch-error.js';
 import { clearTimeout, now, setTimeout } from '../host/time.js';
@@ -6,9 +6,9 @@ import { onAbort } from '../io/on-abort.js';
 import type { DescriptorSource } from '../plan/descriptors.js';
 import { fileFromHere } from '../plan/from-here.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
-import { isPathFromHere } from '../plan/program.js';
-import { type ByteText, joinText, pathOf, readable } from '../text/bytes.js';
+import { pathOf, readable } from '../text/bytes.js';
 import type { LaunchResources } from './engine.js';
+import { holdDirectory, pathFrom } from './here.js';
 
 /** The files behind a plan's descriptors, by descriptor of the child. */
 export type OpenFiles = ReadonlyMap<number, FileHandle>;
@@ -58,35 +58,6 @@ export async function openFiles(plan: LaunchPlan, limits: OpenLimits): Promise<O
 type OpenLimits = Pick<LaunchResources, 'deadline' | 'abortSignal'>;
 
 type FileSource = Extract<DescriptorSource, { kind: 'file' }>;
-
-/** Linux's flag for a descriptor that only names a place, and needs no right to read it. Node has no constant for it. */
-const O_PATH = 0o10000000;
-
-/**
- * Opens this process's directory, so that what begins there is still meant from there when somebody has called `process.chdir()`
- * meanwhile. `undefined` where that cannot be done; then the kernel begins where this process is by then.
- */
-export function holdDirectory(): number | undefined {
-  if (process.platform !== 'linux') return undefined;
-  let fd: number | undefined;
-  try {
-    fd = openSync('.', O_PATH | constants.O_DIRECTORY);
-    if (existsSync(`/proc/self/fd/${fd}`)) return fd;
-    closeSync(fd);
-    return undefined;
-  } catch {
-    // No descriptor is free, or this process may not search its own directory: the opening that follows tells of it.
-    return undefined;
-  }
-}
-
-/** Opens a directory that {@link holdDirectory} holds once more, at the lowest number that is free. */
-export const reopenDirectory = (here: number): number =>
-  openSync(`/proc/self/fd/${here}`, O_PATH | constants.O_DIRECTORY);
-
-function pathFrom(here: number | undefined, path: ByteText): string | Buffer {
-  return pathOf(here === undefined || !isPathFromHere(path) ? path : joinText(`/proc/self/fd/${here}/`, path));
-}
 
 /** An opening that nobody waits for any more still goes by the directory. */
 function letGo(here: number | undefined, openings: readonly Promise<unknown>[]): void {
