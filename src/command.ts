@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
 import { serialize } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
@@ -21,6 +22,7 @@ import { readSpec } from './builder/spec-shape.js';
 import {
   type Accepted,
   type Check,
+  type Codes,
   type NoOptions,
   readCheck,
   optionsAsMethods,
@@ -38,7 +40,21 @@ import { variableOf } from './host/environment.js';
 import { LONGEST_TIMER } from './host/time.js';
 import type { LaunchPlan } from './plan/launch-plan.js';
 import { isPathFromHere } from './plan/program.js';
-import type { Captured, RunResult } from './result/run-result.js';
+import type {
+  CapturedOf,
+  CommandKind,
+  ExitCodeOf,
+  HasExitCode,
+  HasStderr,
+  HasStdin,
+  HasStdout,
+  kindType,
+  StderrOf,
+  StdinOf,
+  StdoutOf,
+  StreamOf,
+} from './result/chain.js';
+import type { RunResult } from './result/run-result.js';
 import type { Child } from './running/child.js';
 import type { DaemonResult } from './running/daemon-result.js';
 import { type Attachments, planFor } from './running/launch.js';
@@ -63,40 +79,47 @@ import { asUrl, isAbortSignal, isArray, reasonOf, Wrong } from './text/reading.j
 import type { SignalName } from './text/signals.js';
 import { shownLines } from './text/shown.js';
 
-// What a chain of calls has said about the result, for the type checker only: nothing of it exists at run time.
-declare const stdoutType: unique symbol;
-declare const stderrType: unique symbol;
-declare const exitCodeType: unique symbol;
-declare const daemonType: unique symbol;
-/** A command whose `result.stdout` has that type. */
-export interface HasStdout<T> {
-  readonly [stdoutType]: T;
-}
-/** A command whose `result.stderr` has that type. */
-export interface HasStderr<T> {
-  readonly [stderrType]: T;
-}
-/** A command whose `result.exitCode` has that type. */
-export interface HasExitCode<T> {
-  readonly [exitCodeType]: T;
-}
-/** A command whose `run()` gives a {@link DaemonResult}. */
-export interface IsDaemon {
-  readonly [daemonType]: true;
-}
-type StdoutOf<C> = C extends HasStdout<infer T> ? T : Captured;
-type StderrOf<C> = C extends HasStderr<infer T> ? T : Captured;
-type Codes<K> = K extends readonly (infer N extends number)[] ? N : number | null;
-type ExitCodeOf<C, K> = [K] extends [undefined]
-  ? C extends HasExitCode<infer T extends number | null>
-    ? T
-    : number | null
-  : Codes<K>;
-type RunResultOf<C, K> = RunResult<StdoutOf<C>, StderrOf<C>, ExitCodeOf<C, K>>;
-/** What `run()` gives for a command: as exact as the chain of calls that made it. `K` is the type of the option `check`. */
-export type ResultOf<C, K extends Check | undefined = undefined> = C extends IsDaemon
-  ? DaemonResult
+/** A command of either kind: a program's, or a daemon's. */
+export type AnyCommand = Command<CommandKind>;
+
+type RunResultOf<C, K> = RunResult<
+  CapturedOf<StdoutOf<C>>,
+  CapturedOf<StderrOf<C>>,
+  [K] extends [undefined] ? ExitCodeOf<C> : Codes<K>
+>;
+type ResultOfKind<Kind, C, K> = Kind extends 'daemon'
+  ? DaemonResult<StreamOf<StdoutOf<C>>, StreamOf<StderrOf<C>>, StdinOf<C>>
   : RunResultOf<C, K>;
+/** What `run()` gives for a command: as exact as the chain of calls that made it. `K` is the type of the option `check`. */
+export type ResultOf<C extends AnyCommand, K extends Check | undefined = undefined> =
+  C extends Command<infer Kind> ? ResultOfKind<Kind, C, K> : never;
+/** What `runAsync()` gives for a command: as exact as the chain of calls that made it. */
+export type ChildOf<C extends AnyCommand> = Child<
+  StreamOf<StdoutOf<C>>,
+  StreamOf<StderrOf<C>>,
+  StdinOf<C>,
+  RunResultOf<C, undefined>
+>;
+/**
+ * The command of a daemon, as `daemonize()` gives it: with all that was said, and with the methods of a class of your own. It is no
+ * `Command<'program'>`, which is what a plain `Command` means: a function that makes one says so in its type.
+ */
+export type AsDaemon<C> = Command<'daemon'> & {
+  readonly [Name in Exclude<keyof C, keyof AnyCommand>]: C[Name] extends (...values: infer Values) => infer Given
+    ? // What gives back the command itself gives back the daemon's.
+      [C, Given] extends [Given, C]
+      ? (...values: Values) => AsDaemon<C>
+      : C[Name]
+    : C[Name];
+};
+/** The spec of a command of that kind. */
+export type SpecOf<Kind extends CommandKind> = CommandSpec &
+  (Kind extends 'daemon' ? { readonly daemonize: true } : { readonly daemonize?: never });
+type KindOf<S> = S extends { readonly daemonize: true }
+  ? 'daemon'
+  : S extends { readonly daemonize?: never }
+    ? 'program'
+    : CommandKind;
 
 /** What a stream is where nothing was said about it. */
 const NOTHING = Object.freeze({ from: 'null' } as const);
@@ -121,11 +144,15 @@ const NO_ATTACHMENTS: Attachments = Object.freeze({
  * No call throws for a bad value. Mistakes are recorded, and running the command rejects with one {@link UsageError} that
  * lists them all. A command can be run again and again, and at the same time. Answers to `virCommandPtr`.
  *
+ * `Kind` is for the type checker: a plain `Command` is a program's, and {@link Command.daemonize} gives a `Command<'daemon'>`.
+ *
  * @example
  * const { stdout } = await new Command('git', 'rev-parse', 'HEAD').outputBuffer().run();
  * const version = stdout.trim();
  */
-export class Command {
+export class Command<out Kind extends CommandKind = 'program'> {
+  /** For the type checker only: a daemon's command is no program's, since its `run()` gives another result. */
+  declare readonly [kindType]: Kind;
   #draft: Draft;
   #attachments: Attachments = NO_ATTACHMENTS;
   /** The spec that this came from has a hook, and names an opaque that it does not hold. */
@@ -185,16 +212,19 @@ export class Command {
    * Brings a command back from its spec, as {@link Command.spec} gave it or as it came out of JSON.
    *
    * Everything in it is checked as if it were said anew; a field of another shape, or one that no spec has, is a mistake that
-   * names it. What the spec names as `attached` is not in it: say it again.
+   * names it. What the spec names as `attached` is not in it: say it again. Whether it is a daemon's, the compiler knows of a spec
+   * of this process; one out of JSON may be either's.
    *
    * @example
    * const again = Command.fromSpec(JSON.parse(JSON.stringify(new Command('true').spec())) as CommandSpec);
    */
-  static fromSpec(spec: CommandSpec): Command {
+  static fromSpec<S extends CommandSpec>(spec: S): Command<KindOf<S>> {
     const read = readSpec(spec);
-    if (read instanceof Wrong)
-      return fromDraft(new Draft()).#say('fromSpec', [hidden], (draft, call) => draft.mistake(call, read.wrong));
-    return saidBy(publicMethods.get('fromSpec'), () => Command.#fromSpec(read));
+    const command =
+      read instanceof Wrong
+        ? fromDraft(new Draft()).#say('fromSpec', [hidden], (draft, call) => draft.mistake(call, read.wrong))
+        : saidBy(publicMethods.get('fromSpec'), () => Command.#fromSpec(read));
+    return command as AnyCommand as Command<KindOf<S>>;
   }
 
   static #fromSpec(spec: CommandSpec): Command {
@@ -531,8 +561,9 @@ export class Command {
    *
    * For `runAsync()` and daemons; with `run()` nobody could write to it.
    */
-  inputPipe(): this {
-    return this.#say('inputPipe', [], (draft, call) => draft.set('stdin', { from: 'pipe' }, call));
+  inputPipe(): this & HasStdin<Writable> {
+    return this.#say('inputPipe', [], (draft, call) => draft.set('stdin', { from: 'pipe' }, call)) as this &
+      HasStdin<Writable>;
   }
 
   /**
@@ -540,13 +571,15 @@ export class Command {
    *
    * For `runAsync()` and daemons; with `run()` nobody could read it.
    */
-  outputPipe(): this {
-    return this.#say('outputPipe', [], (draft, call) => draft.set('stdout', { to: 'pipe' }, call));
+  outputPipe(): this & HasStdout<Readable> {
+    return this.#say('outputPipe', [], (draft, call) => draft.set('stdout', { to: 'pipe' }, call)) as this &
+      HasStdout<Readable>;
   }
 
   /** Makes a pipe whose reading end is `child.stderr`. Answers to `virCommandSetErrorFD` with -1. */
-  errorPipe(): this {
-    return this.#say('errorPipe', [], (draft, call) => draft.set('stderr', { to: 'pipe' }, call));
+  errorPipe(): this & HasStderr<Readable> {
+    return this.#say('errorPipe', [], (draft, call) => draft.set('stderr', { to: 'pipe' }, call)) as this &
+      HasStderr<Readable>;
   }
 
   /**
@@ -879,14 +912,14 @@ export class Command {
 
   /**
    * Starts the program as a daemon: a session of its own, `/` as its directory, `/dev/null` where no stream is set.
-   * It outlives this process. `run()` resolves when it has been executed, and rejects with the step that failed if it was not.
+   * It outlives this process. To the compiler it is a `Command<'daemon'>` from here on, which is no plain `Command`. `run()` resolves when it has been executed, and rejects with the step that failed if it was not.
    * Answers to `virCommandDaemonize`.
    *
    * @example
    * const { pid } = await new Command('sleep', '1').daemonize().run();
    */
-  daemonize(): this & IsDaemon {
-    return this.#flag('daemonize') as this & IsDaemon;
+  daemonize(): AsDaemon<this> {
+    return this.#flag('daemonize') as unknown as AsDaemon<this>;
   }
 
   /**
@@ -1093,9 +1126,9 @@ export class Command {
    * @example
    * const text = JSON.stringify(new Command('true').spec());
    */
-  spec(): CommandSpec {
+  spec(): SpecOf<Kind> {
     this.#assertNoMistakes();
-    return freezeSpec(this.#data());
+    return freezeSpec(this.#data()) as SpecOf<Kind>;
   }
 
   /**
@@ -1144,7 +1177,7 @@ export class Command {
    * @example
    * const { exitCode } = await new Command('grep', '-q', 'nobody', '/etc/passwd').run({ check: false });
    */
-  run<C extends Command, const K extends Check | undefined = undefined>(
+  run<C extends AnyCommand, const K extends Check | undefined = undefined>(
     this: C,
     options?: WaitOptions<K>,
   ): Promise<ResultOf<C, K>> {
@@ -1168,11 +1201,13 @@ export class Command {
    *
    * @example
    * await using child = await new Command('cat').inputPipe().outputBuffer().runAsync();
-   * child.stdin?.end('hello');
+   * child.stdin.end('hello');
    * const { stdout } = await child.wait();
    */
-  async runAsync(options?: NoOptions): Promise<Child> {
-    return await runCommand(this.#said(this.#data(), 'async', readOptionsOf('runAsync', options).mistakes));
+  async runAsync<C extends AnyCommand>(this: C, options?: NoOptions): Promise<ChildOf<C>> {
+    const child = await runCommand(this.#said(this.#data(), 'async', readOptionsOf('runAsync', options).mistakes));
+    // The chain of calls knows its types better than the draft behind it.
+    return child as ChildOf<C>;
   }
 
   /**
@@ -1185,7 +1220,7 @@ export class Command {
    * @example
    * const { stdout } = new Command('uname', '-r').outputBuffer().runSync();
    */
-  runSync<C extends Command, const K extends Check | undefined = undefined>(
+  runSync<C extends AnyCommand, const K extends Check | undefined = undefined>(
     this: C,
     options?: WaitOptions<K>,
   ): RunResultOf<C, K> {

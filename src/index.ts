@@ -1,6 +1,16 @@
 export { Command } from './command.js';
 export type { CaptureOptions, FileOptions, Limit, PassOptions, Path } from './builder/options.js';
-export type { HasExitCode, HasStderr, HasStdout, IsDaemon, ResultOf } from './command.js';
+export type { AnyCommand, AsDaemon, ChildOf, ResultOf, SpecOf } from './command.js';
+export type {
+  CapturedOf,
+  CommandKind,
+  HasExitCode,
+  HasStderr,
+  HasStdin,
+  HasStdout,
+  Output,
+  StreamOf,
+} from './result/chain.js';
 export type { HookAnswer, HookChild, PreExecHook } from './hook/function.js';
 export { Child } from './running/child.js';
 export type { StopOptions } from './running/child.js';

@@ -24,7 +24,7 @@ export const rooms: readonly Room[] = [
     ],
   ],
   ['spec', ['bare', 'spec']],
-  ['result', ['exit-status', 'run-result']],
+  ['result', ['exit-status', 'run-result', 'chain']],
   [
     'errors',
     [

@@ -6,6 +6,9 @@ import { callSite, type Entry } from './call-site.js';
 /** Which ends are no error: exit code 0 (`true`), these exit codes, or every exit code and signal (`false`). */
 export type Check = boolean | readonly number[];
 
+/** The exit codes of a result that is no error, where that is what `check` takes. */
+export type Codes<K> = K extends readonly (infer N extends number)[] ? N : number | null;
+
 /** What {@link Child.wait} and `Command.run` take. */
 export interface WaitOptions<C extends Check | undefined = Check | undefined> {
   /**

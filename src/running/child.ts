@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
 import type { Entry } from '../builder/call-site.js';
-import { readWaitOptions, type WaitOptions } from '../builder/wait-options.js';
+import { type Check, type Codes, readWaitOptions, type WaitOptions } from '../builder/wait-options.js';
 import { disown } from '../ending/owned-children.js';
 import { noteKill } from '../ending/sent-kills.js';
 import { abortSequence, sequenceOption } from '../ending/stop-sequence.js';
@@ -26,24 +26,32 @@ export interface StopOptions {
 }
 
 /**
- * A program that is running. It exists only if the program was really executed, and ends with this process unless
+ * A program that is running, with the types that the chain of calls says: `Out`, `Err` and `In` are its streams, `null` where no pipe
+ * was asked for, and `Result` is what {@link Child.wait} gives. A plain `Child` takes them all.
+ *
+ * It exists only if the program was really executed, and ends with this process unless
  * it is released. Made by `Command.runAsync()`.
  *
  * @example
  * await using child = await new Command('sort').inputPipe().outputPipe().runAsync();
- * child.stdin?.end('b\na\n');
- * for await (const chunk of child.stdout ?? []) process.stdout.write(chunk);
+ * child.stdin.end('b\na\n');
+ * for await (const chunk of child.stdout) process.stdout.write(chunk);
  * await child.wait();
  */
-export class Child {
+export class Child<
+  Out extends Readable | null = Readable | null,
+  Err extends Readable | null = Readable | null,
+  In extends Writable | null = Writable | null,
+  Result extends RunResult = RunResult,
+> {
   /** The program's pid. */
   readonly pid: number;
   /** The writing end of the pipe of `inputPipe()`, else `null`. */
-  readonly stdin: Writable | null;
+  readonly stdin: In;
   /** The reading end of the pipe of `outputPipe()`, else `null`. */
-  readonly stdout: Readable | null;
+  readonly stdout: Out;
   /** The reading end of the pipe of `errorPipe()`, else `null`. */
-  readonly stderr: Readable | null;
+  readonly stderr: Err;
   readonly #launch: Launch;
   readonly #process: EngineProcess;
   readonly #ending: Promise<Ending>;
@@ -60,9 +68,10 @@ export class Child {
     this.#launch = launch;
     this.#process = process;
     this.pid = process.pid;
-    this.stdin = process.stdin;
-    this.stdout = process.stdout;
-    this.stderr = process.stderr;
+    // The chain of calls knows which pipes there are.
+    this.stdin = process.stdin as In;
+    this.stdout = process.stdout as Out;
+    this.stderr = process.stderr as Err;
     // The time counts from the launch, of which a hook may have taken a part.
     this.#stopping = stoppingOf(launch);
     this.#stopInTime = new StopInTime(this.#stopping, launch, (signal) =>
@@ -85,7 +94,9 @@ export class Child {
    * const child = await new Command('grep', '-q', 'root', '/etc/passwd').runAsync();
    * const { exitCode } = await child.wait({ check: false });
    */
-  async wait(options?: WaitOptions): Promise<RunResult> {
+  async wait<const K extends Check | undefined = undefined>(
+    options?: WaitOptions<K>,
+  ): Promise<[K] extends [undefined] ? Result : RunResult<Result['stdout'], Result['stderr'], Codes<K>>> {
     const { check, mistakes } = readWaitOptions(options, {
       method: 'wait',
       called: entries.wait,
@@ -95,7 +106,8 @@ export class Child {
     if (mistakes.length > 0) throw new UsageError(this.#launch.subject, mistakes);
     const ending = await this.#awaitEnding();
     if (ending instanceof Error) throw fromHere(ending);
-    return ending.unwrap(check);
+    // The chain of calls knows its result's type better than the launch behind it.
+    return ending.unwrap(check) as never;
   }
 
   /**
@@ -112,7 +124,7 @@ export class Child {
    * const child = await new Command('sleep', '60').runAsync();
    * const { signal } = await child.stop({ sequence: [['SIGINT', 2000]] }); // 'SIGINT'
    */
-  async stop(options?: StopOptions): Promise<RunResult> {
+  async stop(options?: StopOptions): Promise<RunResult<Result['stdout'], Result['stderr']>> {
     const { sequence } = readOptions('stop', [], options, { sequence: sequenceOption });
     if (!this.#hasEnded) {
       this.#isStopped = true;

@@ -7,25 +7,37 @@ import { UsageError } from '../errors/usage-error.js';
 import { quoted, shown } from '../text/shown.js';
 
 /** The fields of a {@link DaemonResult}. */
-export interface DaemonResultFields {
+export interface DaemonResultFields<
+  Out extends Readable | null = Readable | null,
+  Err extends Readable | null = Readable | null,
+  In extends Writable | null = Writable | null,
+> {
   readonly command: string;
   /** The pid of the daemon itself. */
   readonly pid: number;
   /** The pidfile that holds it, if one was asked for. Bytes that are not UTF-8 stand as `\xff`. */
   readonly pidFile: string | undefined;
   /** The pipes that were asked for with `inputPipe()`, `outputPipe()` and `errorPipe()`; else `null`. An open one keeps this process alive: destroy it when you have read enough. */
-  readonly stdin: Writable | null;
+  readonly stdin: In;
   /** See `stdin`. */
-  readonly stdout: Readable | null;
+  readonly stdout: Out;
   /** See `stdin`. */
-  readonly stderr: Readable | null;
+  readonly stderr: Err;
 }
 
 /** A daemon that is running, or that stands before its handshake. */
-export interface DaemonResult extends DaemonResultFields {}
+export interface DaemonResult<
+  Out extends Readable | null = Readable | null,
+  Err extends Readable | null = Readable | null,
+  In extends Writable | null = Writable | null,
+> extends DaemonResultFields<Out, Err, In> {}
 
 /** A daemon that is running, or that stands before its handshake. */
-export class DaemonResult {
+export class DaemonResult<
+  Out extends Readable | null = Readable | null,
+  Err extends Readable | null = Readable | null,
+  In extends Writable | null = Writable | null,
+> {
   readonly #handshake: Handshake | undefined;
   readonly #subject: Subject;
   readonly #process: ProcessHandle;
@@ -33,7 +45,7 @@ export class DaemonResult {
   /** @internal Made by `runCommand()`. */
   constructor(
     subject: Subject,
-    fields: Omit<DaemonResultFields, 'command'>,
+    fields: Omit<DaemonResultFields<Out, Err, In>, 'command'>,
     process: ProcessHandle,
     handshake?: Handshake,
   ) {

@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { Command, OutputBuffer, UsageError } from '../../src/index.js';
+import { type AnyCommand, Command, OutputBuffer, UsageError } from '../../src/index.js';
 
 const prog = () => new Command('prog');
 const daemon = () => prog().daemonize();
@@ -27,7 +27,7 @@ const BUFFERS =
   'daemonize(): a daemon outlives the buffers of this process; give it files, with inputFile(), outputFile() and errorFile(), or pipes';
 
 describe('what cannot both be so is refused:', () => {
-  const refused: readonly (readonly [() => Command, string])[] = [
+  const refused: readonly (readonly [() => AnyCommand, string])[] = [
     [
       () => prog().uid(5),
       "uid(5): without gid() the program would keep this process's group; say gid() too, or user(), which knows both",

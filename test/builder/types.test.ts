@@ -1,6 +1,22 @@
 import { describe, expect, expectTypeOf, test } from 'vitest';
-import { type Captured, Child, Command, DaemonResult, OutputBuffer, type RunResult } from 'vircommand';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import {
+  type AnyCommand,
+  type Captured,
+  Child,
+  type ChildOf,
+  Command,
+  type CommandSpec,
+  DaemonResult,
+  OutputBuffer,
+  type ResultOf,
+  type RunResult,
+} from 'vircommand';
 import { dryRun } from 'vircommand/testing';
+import { Compiler } from '../package/typescript.js';
 
 /** The compiler checks the types, under `npm run types`; the dry run checks that the values are of them. */
 const answer = { respond: () => ({ stdout: 'out', stderr: 'err' }) };
@@ -67,11 +83,161 @@ describe('the result has the types that the chain of calls says:', () => {
 
   test('a Child for runAsync(), and a plain result from it', async () => {
     using _dry = dryRun(answer);
-    const child = await new Command('x').outputBuffer().runAsync();
+    const child = await new Command('x').runAsync();
     expectTypeOf(child).toEqualTypeOf<Child>();
     expectTypeOf(child.wait()).resolves.toEqualTypeOf<RunResult>();
     expect(child).toBeInstanceOf(Child);
   });
+});
+
+describe('a child has the types that the chain of calls says:', () => {
+  test('streams where pipes were asked for, and no others', async () => {
+    using _dry = dryRun(answer);
+    const child = await new Command('x').inputPipe().outputPipe().errorBuffer().timeout(5).runAsync();
+    expectTypeOf(child).toEqualTypeOf<Child<Readable, null, Writable, RunResult<undefined, string>>>();
+    child.stdin.end('hello');
+    child.stdout.resume();
+    const result = await child.wait();
+    expectTypeOf(result).toEqualTypeOf<RunResult<undefined, string>>();
+    expect([child.stderr, result.stdout, result.stderr]).toEqual([null, undefined, 'err']);
+    const other = await new Command('x').errorPipe().runAsync();
+    expectTypeOf(other).toEqualTypeOf<
+      Child<Readable | null, Readable, Writable | null, RunResult<Captured, undefined>>
+    >();
+    other.stderr.resume();
+    await other.wait();
+  });
+
+  test('of its result, of that of stop(), and of the exit codes that check takes', async () => {
+    using _dry = dryRun({ respond: () => ({ stdout: 'out', exitCode: 1 }) });
+    const child = await new Command('x').outputBuffer({ encoding: 'buffer' }).check([0, 1]).runAsync();
+    expectTypeOf(child.wait()).resolves.toEqualTypeOf<RunResult<Buffer, Captured, 0 | 1>>();
+    expectTypeOf(child.wait({ check: [1, 2] })).resolves.toEqualTypeOf<RunResult<Buffer, Captured, 1 | 2>>();
+    expectTypeOf(child.wait({ check: false })).resolves.toEqualTypeOf<RunResult<Buffer>>();
+    expectTypeOf(child.stop()).resolves.toEqualTypeOf<RunResult<Buffer>>();
+    expect(await child.wait()).toMatchObject({ stdout: Buffer.from('out'), exitCode: 1 });
+  });
+
+  test('and is a plain Child for whoever asks no more', async () => {
+    using _dry = dryRun(answer);
+    const children: Child[] = [
+      await new Command('x').outputPipe().inputPipe().runAsync(),
+      await new Command('x').outputBuffer().check([0]).runAsync(),
+    ];
+    expectTypeOf(children[0]!.stdout).toEqualTypeOf<Readable | null>();
+    const results = await Promise.all(children.map(async (child) => (child.stdout?.resume(), await child.wait())));
+    expect(results.map(({ exitCode }) => exitCode)).toEqual([0, 0]);
+  });
+});
+
+describe('a daemon is no program to the compiler:', () => {
+  /** A class of a driver, with a call that goes on with the chain. */
+  class Server extends Command {
+    readonly title = 'a server';
+    port(port: number): this {
+      return this.arg('--port').arg(port);
+    }
+  }
+
+  test('its result has the streams of the chain, before and after daemonize()', async () => {
+    using _dry = dryRun();
+    const daemon = await new Command('x').inputPipe().daemonize().outputPipe().pidFile('/p').clone().run();
+    expectTypeOf(daemon).toEqualTypeOf<DaemonResult<Readable, Readable | null, Writable>>();
+    daemon.stdin.end();
+    daemon.stdout.resume();
+    expect(daemon).toBeInstanceOf(DaemonResult);
+  });
+
+  test('a class of one’s own keeps its methods', async () => {
+    using _dry = dryRun();
+    const server = new Server('x').daemonize();
+    expectTypeOf(server.title).toEqualTypeOf<string>();
+    expectTypeOf(server.port(80).arg('y').clone().run()).resolves.toEqualTypeOf<DaemonResult>();
+    expect(await server.run()).toBeInstanceOf(DaemonResult);
+  });
+
+  test('what makes one says so, and what takes one says that it takes both', async () => {
+    using _dry = dryRun();
+    const server = (): Command<'daemon'> => new Command('x').daemonize();
+    expectTypeOf(server().run()).resolves.toEqualTypeOf<DaemonResult>();
+    const either = (command: AnyCommand) => command.run();
+    expectTypeOf(either).returns.resolves.toEqualTypeOf<RunResult | DaemonResult>();
+    // @ts-expect-error such a function would hide it
+    const hides = (): Command => server();
+    // @ts-expect-error nor can a variable hide it
+    const hidden: Command = server();
+    expect(await Promise.all([hides().run(), hidden.run(), either(server())])).toMatchObject([
+      { constructor: DaemonResult },
+      { constructor: DaemonResult },
+      { constructor: DaemonResult },
+    ]);
+  });
+
+  test('a program that hides it is refused on the line that does', () => {
+    const root = fileURLToPath(new URL('../..', import.meta.url));
+    mkdirSync(join(root, '.cache'), { recursive: true });
+    const directory = mkdtempSync(join(root, '.cache/types-'));
+    const code = [
+      "import { Command } from 'vircommand';",
+      "const server = (): Command => new Command('x').daemonize();",
+      'export const code = (await server().run()).exitCode;',
+    ].join('\n');
+    try {
+      const { problems } = new Compiler(root).compile([{ origin: 'newcomer', line: 1, code, info: 'ts' }], directory);
+      expect(problems).toEqual([
+        expect.stringMatching(
+          /^newcomer:2 Type 'AsDaemon<Command<"program">>' is not assignable to type 'Command<"program">'\./,
+        ),
+      ]);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
+
+describe('copies keep the types:', () => {
+  const daemon = new Command('x').outputPipe().daemonize();
+  const program = new Command('x').outputBuffer();
+
+  test('clone(), of all that was said', () => {
+    expectTypeOf(daemon.clone()).toEqualTypeOf<typeof daemon>();
+    expectTypeOf(program.clone()).toEqualTypeOf<typeof program>();
+    expect(daemon.clone().spec()).toEqual(daemon.spec());
+  });
+
+  test('fromSpec(), of what kind of command it is, which a spec out of JSON does not tell the compiler', () => {
+    const anySpec = JSON.parse(JSON.stringify(daemon.spec())) as CommandSpec;
+    expectTypeOf(Command.fromSpec(daemon.spec())).toEqualTypeOf<Command<'daemon'>>();
+    expectTypeOf(Command.fromSpec(program.spec())).toEqualTypeOf<Command>();
+    expectTypeOf(Command.fromSpec({ ...program.spec(), nice: 1 })).toEqualTypeOf<Command>();
+    expectTypeOf(Command.fromSpec(anySpec)).toEqualTypeOf<AnyCommand>();
+    expectTypeOf(daemon.spec()).toExtend<CommandSpec>();
+    expectTypeOf(program.spec()).toExtend<CommandSpec>();
+    expect(Command.fromSpec(anySpec).spec()).toEqual(daemon.spec());
+  });
+});
+
+test('a wrapper of any command gives what the command itself gives', async () => {
+  using _dry = dryRun(answer);
+  const times: string[] = [];
+  async function timed<C extends AnyCommand>(command: C): Promise<ResultOf<C>> {
+    const result = await command.run();
+    times.push(String(command));
+    return result;
+  }
+  async function started<C extends AnyCommand>(command: C): Promise<ChildOf<C>> {
+    return await command.runAsync();
+  }
+  function atHome<C extends AnyCommand>(command: C): C {
+    return command.workingDirectory('/home');
+  }
+  expectTypeOf(timed(new Command('a').outputBuffer())).resolves.toEqualTypeOf<RunResult<string>>();
+  expectTypeOf(timed(new Command('b').daemonize())).resolves.toEqualTypeOf<DaemonResult>();
+  const child = await started(atHome(new Command('c').outputPipe()));
+  expectTypeOf(child.stdout).toEqualTypeOf<Readable>();
+  child.stdout.resume();
+  await child.wait();
+  expect(times.sort()).toEqual(['a', 'b']);
 });
 
 test('what is of the wrong type is an error of the compiler, and a mistake', () => {

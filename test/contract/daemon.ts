@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { Command, LaunchError, PidFile, UsageError } from 'vircommand';
+import { type AnyCommand, Command, LaunchError, PidFile, UsageError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import {
   eventually,
@@ -55,13 +55,13 @@ export function daemonContract(): void {
     test('talks through the pipes that were asked for', async () => {
       const daemon = await sh('cat; echo err >&2').inputPipe().outputPipe().errorPipe().daemonize().run();
       started(daemon.pid);
-      daemon.stdin?.end('said');
-      expect(await Promise.all([text(daemon.stdout!), text(daemon.stderr!)])).toEqual(['said', 'err\n']);
+      daemon.stdin.end('said');
+      expect(await Promise.all([text(daemon.stdout), text(daemon.stderr)])).toEqual(['said', 'err\n']);
     });
 
     test('goes on writing its log when the process that started it is gone, even by SIGKILL', async () => {
       const parent = await nodeFixture('start-daemon.js', path('log'), path('go'), path('pid')).outputPipe().runAsync();
-      const [line] = (await once(parent.stdout!, 'data')) as [Buffer];
+      const [line] = (await once(parent.stdout, 'data')) as [Buffer];
       const daemon = started(Number(line));
       parent.signal('SIGKILL');
       expect((await parent.wait({ check: false })).signal).toBe('SIGKILL');
@@ -99,7 +99,7 @@ export function daemonContract(): void {
       expect(readdirSync(path())).toEqual([]);
     });
 
-    test.for<[string, (command: Command) => Promise<unknown>]>([
+    test.for<[string, (command: AnyCommand) => Promise<unknown>]>([
       ['buffers', (command) => command.outputBuffer().run()],
       ['an input buffer', (command) => command.inputBuffer('x').run()],
       ['runAsync()', (command) => command.runAsync()],

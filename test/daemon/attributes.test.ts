@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, openSync, readFileSync, rmdirSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { Command, UnsupportedError } from 'vircommand';
+import { type AnyCommand, Command, UnsupportedError } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   eventually,
@@ -29,7 +29,7 @@ const limitOf = (pid: number, name: string) =>
   new RegExp(`^${name} +(\\S+) +(\\S+)`, 'm').exec(readProc(`/proc/${pid}/limits`))?.slice(1);
 
 /** Without a pidfile in both lanes, and with one. */
-const ways: readonly (readonly [name: string, take: <C extends Command>(command: C) => C])[] = [
+const ways: readonly (readonly [name: string, take: <C extends AnyCommand>(command: C) => C])[] = [
   ...lanes.map(([lane, take]) => [`in the lane ${lane}`, take] as const),
   ['with a pidfile', (command) => command.pidFile(path('pid'))],
 ];
@@ -88,10 +88,10 @@ describe.for(ways)('a daemon, %s, has', ([way, take]) => {
       .limit('fsize', 0)
       .run();
     keep(pid);
-    const [line] = (await once(stdout ?? expect.fail(), 'data')) as [Buffer];
+    const [line] = (await once(stdout, 'data')) as [Buffer];
     expect(line.toString()).toBe('ready\n');
     expect(limitOf(pid, 'Max file size')).toEqual(['0', '0']);
-    stdout?.destroy();
+    stdout.destroy();
   });
 
   test("another user's ids, as root, and a pidfile that belongs to root", async ({ skip }) => {
@@ -165,7 +165,7 @@ describe.for(ways)('a daemon, %s, has', ([way, take]) => {
 
   test('a pipe for its output, which the caller reads to the end', async () => {
     const { pid, stdout } = await take(sh('echo one; echo two').daemonize()).outputPipe().run();
-    expect(await text(stdout ?? expect.fail())).toBe('one\ntwo\n');
+    expect(await text(stdout)).toBe('one\ntwo\n');
     await eventually('it has ended', () => !isRunning(pid));
   });
 

@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { Command, LaunchError } from 'vircommand';
+import { type AnyCommand, Command, LaunchError } from 'vircommand';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   children,
@@ -33,7 +33,7 @@ beforeAll(async () => {
 });
 
 /** Without a pidfile in both lanes, and with one: every failure must be the same, and leave as little behind. */
-const ways: readonly (readonly [name: string, take: <C extends Command>(command: C) => C])[] = [
+const ways: readonly (readonly [name: string, take: <C extends AnyCommand>(command: C) => C])[] = [
   ...lanes.map(([lane, take]) => [`in the lane ${lane}`, take] as const),
   ['with a pidfile', (command) => command.pidFile(path('pid'))],
 ];
@@ -44,7 +44,7 @@ const HIGHEST_FD = 1_048_575;
 
 interface Row {
   readonly what: string;
-  readonly command: () => Command;
+  readonly command: () => AnyCommand;
   readonly step: string;
   readonly errno: string;
   /** Why this cannot be brought about here, if so. */

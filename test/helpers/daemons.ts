@@ -1,5 +1,5 @@
 import { openSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
-import { Command } from 'vircommand';
+import { type AnyCommand, Command } from 'vircommand';
 import { FOREVER } from './tools.js';
 import { readProc } from './native.js';
 
@@ -38,7 +38,7 @@ export const holdersOf = (file: string): number[] =>
     .filter((pid) => targetsOf(pid).includes(file));
 
 /** Gives a command a descriptor of a file of its own, by which every process of its launch is known, whatever it executes. */
-export function marked<C extends Command>(command: C, file: string): C {
+export function marked<C extends AnyCommand>(command: C, file: string): C {
   return command.transferFd(openSync(file, 'w'));
 }
 

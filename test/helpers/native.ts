@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type * as vircommand from 'vircommand';
-import { Command, type Lane, LaunchError } from 'vircommand';
+import { type AnyCommand, Command, type Lane, LaunchError } from 'vircommand';
 import { beforeEach, onTestFinished } from 'vitest';
 import { loadNative } from '../../src/native/load.js';
 import { isRoot, rejection } from './tools.js';
@@ -34,7 +34,7 @@ export function needsRoot(skip: (why: string) => never): void {
  */
 export const lanes: readonly (readonly [
   lane: Exclude<Lane, 'in-place'>,
-  take: <C extends Command>(command: C) => C,
+  take: <C extends AnyCommand>(command: C) => C,
 ])[] = [
   ['shared-memory', (command) => command],
   ['helper', (command) => command.clearCaps()],

@@ -16,7 +16,7 @@ import {
 import { constants } from 'node:os';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { runInThisContext } from 'node:vm';
-import { Command, ExitError, LaunchError, UsageError } from 'vircommand';
+import { type AnyCommand, Command, ExitError, LaunchError, UsageError } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { loadNative } from '../../src/native/load.js';
 import { children, eventually, isRunning, rejection, useDirectory, useProcesses } from '../helpers/tools.js';
@@ -63,7 +63,7 @@ const descriptors = (): string[] =>
   });
 
 /** Gives a command a descriptor of a file of its own, by which every process of its launch is known. */
-function marked<C extends Command>(command: C): { command: C; holders: () => string[] } {
+function marked<C extends AnyCommand>(command: C): { command: C; holders: () => string[] } {
   const file = path('mark');
   const fd = openSync(file, 'w');
   onTestFinished(() => closeSync(fd));
@@ -409,7 +409,7 @@ describe('a hook that cannot be one is a mistake', () => {
 
 interface Failure {
   readonly title: string;
-  readonly command: (base: Command) => Command;
+  readonly command: (base: AnyCommand) => AnyCommand;
   /** What follows the command in the message. */
   readonly sentence: string;
   readonly cause?: { readonly name: string; readonly message: string; readonly stack: RegExp };
@@ -631,7 +631,7 @@ describe('a hook that fails means that the program never runs, and leaves nothin
     expect(isRunning(Number(readFileSync(path('told'), 'utf8')))).toBe(true);
   });
 
-  test.for<[string, () => Command]>([
+  test.for<[string, () => AnyCommand]>([
     ['', () => new Command('true')],
     [', of a daemon, which leaves no pidfile', () => daemon().pidFile(path('pid'))],
   ])('is told where Node itself cannot be executed%s', async ([, command]) => {
@@ -830,7 +830,7 @@ describe("of a hook's work, the program", () => {
       })
       .runAsync();
     let output = '';
-    for await (const chunk of child.stdout ?? []) output += String(chunk);
+    for await (const chunk of child.stdout) output += String(chunk);
     await child.wait();
     expect(output).toMatch(/^hook\n/);
     expect(nonblocking(output)).toEqual([false, false, false]);

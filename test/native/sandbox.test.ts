@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Command } from 'vircommand';
 import { inParent, type Library, needsRoot, useNativeEngine } from '../helpers/native.js';
 import { hasProgram, useDirectory, writeProgram } from '../helpers/tools.js';
 
@@ -25,7 +26,7 @@ describe.for(['EPERM', 'ENOSYS'])('a sandbox that refuses a system call with %s'
   /** Runs a program to its end, one that has to be ended, and one that needs the helper; and tells how each ended. */
   async function tell({ Command, engineInfo }: Library) {
     const { engine, why } = engineInfo();
-    const end = (command: InstanceType<typeof Command>) => command.run().then(({ exitCode }) => exitCode, String);
+    const end = (command: Command) => command.run().then(({ exitCode }) => exitCode, String);
     return {
       engine,
       why,

@@ -1,11 +1,19 @@
 import { describe, expect, test } from 'vitest';
-import { Command, type Host, type LaunchMode, planLaunch, type Step, UsageError } from '../../src/index.js';
+import {
+  type AnyCommand,
+  Command,
+  type Host,
+  type LaunchMode,
+  planLaunch,
+  type Step,
+  UsageError,
+} from '../../src/index.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { explainPlan } from '../../src/engine/explain.js';
 import { stepNames } from '../../src/text/step-names.js';
 import { hostWith } from '../helpers/host.js';
 
-const plan = (command: Command, mode: LaunchMode = 'run', host = hostWith()) =>
+const plan = (command: AnyCommand, mode: LaunchMode = 'run', host = hostWith()) =>
   planLaunch(command.spec(), host, { mode });
 const prog = () => new Command('/prog');
 
@@ -130,7 +138,7 @@ describe('the steps of the child', () => {
   });
 
   test('take a process group only where no session was asked for', () => {
-    const names = (command: Command) => plan(command).steps.map(({ step }) => step);
+    const names = (command: AnyCommand) => plan(command).steps.map(({ step }) => step);
     expect(names(prog().processGroup())).toContain('setpgid');
     expect(names(prog().newSession())).not.toContain('setpgid');
   });

@@ -1,10 +1,10 @@
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { Command, type CommandSpec, OutputBuffer } from '../../src/index.js';
+import { type AnyCommand, Command, type CommandSpec, OutputBuffer } from '../../src/index.js';
 
 /** Every method that says something, and what the spec then holds. */
-const methods: readonly (readonly [string, (c: Command) => Command, Partial<CommandSpec>])[] = [
+const methods: readonly (readonly [string, (c: Command) => AnyCommand, Partial<CommandSpec>])[] = [
   ['arg', (c) => c.arg('a').arg(5).arg(6n).arg(Buffer.from('é')), { argv: ['prog', 'a', '5', '6', 'é'] }],
   ['arg, bytes', (c) => c.arg(Uint8Array.of(0xff)), { argv: ['prog', { base64: '/w==' }] }],
   ['args', (c) => c.args('a', ['b', 1], 'c'), { argv: ['prog', 'a', 'b', '1', 'c'] }],
@@ -313,7 +313,7 @@ describe('the spec', () => {
 });
 
 /** Whether a row can stand beside every other of its kind: it sets none of the streams, ids and limits twice. */
-function onlyOnce(build: (c: Command) => Command): boolean {
+function onlyOnce(build: (c: Command) => AnyCommand): boolean {
   const spec = build(new Command('prog')).spec();
   const single = [
     'outputLimit',
