@@ -26,6 +26,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     teardownTimeout: 30_000,
     globalSetup: './test/helpers/nothing-left.ts',
+    setupFiles: './test/helpers/mark.ts',
     reporters: ['default', './test/helpers/skip-reporter.ts'],
   },
 });

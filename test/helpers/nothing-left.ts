@@ -33,6 +33,10 @@ const left = (): number[] =>
     .map(Number)
     .filter((pid) => said(pid, 'environ').split('\0').includes(MARK) && !isBelowUs(pid));
 
+/** The test that started it: see mark.ts. */
+const testOf = (pid: number): string =>
+  /^VIRCOMMAND_TEST=(.*)$/m.exec(said(pid, 'environ').replaceAll('\0', '\n'))?.[1] ?? 'a test that has no name';
+
 /** Marks the processes of this run, and fails the run for each that outlives it. A process whose environment a test has replaced is not seen. */
 export function setup(): void {
   const [name, value] = MARK.split('=') as [string, string];
@@ -42,7 +46,7 @@ export function setup(): void {
 export async function teardown(): Promise<void> {
   const until = Date.now() + PATIENCE_MS;
   while (left().length > 0 && Date.now() < until) await setTimeout(100);
-  const lines = left().map((pid) => `${pid} ${said(pid, 'cmdline').replaceAll('\0', ' ')}`);
+  const lines = left().map((pid) => `${pid} ${said(pid, 'cmdline').replaceAll('\0', ' ')}of ${testOf(pid)}`);
   if (lines.length === 0) return;
   // Vitest tells the error, and would exit with the code 0 all the same.
   process.exitCode = 1;

@@ -90,6 +90,7 @@ describe('the child in shared memory', () => {
 
   test('makes the calls of a full plan in its order, and none that changes ids', async ({ skip }) => {
     const { traces } = await traced(skip, async ({ Command }) => {
+      const { openSync } = process.getBuiltinModule('node:fs');
       const command = new Command('/bin/true')
         .newSession()
         .umask(0)
@@ -97,7 +98,7 @@ describe('the child in shared memory', () => {
         .oomScoreAdjust(1)
         .limit('core', 0)
         .workingDirectory('/');
-      await command.noNewPrivileges().dieWithParent().listenFds(2).run();
+      await command.noNewPrivileges().dieWithParent().listenFds(openSync('/dev/null', 'r')).run();
       return null;
     });
     const [child = []] = childrenIn(traces);
