@@ -59,8 +59,8 @@ export function asyncContract(): void {
       const none = await sh('exit 0').runAsync();
       expect([none.stdin, none.stdout, none.stderr]).toEqual([null, null, null]);
       const all = await sh('cat; echo err >&2').inputPipe().outputPipe().errorPipe().runAsync();
-      all.stdin?.end('in');
-      expect(await Promise.all([text(all.stdout!), text(all.stderr!)])).toEqual(['in', 'err\n']);
+      all.stdin.end('in');
+      expect(await Promise.all([text(all.stdout), text(all.stderr)])).toEqual(['in', 'err\n']);
       expect(await all.wait()).toMatchObject({ exitCode: 0, stdout: undefined, stderr: undefined });
       await none.wait();
     });
@@ -68,11 +68,11 @@ export function asyncContract(): void {
     test('talks in both directions while it runs', async () => {
       const child = await new Command('cat').inputPipe().outputPipe().runAsync();
       for (const line of ['one\n', 'two\n', 'é\n']) {
-        child.stdin?.write(line);
-        const [chunk] = (await once(child.stdout!, 'data')) as [Buffer];
+        child.stdin.write(line);
+        const [chunk] = (await once(child.stdout, 'data')) as [Buffer];
         expect(String(chunk)).toBe(line);
       }
-      child.stdin?.end();
+      child.stdin.end();
       await child.wait();
     });
 
@@ -84,21 +84,21 @@ export function asyncContract(): void {
       'has at its end no input any more %s: what is piped to it settles, and no descriptor is left',
       async (_what, script) => {
         const first = await sh('exit 0').inputPipe().runAsync();
-        await Promise.all([first.wait(), once(first.stdin!, 'close')]);
+        await Promise.all([first.wait(), once(first.stdin, 'close')]);
         const descriptors = (): number => readdirSync('/proc/self/fd').length;
         const before = descriptors();
         for (let run = 0; run < 3; run += 1) {
           // Its pid is that of the group, by which the grandchild can be ended.
           const child = await sh(script).newSession().inputPipe().runAsync();
           const source = new PassThrough();
-          const piped = pipeline(source, child.stdin!);
+          const piped = pipeline(source, child.stdin);
           const settled = piped.then(
             () => 'resolved',
             (error: unknown) => (error as NodeJS.ErrnoException).code,
           );
           await child.wait();
           expect(await settled).toBe('ERR_STREAM_PREMATURE_CLOSE');
-          expect(child.stdin?.destroyed).toBe(true);
+          expect(child.stdin.destroyed).toBe(true);
           if (script !== 'exit 0') process.kill(-child.pid, 'SIGKILL');
         }
         await eventually('all descriptors are closed', () => descriptors() <= before);
@@ -117,8 +117,8 @@ export function asyncContract(): void {
       const small = await sh('seq 1000').outputPipe().runAsync();
       await small.wait();
       await eventually('it is gone', () => !exists(small.pid));
-      expect(await text(small.stdout!)).toBe(numbers(1000));
-      expect(await Promise.all([text(child.stdout!), text(child.stderr!)])).toEqual([numbers(20_000), numbers(5)]);
+      expect(await text(small.stdout)).toBe(numbers(1000));
+      expect(await Promise.all([text(child.stdout), text(child.stderr)])).toEqual([numbers(20_000), numbers(5)]);
       await child.wait();
     });
 
@@ -140,7 +140,7 @@ export function asyncContract(): void {
       /** What Node opens for the first stream stays. */
       async function countDescriptors(): Promise<number> {
         const first = await sh('exit 0').outputPipe().errorPipe().runAsync();
-        await Promise.all([first.wait(), once(first.stdout!, 'close'), once(first.stderr!, 'close')]);
+        await Promise.all([first.wait(), once(first.stdout, 'close'), once(first.stderr, 'close')]);
         const before = descriptors();
         const one = openSync('/dev/null', 'r');
         expect(descriptors()).toBe(before + 1);
@@ -194,9 +194,9 @@ export function asyncContract(): void {
             .inputPipe()
             .outputPipe()
             .runAsync();
-          const pieces = iterated.stdout![Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+          const pieces = iterated.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
           expect(String((await pieces.next()).value)).toBe('word\n');
-          iterated.stdin?.end('go\n');
+          iterated.stdin.end('go\n');
           await iterated.wait();
           expected.push(filled('1'));
           begun.push(async () => {
@@ -254,7 +254,7 @@ export function asyncContract(): void {
         await child.wait();
         const pid = started(Number(readFileSync(path('pid'), 'utf8')));
         expect(await standstill(pid)).toBeLessThan(HELD_AFTER_THE_END);
-        expect((await text(child.stdout!)).length).toBe(MUCH);
+        expect((await text(child.stdout)).length).toBe(MUCH);
         await settled(before);
       });
     });
@@ -262,14 +262,14 @@ export function asyncContract(): void {
     test('is blocked while nobody reads what it writes, and nothing of it is lost', async () => {
       const child = await nodeFixture('write-and-report.js', String(MUCH), path('report')).outputPipe().runAsync();
       expect(await standstill(child.pid)).toBeLessThan(HELD_AT_MOST);
-      expect((await text(child.stdout!)).length).toBe(MUCH);
+      expect((await text(child.stdout)).length).toBe(MUCH);
       await child.wait();
     });
 
     test('that closes its input hurts nobody who writes to it', async () => {
       const child = await sh('exec 0<&-; read go').inputPipe().outputBuffer().runAsync();
       const written = await new Promise<Error | null | undefined>((resolve) =>
-        child.stdin?.write('x'.repeat(MUCH), resolve),
+        child.stdin.write('x'.repeat(MUCH), resolve),
       );
       expect(written).toBeInstanceOf(Error);
       expect((await child.wait({ check: false })).signal).toBeNull();
@@ -278,14 +278,14 @@ export function asyncContract(): void {
     test('that has ended hurts nobody who writes to it', async () => {
       const child = await new Command('true').inputPipe().runAsync();
       await child.wait();
-      expect(await new Promise((resolve) => child.stdin?.write('x', resolve))).toBeInstanceOf(Error);
+      expect(await new Promise((resolve) => child.stdin.write('x', resolve))).toBeInstanceOf(Error);
     });
 
     // By SIGPIPE from a pipe; a socket whose last bytes were not read says ECONNRESET.
     test('that nobody reads any more is told so', async () => {
       const child = await new Command('yes').outputPipe().runAsync();
-      await once(child.stdout!, 'data');
-      child.stdout!.destroy();
+      await once(child.stdout, 'data');
+      child.stdout.destroy();
       expect((await child.wait({ check: false })).exitCode).not.toBe(0);
     });
 
@@ -304,7 +304,7 @@ export function asyncContract(): void {
 
     test('takes signals until it has ended, and none after', async () => {
       const child = await sh("trap 'exit 9' USR1; echo ready; while :; do sleep 0.01; done").outputPipe().runAsync();
-      await once(child.stdout!, 'data');
+      await once(child.stdout, 'data');
       expect(child.signal('SIGUSR1')).toBe(true);
       expect((await child.wait({ check: false })).exitCode).toBe(9);
       expect(child.signal('SIGUSR1')).toBe(false);
@@ -377,7 +377,7 @@ export function asyncContract(): void {
 
       test('when it ignores SIGTERM', async () => {
         const child = await sh(`trap '' TERM; echo ready; exec sleep ${FOREVER}`).outputPipe().runAsync();
-        await once(child.stdout!, 'data');
+        await once(child.stdout, 'data');
         await freed(child);
       });
 
@@ -397,7 +397,7 @@ export function asyncContract(): void {
       test.for(['runs', 'has ended'] as const)('when another process holds its output, and it %s', async (state) => {
         const script = `sleep ${FOREVER} & echo $!; ${state === 'runs' ? 'wait' : 'exit 0'}`;
         const piped = await sh(script).outputPipe().runAsync();
-        started(Number(String(((await once(piped.stdout!, 'data')) as [Buffer])[0])));
+        started(Number(String(((await once(piped.stdout, 'data')) as [Buffer])[0])));
         await freed(piped);
         // Even where the end of the output was to be waited for.
         const file = path('pid');
@@ -457,7 +457,7 @@ export function asyncContract(): void {
       const parent = await nodeFixture('leave-children.js', end.startsWith('SIG') ? 'wait' : end)
         .outputPipe()
         .runAsync();
-      const [line] = (await once(parent.stdout!, 'data')) as [Buffer];
+      const [line] = (await once(parent.stdout, 'data')) as [Buffer];
       const [owned = 0, released = 0] = String(line).split(' ').map(Number);
       started(released);
       if (end.startsWith('SIG')) parent.signal(end as NodeJS.Signals);

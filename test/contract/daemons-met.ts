@@ -165,8 +165,8 @@ export function daemonsMetContract(engine: { readonly name: 'native' | 'portable
     const started = useProcesses();
     const running = async (command: Command): Promise<string> => {
       const child = await command.outputPipe().runAsync();
-      await new Promise((resolve) => child.stdout?.once('data', resolve));
-      child.stdout?.destroy();
+      await new Promise((resolve) => child.stdout.once('data', resolve));
+      child.stdout.destroy();
       writeFileSync(path('pid'), String(started(child.release())));
       return path('pid');
     };

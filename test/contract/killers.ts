@@ -48,7 +48,7 @@ export function killerContract(): void {
     // 10 ms are libvirt's grace, in which a program can hardly begin to obey.
     test('calls nothing ignored that abort() gave it 10 ms for, and says how long that was', async () => {
       const child = await sh(`trap '' TERM; echo ready; exec sleep ${FOREVER}`).outputPipe().runAsync();
-      await new Promise((resolve) => child.stdout?.once('data', resolve));
+      await new Promise((resolve) => child.stdout.once('data', resolve));
       await child.abort();
       expect(await told(child)).toMatch(
         / was aborted after 1 s\. It was ended by SIGKILL, since SIGTERM had not ended it within 10 ms\.$/,

@@ -51,7 +51,7 @@ export function outputContract(): void {
         .runAsync();
       for (let count = 1; count <= 4; count += 1) {
         await eventually(`byte ${count} is read`, () => seen.bytes().length === count);
-        child.stdin?.write('go\n');
+        child.stdin.write('go\n');
       }
       expect((await child.wait()).stdout).toBe('🙂');
       expect(String(seen)).toBe('🙂');
@@ -106,7 +106,7 @@ export function outputContract(): void {
         .errorBuffer(err)
         .runAsync();
       await eventually('both are filled', () => String(out) === 'out\n' && String(err) === 'err\n');
-      child.stdin?.end('go\n');
+      child.stdin.end('go\n');
       expect(await child.wait()).toMatchObject({ stdout: 'out\nmore\n', stderr: 'err\n' });
     });
 

@@ -49,8 +49,8 @@ export function settlingContract(): void {
       const child = await sh(`${LEAVE_HOLDER}; echo hi`).outputPipe().errorBuffer().runAsync();
       const result = await child.wait();
       expect(isRunning(started(Number(result.stderr)))).toBe(true);
-      expect(String(await new Promise((resolve) => child.stdout?.once('data', resolve)))).toBe('hi\n');
-      child.stdout?.destroy();
+      expect(String(await new Promise((resolve) => child.stdout.once('data', resolve)))).toBe('hi\n');
+      child.stdout.destroy();
     });
 
     test('does not count when it has closed the pipes', async () => {
@@ -98,12 +98,12 @@ export function settlingContract(): void {
           .timeout(reason === 'timeout' ? SETUP_MS : LONG_MS)
           .abortSignal(controller.signal)
           .runAsync();
-        await new Promise((resolve) => child.stdout?.once('data', resolve));
+        await new Promise((resolve) => child.stdout.once('data', resolve));
         if (reason === 'aborted') controller.abort();
         const error = await rejection(ExitError, child.wait());
         started(Number(error.result.stderr));
         expect(error).toMatchObject({ reason, result: { outputHeldOpen: true } });
-        child.stdout?.destroy();
+        child.stdout.destroy();
       },
     );
   });

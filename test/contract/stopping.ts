@@ -36,7 +36,7 @@ const patient: StopSequence = [['SIGINT', LONG_MS]];
 /** Starts a program, and waits for the first thing that it says. */
 async function ready(command: Command): Promise<Child> {
   const child = await command.outputPipe().runAsync();
-  await new Promise((resolve) => child.stdout?.once('data', resolve));
+  await new Promise((resolve) => child.stdout.once('data', resolve));
   return child;
 }
 
@@ -171,7 +171,7 @@ export function stoppingContract(): void {
         .outputPipe()
         .runAsync();
       let said = '';
-      for await (const chunk of child.stdout ?? []) {
+      for await (const chunk of child.stdout) {
         said += String(chunk);
         if (said === 'ready\n') controller.abort();
       }
@@ -314,7 +314,7 @@ export function stoppingContract(): void {
     test('where the program writes much before it ends, into a pipe that nobody reads', async () => {
       const script = `trap 'head -c 300000 /dev/zero; exit 3' INT; echo >&2 ready; while :; do sleep 0.01; done`;
       const child = await sh(script).stopSequence(patient).outputPipe().errorPipe().runAsync();
-      await new Promise((resolve) => child.stderr?.once('data', resolve));
+      await new Promise((resolve) => child.stderr.once('data', resolve));
       await child.free();
       expect((await rejection(ExitError, child.wait())).result).toMatchObject({ exitCode: 3 });
     });

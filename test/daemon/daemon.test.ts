@@ -56,12 +56,12 @@ describe.for(lanes)('in the lane %s', ([lane, take]) => {
   test('pipes of a daemon are streams of the caller', async () => {
     const { pid, stdin, stdout } = await take(new Command('cat').daemonize()).inputPipe().outputPipe().run();
     keep(pid);
-    stdin?.write('hello');
-    const [chunk] = (await once(stdout ?? expect.fail(), 'data')) as [Buffer];
+    stdin.write('hello');
+    const [chunk] = (await once(stdout, 'data')) as [Buffer];
     expect(chunk.toString()).toBe('hello');
-    const ended = once(stdout ?? expect.fail(), 'close');
-    stdin?.end();
-    stdout?.resume();
+    const ended = once(stdout, 'close');
+    stdin.end();
+    stdout.resume();
     await ended;
   });
 });
@@ -216,12 +216,12 @@ describe.for(
   test('pipes of a daemon are streams of the caller', async () => {
     const { pid, stdin, stdout } = await take(new Command('cat').daemonize()).inputPipe().outputPipe().run();
     keep(pid);
-    stdin?.write('hello');
-    const [chunk] = (await once(stdout ?? expect.fail(), 'data')) as [Buffer];
+    stdin.write('hello');
+    const [chunk] = (await once(stdout, 'data')) as [Buffer];
     expect(chunk.toString()).toBe('hello');
-    const ended = once(stdout ?? expect.fail(), 'close');
-    stdin?.end();
-    stdout?.resume();
+    const ended = once(stdout, 'close');
+    stdin.end();
+    stdout.resume();
     await ended;
   });
 });

@@ -118,7 +118,7 @@ describe('a handshake that is given up', () => {
     expect(existsSync(path('pid'))).toBe(false);
     await daemon.handshakeAbort();
     await nothingIsLeft(daemon.pid);
-    expect([holdersOf(path('mark')), daemon.stdout?.destroyed]).toEqual([[], true]);
+    expect([holdersOf(path('mark')), daemon.stdout.destroyed]).toEqual([[], true]);
     const error = await rejection(UsageError, daemon.handshakeNotify());
     expect(error.mistakes).toEqual([
       { call: 'handshakeNotify()', problem: 'the handshake was given up, and the program will not run; start it anew' },

@@ -30,7 +30,7 @@ describe('adoptOrphans', () => {
         const end = event(emitter, 'end');
         const child = await new Command('sh', '-c', `(${script}) & echo $!`).outputPipe().runAsync();
         const [pid] = (await event(child.stdout as NodeJS.EventEmitter, 'data')) as [Buffer];
-        child.stdout?.destroy();
+        child.stdout.destroy();
         await child.wait();
         // Nobody tells of the end but the library: this process must be kept alive by somebody else.
         const alive = setInterval(() => undefined, 1000);

@@ -74,7 +74,7 @@ describe('the wait for a parent to reap', () => {
   ])('may be left out: %s', async (_what, stop) => {
     // A parent that never reaps: it is halted.
     const parent = await sh(`sleep ${FOREVER} & echo $!; wait`).outputPipe().runAsync();
-    const pid = await new Promise<number>((resolve) => parent.stdout?.once('data', (text) => resolve(Number(text))));
+    const pid = await new Promise<number>((resolve) => parent.stdout.once('data', (text) => resolve(Number(text))));
     onTestFinished(() => {
       end(pid);
     });

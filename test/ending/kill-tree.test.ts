@@ -14,7 +14,7 @@ const started = useProcesses();
 async function tree(command: Command, count: number): Promise<{ child: { pid: number }; pids: number[] }> {
   const child = await command.outputPipe().runAsync();
   let text = '';
-  child.stdout!.on('data', (chunk: Buffer) => (text += String(chunk)));
+  child.stdout.on('data', (chunk: Buffer) => (text += String(chunk)));
   const pids = await eventually('all have told their pids', () => {
     const told = text.match(/^\d+$/gm) ?? [];
     return told.length === count && text.endsWith('\n') && told.map(Number);
@@ -120,7 +120,7 @@ describe('killTree', () => {
       const { setTimeout: delay } = process.getBuiltinModule('node:timers/promises');
       await new Program('true').run();
       await delay(300);
-      child.stdin?.write('go\n');
+      child.stdin.write('go\n');
       await event(child.stdout as NodeJS.EventEmitter, 'data');
       const isOurs =
         Number(

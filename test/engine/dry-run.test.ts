@@ -123,9 +123,9 @@ describe('dryRun()', () => {
   test('gives the pipes of runAsync() something at their other ends', async () => {
     using _dry = dryRun({ respond: () => ({ stdout: 'out', stderr: 'err', exitCode: 1 }) });
     const child = await absent().inputPipe().outputPipe().errorPipe().runAsync();
-    await new Promise<void>((resolve) => child.stdin?.end('x'.repeat(1_000_000), () => resolve()));
-    expect(await text(child.stdout!)).toBe('out');
-    expect(await text(child.stderr!)).toBe('err');
+    await new Promise<void>((resolve) => child.stdin.end('x'.repeat(1_000_000), () => resolve()));
+    expect(await text(child.stdout)).toBe('out');
+    expect(await text(child.stderr)).toBe('err');
     await expect(child.wait()).rejects.toBeInstanceOf(ExitError);
     expect(child.signal('SIGTERM')).toBe(false);
     await child.abort();
@@ -139,7 +139,7 @@ describe('dryRun()', () => {
     const result = await absent().daemonize().pidFile(pidFile).outputPipe().run();
     expect(result).toBeInstanceOf(DaemonResult);
     expect(result).toMatchObject({ pidFile, stdin: null });
-    expect(await text(result.stdout!)).toBe('');
+    expect(await text(result.stdout)).toBe('');
     expect(existsSync(pidFile)).toBe(false);
     expect(dry.specs[0]).toMatchObject({ daemonize: true, pidFile });
     // Nobody has this pid, so nothing can be hit by a signal to it.

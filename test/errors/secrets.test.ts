@@ -299,7 +299,7 @@ describe.for(['native', 'portable'])('no secret leaves the %s engine', (engine) 
   test('by a child with pipes, nor by what was written into them', async () => {
     await using child = await secretive('sh', '-c', 'cat >/dev/null').inputPipe().outputPipe().errorPipe().runAsync();
     expect(leaksIn([...viewsOf(child), ...viewsOf(child.stdout), ...viewsOf(child.stderr)])).toEqual([]);
-    child.stdin?.end(secret('written'));
+    child.stdin.end(secret('written'));
     const result = await child.wait();
     expect(leaksIn([...viewsOf(child), ...viewsOf(result), ...partsOf(result)])).toEqual([]);
   });
@@ -308,10 +308,10 @@ describe.for(['native', 'portable'])('no secret leaves the %s engine', (engine) 
     const daemon = await secretive('sh', '-c', `cat >/dev/null; sleep ${FOREVER}`).daemonize().inputPipe().run();
     track(daemon.pid);
     expect(leaksIn(viewsOf(daemon))).toEqual([]);
-    await new Promise<void>((resolve) => daemon.stdin?.end(secret('daemon'), resolve));
+    await new Promise<void>((resolve) => daemon.stdin.end(secret('daemon'), resolve));
     expect(leaksIn([...viewsOf(daemon), ...viewsOf(daemon.stdin)])).toEqual([]);
     expectSilent(await rejection(UsageError, daemon.handshakeNotify()));
-    daemon.stdin?.destroy();
+    daemon.stdin.destroy();
   });
 
   test('by what is printed of a command, its spec, its plan and a dry run of it', async () => {

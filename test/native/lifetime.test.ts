@@ -117,14 +117,14 @@ describe('free()', () => {
     await child.handshakeWait();
     await child.free();
     expect(exists(child.pid)).toBe(false);
-    expect(child.stdin?.destroyed).toBe(true);
+    expect(child.stdin.destroyed).toBe(true);
   });
 });
 
 describe('a child of a worker thread', () => {
   const leave = async (how: string): Promise<readonly number[]> => {
     const parent = await nodeFixture('leave-workers-child.js', how).outputPipe().runAsync();
-    const pids = String(((await once(parent.stdout!, 'data')) as [Buffer])[0])
+    const pids = String(((await once(parent.stdout, 'data')) as [Buffer])[0])
       .trim()
       .split(' ')
       .map(Number);

@@ -164,7 +164,7 @@ describe('the standard streams', () => {
     const child = await new Command('dd', 'if=/dev/zero', 'bs=64k', `count=${bytes / 65_536}`, 'status=none')
       .outputPipe()
       .runAsync();
-    const stdout = child.stdout ?? expect.fail();
+    const stdout = child.stdout;
     stdout.pause();
     await eventually(
       'the program sleeps in its write',
@@ -180,7 +180,7 @@ describe('the standard streams', () => {
 
   test('input that the program does not read stops the writer, until it reads', async () => {
     const child = await sh('kill -STOP $$; wc -c').inputPipe().outputBuffer().runAsync();
-    const stdin = child.stdin ?? expect.fail();
+    const stdin = child.stdin;
     await eventually('the program has stopped', () => processStat(child.pid)?.state === 'T');
     const piece = Buffer.alloc(65_536);
     let written = 0;
@@ -195,11 +195,11 @@ describe('the standard streams', () => {
 
   test('a pipe of the caller that is destroyed does no harm', async () => {
     const child = await sh('read line; echo "got $line"; exec yes').inputPipe().outputPipe().runAsync();
-    child.stdin?.write('word\n');
-    const [chunk] = (await once(child.stdout ?? expect.fail(), 'data')) as [Buffer];
+    child.stdin.write('word\n');
+    const [chunk] = (await once(child.stdout, 'data')) as [Buffer];
     expect(chunk.toString()).toMatch(/^got word\n/);
-    child.stdout?.destroy();
-    child.stdin?.destroy();
+    child.stdout.destroy();
+    child.stdin.destroy();
     expect((await child.wait({ check: false })).signal).toBe('SIGPIPE');
   });
 

@@ -106,7 +106,7 @@ test('signals that this process ignores and blocks are at their defaults and fre
 test('a program that writes into a closed pipe ends by SIGPIPE, which Node ignores', async () => {
   expect(bits(fieldsOf(readFileSync('/proc/self/status', 'utf8'))['SigIgn']) & bitsOf(SIGPIPE)).toBe(bitsOf(SIGPIPE));
   const child = await new Command('yes').outputPipe().runAsync();
-  child.stdout?.destroy();
+  child.stdout.destroy();
   expect((await child.wait({ check: false })).signal).toBe('SIGPIPE');
 });
 

@@ -62,8 +62,8 @@ test('no launch is a plain fork: every process that is made shares the memory of
       .run()
       .catch(() => undefined);
     const child = await new Command('cat').inputPipe().outputPipe().newSession().runAsync();
-    child.stdin?.end();
-    child.stdout?.resume();
+    child.stdin.end();
+    child.stdout.resume();
     await child.wait();
     await new Command('true').daemonize().run();
     await new Command('true').daemonize().clearCaps().run();

@@ -69,7 +69,7 @@ describe.each(['native', 'portable'] as const)('on the %s engine a program that 
           }
         };
         const first = await new Command('true').outputPipe().runAsync();
-        await new Promise((resolve) => first.stdout?.resume().once('close', resolve));
+        await new Promise((resolve) => first.stdout.resume().once('close', resolve));
         await first.wait();
         if (engineInfo().engine === 'native') new Command('true').runSync();
         await settled();
@@ -78,9 +78,9 @@ describe.each(['native', 'portable'] as const)('on the %s engine a program that 
           await tell('abort signal', () => sleep().abortSignal(AbortSignal.timeout(200)).run()),
           await tell('abort()', async () => {
             const child = await program(`echo; sleep ${life}`).outputPipe().runAsync();
-            await new Promise((resolve) => child.stdout?.once('data', resolve));
+            await new Promise((resolve) => child.stdout.once('data', resolve));
             await child.abort();
-            child.stdout?.destroy();
+            child.stdout.destroy();
             await child.wait();
           }),
           await tell('output limit', () =>
