@@ -55,10 +55,10 @@ const oneOf =
   (value, where) =>
     names.includes(value as string)
       ? value
-      : misfit(where, `is ${names.map((name) => `'${name}'`).join(' or ')}`, value);
+      : misfit(where, `is ${names.map((name) => `'${name}'`).join(' or ')}`, value, anotherKind(value));
 
 const either =
-  (words: string, ...readers: readonly Reader[]): Reader =>
+  (words: string, readers: readonly Reader[], kind = kindOf): Reader =>
   (value, where) => {
     for (const reader of readers) {
       try {
@@ -67,7 +67,7 @@ const either =
         if (!(error instanceof Misfit)) throw error;
       }
     }
-    return misfit(where, words, value);
+    return misfit(where, words, value, kind(value));
   };
 
 const list =
@@ -131,12 +131,19 @@ function ownOf(value: object, where: string): Readonly<Record<string, unknown>> 
 
 const within = (where: string, name: string): string => (where === 'it' ? `its field ${name}` : `${where}.${name}`);
 
-function misfit(where: string, words: string, value: unknown): never {
-  throw new Misfit(`${where} ${words}, and not ${kindOf(value)}`);
+function misfit(where: string, words: string, value: unknown, kind = kindOf(value)): never {
+  throw new Misfit(`${where} ${words}, and not ${kind}`);
+}
+
+/** Where some strings are right, it would help nobody to hear that a string is wrong. */
+function anotherKind(value: unknown): string {
+  return typeof value === 'string' ? 'another string' : kindOf(value);
 }
 
 /** A value is not printed: it may be a secret that came to the wrong place. */
-const kindOf = (value: unknown): string => describeKind(value);
+function kindOf(value: unknown): string {
+  return describeKind(value);
+}
 
 // ---------------------------------------------------------------- the fields of a spec
 
@@ -147,9 +154,10 @@ const output = {
   pipe: {},
   buffer: { encoding: text },
 };
-const limitValue = either("is a number, a string of digits, or 'unlimited'", number, (value, where) =>
-  typeof value === 'string' && /^(?:\d{1,20}|unlimited)$/.test(value) ? value : misfit(where, '', value),
-);
+const limitValue: Reader = (value, where) =>
+  typeof value === 'number' || (typeof value === 'string' && /^(?:\d{1,20}|unlimited)$/.test(value))
+    ? value
+    : misfit(where, "is a number, a string of digits, or 'unlimited'", value, anotherKind(value));
 const limit = record({ resource: text, soft: limitValue, hard: limitValue }, ['resource', 'soft', 'hard']);
 
 const said = Object.fromEntries(flags.map((name) => [name, flag])) as Readonly<Record<Flag, Reader>>;
@@ -176,26 +184,29 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
   limits: list(limit),
   nice: number,
   oomScoreAdjust: number,
-  coreScheduling: either("is 'alone', or { among: pid }", oneOf('alone'), record({ among: number }, ['among'])),
+  coreScheduling: either(
+    "is 'alone', or { among: pid }",
+    [oneOf('alone'), record({ among: number }, ['among'])],
+    anotherKind,
+  ),
   cgroup: byteText,
   selinuxLabel: text,
   appArmorProfile: text,
-  user: either('is a name or a number', text, number),
+  user: either('is a name or a number', [text, number]),
   uid: number,
   gid: number,
   groups: list(number),
   allowCaps: list(text),
   dieWithParent: text,
   pidFile: byteText,
-  preExecHook: either(
-    'is { module: address } or { source: text }',
+  preExecHook: either('is { module: address } or { source: text }', [
     record({ module: text }, ['module']),
     record({ source: text }, ['source']),
-  ),
+  ]),
   handshake: flag,
-  check: either('is false, or an array of numbers', (value, where) =>
-    value === false ? value : list(number)(value, where),
-  ),
+  check: either('is false, or an array of numbers', [
+    (value, where) => (value === false ? value : list(number)(value, where)),
+  ]),
   timeoutMs: number,
   stopSequence: list(tuple('is a pair of a signal and milliseconds', text, number)),
   outputLimit: record({ bytes: number, policy: text }, ['bytes', 'policy']),

@@ -64,10 +64,13 @@ const rows: readonly (readonly [unknown, string | RegExp])[] = [
   [{ ...empty, argv: new Array(2 ** 32 - 1) }, 'its field argv has 4294967295 entries, more than any program can get'],
   [{ ...empty, stdin: 'null' }, 'its field stdin is an object, and not a string'],
   [{ ...empty, stdin: null }, 'its field stdin is an object, and not null'],
-  [{ ...empty, stdin: { from: 'toString' } }, /^its field stdin\.from is 'null' or 'fd' or .*, and not a string$/],
+  [
+    { ...empty, stdin: { from: 'toString' } },
+    /^its field stdin\.from is 'null' or 'fd' or .*, and not another string$/,
+  ],
   [{ ...empty, stdin: { from: 'fd' } }, 'its field stdin.fd is missing'],
   [{ ...empty, stdin: { from: 'buffer', data: 5 } }, /^its field stdin\.data is a string, or /],
-  [{ ...empty, stdout: { to: 'zzz' } }, /^its field stdout\.to is 'unclaimed' or 'fd' or .*, and not a string$/],
+  [{ ...empty, stdout: { to: 'zzz' } }, /^its field stdout\.to is 'unclaimed' or 'fd' or .*, and not another string$/],
   [{ ...empty, stdout: { to: 'file' } }, 'its field stdout.path is missing'],
   [
     { ...empty, stdout: { to: 'file', path: 'a', apend: true } },
@@ -82,7 +85,7 @@ const rows: readonly (readonly [unknown, string | RegExp])[] = [
   [{ ...empty, limits: [{ resource: 'as', soft: 1 }] }, 'its field limits[0].hard is missing'],
   [
     { ...empty, limits: [{ resource: 'as', soft: 'x', hard: 1 }] },
-    "its field limits[0].soft is a number, a string of digits, or 'unlimited', and not a string",
+    "its field limits[0].soft is a number, a string of digits, or 'unlimited', and not another string",
   ],
   [{ ...empty, descriptors: [{ fd: 0 }] }, 'its field descriptors[0].as is missing'],
   [{ ...empty, stopSequence: ['SIGTERM'] }, /^its field stopSequence\[0\] is a pair of a signal and milliseconds/],
@@ -90,7 +93,16 @@ const rows: readonly (readonly [unknown, string | RegExp])[] = [
     { ...empty, preExecHook: {} },
     'its field preExecHook is { module: address } or { source: text }, and not an object',
   ],
-  [{ ...empty, coreScheduling: 'among' }, "its field coreScheduling is 'alone', or { among: pid }, and not a string"],
+  [
+    { ...empty, coreScheduling: 'among' },
+    "its field coreScheduling is 'alone', or { among: pid }, and not another string",
+  ],
+  [{ ...empty, stdout: { to: 5 } }, /^its field stdout\.to is 'unclaimed' or 'fd' or .*, and not a number$/],
+  [
+    { ...empty, preExecHook: '() => 0' },
+    'its field preExecHook is { module: address } or { source: text }, and not a string',
+  ],
+  [{ ...empty, check: 'any' }, 'its field check is false, or an array of numbers, and not a string'],
   [{ ...empty, newSession: false }, 'its field newSession is true, or absent, and not a boolean'],
   [{ ...empty, umask: '022' }, 'its field umask is a number, and not a string'],
   [{ ...empty, workingDir: '/' }, "it has a field 'workingDir', which no spec has there"],
