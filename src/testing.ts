@@ -1,14 +1,23 @@
 import { inspect } from 'node:util';
-import { DryRunEngine, type DryRunKill, guardAgainstLaunches, type Respond } from './engine/dry-run.js';
+import { COMMON_VARIABLES } from './builder/options.js';
+import { DryRunEngine, guardAgainstLaunches, type Respond } from './engine/dry-run.js';
+import type { DryRunKill } from './engine/played.js';
 import { readOptions } from './errors/argument-error.js';
-import type { CommandSpec } from './spec/spec.js';
+import { variableOf } from './host/environment.js';
+import { type CommandSpec, printable } from './spec/spec.js';
+import { type ByteText, isSameText } from './text/bytes.js';
+import { printCommand } from './text/quote.js';
 
-export type { DryRunKill, DryRunResponse, Respond } from './engine/dry-run.js';
+export type { DryRunFailure, DryRunResponse } from './engine/answer.js';
+export type { DryRunAnswer, Respond } from './engine/dry-run.js';
+export { type DryRunKill, type PlayedAnswer, PlayedProgram, running, type RunningOptions } from './engine/played.js';
 
 /** How a dry run answers, and how strict it is. */
 export interface DryRunOptions {
-  /** Answers in the place of the program. Default: exit code 0 and no output. What it throws, `run()` rejects with. */
+  /** Answers in the place of the program. Default: exit code 0 and no output, and a daemon that goes on. What it throws, `run()` rejects with. */
   readonly respond?: Respond;
+  /** Show the variables of `envPassCommon()` in `commands`, which differ from machine to machine. Default: false. */
+  readonly env?: boolean;
   /**
    * While the dry run lasts, a command started outside its scope is a `UsageError`, anywhere in this process, and so is a kill, or a
    * pidfile that is taken, released or removed. Default: false.
@@ -18,13 +27,15 @@ export interface DryRunOptions {
 
 /** What a dry run has recorded. */
 export interface DryRun {
-  /** Each command as `toString()` prints it, in the order of the starts. */
+  /** Each command as `toString()` prints it, in the order of the starts; without the variables of `envPassCommon()`, unless `{ env: true }` asks for them. */
   readonly commands: readonly string[];
+  /** Each command's words, the program first, as text. Secret arguments stand here as they are. */
+  readonly argv: readonly (readonly string[])[];
   /** Each command's spec. */
   readonly specs: readonly CommandSpec[];
-  /** Each process that `killPainfully()`, `killTree()` or `pidAbort()` would have ended, in the order of the calls. */
+  /** Each process that a call has signaled, or would have in earnest, in the order of the calls. */
   readonly kills: readonly DryRunKill[];
-  /** Ends the dry run. */
+  /** Ends the dry run, and what is still played in it. What a function of `running()` has thrown that nobody was told of, it throws. */
   [Symbol.dispose](): void;
 }
 
@@ -33,7 +44,7 @@ export interface DryRun {
  * and in everything that is called or awaited from here. Answers to `virCommandSetDryRun`.
  *
  * Nor is anything else done to this machine: kills are recorded in `kills`, pidfiles are held in memory alone, and no orphan is
- * adopted. What you hold from before is real: `child.abort()` of a child that was launched outside, `lock.release()` of a lock.
+ * adopted. A program that goes on is played, see {@link running}; a daemon goes on unless its answer is a failure. What you hold from before is real: `child.abort()` of a child that was launched outside, `lock.release()` of a lock.
  *
  * All checks run first, so a mistake is an error here as in earnest; the program need not exist. The scope follows the
  * asynchronous context, so tests that run at the same time do not see each other's.
@@ -44,21 +55,44 @@ export interface DryRun {
  * dry.commands; // ['ip link']
  */
 export function dryRun(options?: DryRunOptions): DryRun {
-  const { respond, strict = false } = readOptions<DryRunOptions>('dryRun', [], options, {
+  const {
+    respond,
+    env = false,
+    strict = false,
+  } = readOptions<DryRunOptions>('dryRun', [], options, {
     respond: 'function',
+    env: 'boolean',
     strict: 'boolean',
   });
-  const engine = new DryRunEngine(respond);
+  const engine = new DryRunEngine(respond, (spec) =>
+    printCommand(printable(env ? spec : withoutCommon(spec), { env: true })),
+  );
   const allowLaunches = strict ? guardAgainstLaunches() : undefined;
   engine.enter();
   return {
     commands: engine.commands,
+    argv: engine.argv,
     specs: engine.specs,
     kills: engine.kills,
     [Symbol.dispose]() {
-      engine.leave();
       allowLaunches?.();
+      engine.leave();
     },
     [inspect.custom as symbol]: () => `DryRun { ${engine.commands.length} commands }`,
   };
+}
+
+/** A command without the variables that `envPassCommon()` has passed: they are this machine's, and stand behind `LC_ALL=C`. */
+function withoutCommon(spec: CommandSpec): CommandSpec {
+  const { env = [] } = spec;
+  const passed = new Map<string, ByteText>([['LC_ALL', 'C']]);
+  for (const name of COMMON_VARIABLES) {
+    const value = variableOf(name);
+    if (value !== undefined && typeof value !== 'symbol') passed.set(name, value);
+  }
+  const isPassed = ([name, value]: readonly [string, ByteText]): boolean => {
+    const common = passed.get(name);
+    return common !== undefined && isSameText(common, value);
+  };
+  return env.filter(isPassed).length === passed.size ? { ...spec, env: env.filter((one) => !isPassed(one)) } : spec;
 }

@@ -89,6 +89,8 @@ export const rooms: readonly Room[] = [
       'explain',
       'here',
       'redirections',
+      'answer',
+      'played',
       'dry-run',
       'portable/refusals',
       'portable/no-shell',

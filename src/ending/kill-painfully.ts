@@ -1,4 +1,5 @@
-import { dryRunOf } from '../engine/dry-run.js';
+import { dryRunOf, playedBy } from '../engine/dry-run.js';
+import { type DryRunKill, isInvented, type PlayedProcess } from '../engine/played.js';
 import { addonInUse } from '../engine/select.js';
 import { argumentError, isPidNumber, readOptions } from '../errors/argument-error.js';
 import { ProcessError } from '../errors/process-error.js';
@@ -58,7 +59,7 @@ export const painfulSequence: StopSequence = [
  *
  * With `group` all members of the process's group are signaled and waited for, also where the one that led it is dead. Members that
  * cannot be seen or held (`hidepid`, no `/proc`, no free descriptor) are waited for as on the portable engine. In a `dryRun()` it
- * is recorded in `kills`, and nothing is signaled.
+ * is recorded in `kills`, and signals none but a played process.
  *
  * @throws {ProcessError} with `code` `EPERM` if the process may not be signaled, `EBUSY` if it is still there after 15 s (40 s with `force`),
  * `EINVAL` if its group is the one that this process is in, and the kernel's errno if it cannot be held, such as `EMFILE`.
@@ -76,10 +77,16 @@ export async function killPainfully(pid: number, options?: KillOptions): Promise
     group = false,
     reapMs,
   } = readOptions('killPainfully', [pid], options, { force: 'boolean', group: 'boolean', reapMs: reapOption });
+  const played = playedBy(pid);
+  if (played !== undefined) {
+    await endPlayed(played, 'killPainfully', force ? painfulSequence : meekSequence);
+    return;
+  }
   const dryRun = dryRunOf('killPainfully');
   if (pid <= 1) return;
   if (dryRun !== undefined) {
-    dryRun.kills.push({ call: 'killPainfully', pid, signal: 'SIGTERM' });
+    // A played process that has ended is no process.
+    if (!isInvented(pid)) dryRun.kills.push({ call: 'killPainfully', pid, signal: 'SIGTERM' });
     return;
   }
   const binding = addonInUse();
@@ -92,6 +99,19 @@ export async function killPainfully(pid: number, options?: KillOptions): Promise
 }
 
 const meekSequence: StopSequence = [['SIGTERM', PATIENCE_MS]];
+
+/** Ends a process that a dry run plays, by the time of the test. @throws {ProcessError} `EBUSY` */
+export async function endPlayed(played: PlayedProcess, call: DryRunKill['call'], steps: StopSequence): Promise<void> {
+  played.noteKill(call, steps[0]?.[0] ?? 'SIGKILL');
+  const target: Target = {
+    number: played.pid,
+    syscall: 'kill',
+    send: (signal) => (played.signal(signal) ? undefined : 'ESRCH'),
+    endsWithin: (ms) => played.endsWithin(ms),
+    close: () => undefined,
+  };
+  await end(played.pid, target, { call: `${call}()`, steps, reapMs: undefined });
+}
 
 /** How a target is ended. */
 export interface EndRules {

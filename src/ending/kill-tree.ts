@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { dryRunOf } from '../engine/dry-run.js';
+import { dryRunOf, playedBy } from '../engine/dry-run.js';
+import { isInvented, type PlayedProcess } from '../engine/played.js';
 import { addonInUse } from '../engine/select.js';
 import { argumentError, isPidNumber } from '../errors/argument-error.js';
 import { ProcessError } from '../errors/process-error.js';
@@ -82,7 +83,7 @@ const GONE_MS = 2000;
  * `.processGroup()` or `.daemonize()`, is ended with all that is in it; a descendant that lost its parent before the
  * call is found there and nowhere else, or where `adoptOrphans()` has seen it. *Native:* by pidfds; a process that cannot be held by
  * one is not signaled, and is a survivor. *Portable:* a walk by `ps`, or by `/proc` where there is no `ps`. In a `dryRun()` it is
- * recorded in `kills`, and nothing is signaled.
+ * recorded in `kills`, and signals none but a played process.
  *
  * @throws {ProcessError} with the code `EINVAL` if this process is in the tree, and with `EMFILE`, `ENFILE` or `ENOMEM` if there is
  * nothing left to look at the tree with.
@@ -98,7 +99,11 @@ export async function killTree(root: number | { readonly pid: number }): Promise
 
 /** The same for a process of which more may be known than its pid, such as a daemon that was met again. */
 export async function killTreeOf(pid: number, known?: Root): Promise<KillTreeResult> {
+  const played = playedBy(pid);
+  if (played !== undefined) return endPlayedTree(played);
   const dryRun = dryRunOf('killTree');
+  if (dryRun !== undefined && isInvented(pid))
+    return new KillTreeResult({ level: 'walk', ended: [], survivors: [] }, true);
   if (dryRun !== undefined) {
     dryRun.kills.push({ call: 'killTree', pid, signal: 'SIGKILL' });
     return new KillTreeResult({ level: 'walk', ended: [pid], survivors: [] }, true);
@@ -109,6 +114,14 @@ export async function killTreeOf(pid: number, known?: Root): Promise<KillTreeRes
   if (known !== undefined && isGone(known.row))
     return new KillTreeResult({ level: 'walk', ended: [], survivors: [] }, false);
   return killByNumbers(pid);
+}
+
+/** Ends a process that a dry run plays, which has no descendants. */
+function endPlayedTree(played: PlayedProcess): KillTreeResult {
+  const { pid } = played;
+  played.noteKill('killTree', 'SIGKILL');
+  noteKill(pid, 'killTree()');
+  return new KillTreeResult({ level: 'walk', ended: played.signal('SIGKILL') ? [pid] : [], survivors: [] }, true);
 }
 
 /** Whether `/proc` hides processes from this one. Process 1 is always there, and another user's, or nobody may look. */

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { dryRunOf } from '../engine/dry-run.js';
+import type { PlayedProcess } from '../engine/played.js';
 import { addonInUse } from '../engine/select.js';
 import { argumentError, readOptions } from '../errors/argument-error.js';
 import { ProcessError } from '../errors/process-error.js';
@@ -13,6 +14,7 @@ import { type SignalName, signalNumber } from '../text/signals.js';
 import {
   byDescriptor,
   byNumber,
+  endPlayed,
   endTarget,
   killError,
   painfulSequence,
@@ -40,9 +42,10 @@ const PROBE_MS = 200;
 
 /**
  * What a handle knows its process by: its row of the process table, whose pid and start name it for ever; a descriptor, where `/proc`
- * hides it; its number alone, where there is nothing else; or that it has ended.
+ * hides it; the part that it has in a dry run; its number alone, where there is nothing else; or that it has ended.
  */
-type Identity = { readonly row: ProcessRow } | { readonly pidfd: PidFd } | 'number' | 'ended';
+type Identity =
+  { readonly row: ProcessRow } | { readonly pidfd: PidFd } | { readonly played: PlayedProcess } | 'number' | 'ended';
 
 /**
  * A process that need not be a child of this one, such as a daemon: from {@link PidFile.open}, or `process` of a `DaemonResult`.
@@ -71,9 +74,13 @@ export class ProcessHandle implements Disposable {
     this.#root = root;
   }
 
-  /** @internal The handle of a daemon that was just launched. One of a dry run is no process. */
-  static ofDaemon(pid: number, isReal: boolean): ProcessHandle {
-    if (!isReal) return new ProcessHandle(pid, 'ended');
+  /** @internal The handle of a process that a dry run plays. */
+  static ofPlayed(played: PlayedProcess): ProcessHandle {
+    return new ProcessHandle(played.pid, { played });
+  }
+
+  /** @internal The handle of a daemon that was just launched. */
+  static ofDaemon(pid: number): ProcessHandle {
     const known = roots.get(pid);
     if (known !== undefined) return new ProcessHandle(pid, { row: known.row }, known);
     try {
@@ -110,7 +117,7 @@ export class ProcessHandle implements Disposable {
 
   /**
    * Sends a signal. False: the process has ended, and nobody was signaled, also where its pid now means another process. In a `dryRun()` it
-   * is recorded in `kills`, and nothing is signaled.
+   * is recorded in `kills`, and reaches none but a played process.
    *
    * @throws {TypeError} if there is no signal of that name. {ProcessError} with the code `EPERM` if the process may not be signaled, and
    * with the kernel's errno if it cannot be held, such as `EMFILE`.
@@ -122,6 +129,12 @@ export class ProcessHandle implements Disposable {
   signal(name: SignalName): boolean {
     if (signalNumber(name) === undefined)
       throw argumentError('signal', [name], "there is no such signal; write its name, as 'SIGTERM'");
+    const played = this.#played;
+    if (played !== undefined) {
+      played.noteKill('signal', name);
+      if (name === 'SIGKILL') noteKill(this.pid, 'signal()');
+      return played.signal(name);
+    }
     const dryRun = dryRunOf('signal');
     if (dryRun !== undefined) {
       dryRun.kills.push({ call: 'signal', pid: this.pid, signal: name });
@@ -181,6 +194,11 @@ export class ProcessHandle implements Disposable {
       sequence: sequenceOption,
       reapMs: reapOption,
     });
+    const played = this.#played;
+    if (played !== undefined) {
+      await endPlayed(played, 'stop', lastingSteps(sequence));
+      return;
+    }
     const dryRun = dryRunOf('stop');
     if (dryRun !== undefined) {
       dryRun.kills.push({ call: 'stop', pid: this.pid, signal: sequence[0]?.[0] ?? 'SIGKILL' });
@@ -188,11 +206,8 @@ export class ProcessHandle implements Disposable {
     }
     const target = this.#target();
     if (target === undefined) return;
-    const steps = withLastWord(sequence).map(([signal, ms]) =>
-      signal === 'SIGKILL' ? ([signal, Math.max(ms, AFTER_SIGKILL_MS)] as const) : ([signal, ms] as const),
-    );
     try {
-      await endTarget(this.pid, target, { call: 'stop()', steps, reapMs });
+      await endTarget(this.pid, target, { call: 'stop()', steps: lastingSteps(sequence), reapMs });
     } finally {
       target.close();
     }
@@ -230,11 +245,17 @@ export class ProcessHandle implements Disposable {
     return `ProcessHandle { pid ${this.pid} }`;
   }
 
+  get #played(): PlayedProcess | undefined {
+    return typeof this.#identity === 'object' && 'played' in this.#identity ? this.#identity.played : undefined;
+  }
+
   /** What signals are sent to, to be closed; `undefined` where it has ended. */
   #target(): Target | undefined {
     const identity = this.#identity;
     if (identity === 'ended') return undefined;
     if (identity === 'number') return byNumber(this.pid);
+    // A played process is signaled by its dry run.
+    if ('played' in identity) return undefined;
     if ('pidfd' in identity) {
       if (this.#isDisposed) throw disposed(this.pid);
       return { ...byDescriptor(identity.pidfd), close: () => undefined };
@@ -258,6 +279,10 @@ export class ProcessHandle implements Disposable {
     const identity = this.#identity;
     if (identity === 'ended') return true;
     if (this.#isDisposed) return false;
+    if (typeof identity === 'object' && 'played' in identity) {
+      await identity.played.ended;
+      return !this.#isDisposed;
+    }
     const binding = addonInUse();
     if (identity === 'number' || binding === undefined) {
       while (!this.#isDisposed) {
@@ -283,6 +308,10 @@ export class ProcessHandle implements Disposable {
     return !this.#isDisposed;
   }
 }
+
+/** The sequence with SIGKILL as its last word, whose effect is waited for. */
+const lastingSteps = (sequence: StopSequence): StopSequence =>
+  withLastWord(sequence).map(([signal, ms]) => [signal, signal === 'SIGKILL' ? Math.max(ms, AFTER_SIGKILL_MS) : ms]);
 
 /** Whether the very process still runs. What cannot be seen is not gone. */
 function isThere(row: ProcessRow): boolean {

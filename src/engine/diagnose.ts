@@ -80,8 +80,7 @@ function chdirFailure(plan: LaunchPlan, path: ByteText, errno: string): LaunchFa
 /** An exec that failed, with what stands in its way: only if the kernel would have said the same of it. */
 function execFailure(plan: LaunchPlan, errno: string): LaunchFailure {
   const failure = { step: 'execve', errno, path: readable(plan.file) } as const;
-  if (errno === 'E2BIG')
-    return { ...failure, bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp), ...longestWord(plan) };
+  if (errno === 'E2BIG') return { ...failure, ...sizeOf(plan) };
   // Of a binary for a machine that the kernel may emulate, its own answer says whether it does.
   const file = fileToLookAt(plan);
   const obstacle =
@@ -165,6 +164,12 @@ function privilegeFor(step: Step): Pick<LaunchFailure, 'privilege'> {
 
 /** The most that the kernel takes of one argument or variable, its NUL included: 32 pages of 4 KiB. */
 const LONGEST_WORD = 131_072;
+
+/** What an E2BIG is about. */
+export const sizeOf = (plan: LaunchPlan): Pick<LaunchFailure, 'bytes' | 'longest'> => ({
+  bytes: vectorBytes(plan.argv) + vectorBytes(plan.envp),
+  ...longestWord(plan),
+});
 
 /** How many bytes a vector takes, its NULs and pointers included, as the kernel counts them. */
 function vectorBytes(words: readonly Uint8Array[]): number {

@@ -1,53 +1,46 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Buffer } from 'node:buffer';
-import { PassThrough, Readable } from 'node:stream';
-import { inspect } from 'node:util';
+import { types } from 'node:util';
 import { typeError } from '../errors/argument-error.js';
+import { PidFileError } from '../errors/pidfile-error.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
 import { UsageError } from '../errors/usage-error.js';
-import type { LaunchPlan } from '../plan/launch-plan.js';
 import { TestClock } from '../host/time.js';
-import { bare } from '../spec/bare.js';
-import { type CommandSpec, printable } from '../spec/spec.js';
-import { toBytes } from '../text/bytes.js';
-import { printCommand } from '../text/quote.js';
-import { type SignalName, signalNumber } from '../text/signals.js';
-import type { Engine, EngineProcess, LaunchResources, ProcessEnd, SyncProcess } from './engine.js';
-
-/** How a command that is not really run shall seem to end. What is left out: exit code 0, no signal, no output. */
-export interface DryRunResponse {
-  readonly exitCode?: number;
-  readonly signal?: SignalName;
-  readonly stdout?: string | Uint8Array;
-  readonly stderr?: string | Uint8Array;
-}
+import type { LaunchPlan } from '../plan/launch-plan.js';
+import type { CommandSpec } from '../spec/spec.js';
+import { readable } from '../text/bytes.js';
+import { type DryRunFailure, type DryRunResponse, failLaunch, readResponse } from './answer.js';
+import type { Engine, EngineProcess, LaunchResources, SyncProcess } from './engine.js';
+import { type DryRunKill, PlayedProcess, PlayedProgram } from './played.js';
 
 /** Answers in the place of the program. `inputText` is what the command would have read from its input buffer. */
-export type Respond = (
-  spec: CommandSpec,
-  inputText: string,
-) => DryRunResponse | undefined | Promise<DryRunResponse | undefined>;
+export type Respond = (spec: CommandSpec, inputText: string) => DryRunAnswer | Promise<DryRunAnswer>;
 
-/** A process that would have been signaled in earnest. */
-export interface DryRunKill {
-  /** The function that was called. */
-  readonly call: 'killPainfully' | 'killTree' | 'pidAbort' | 'signal' | 'stop';
+/** How a command ends; or that it goes on, by `running()`; or that its launch fails. Nothing: it ends well, and a daemon goes on. */
+export type DryRunAnswer = DryRunResponse | { readonly fail: DryRunFailure } | PlayedProgram | undefined;
+
+/** A pidfile that is held in a dry run, by a played daemon, or by this process until it releases it. */
+export interface PidFileInMemory {
   readonly pid: number;
-  /** The first signal that it would have sent. */
-  readonly signal: SignalName;
+  readonly owner: PlayedProcess | { release(): void };
 }
 
-/** A pid that no kernel gives out, so that a signal sent to it reaches no process. Zero and negative numbers mean whole groups. */
-const NO_SUCH_PID = 0x7fff_ffff;
+/** The process that holds a pidfile in memory; `undefined`: nobody, it is stale. */
+export function holderInMemory({ owner }: PidFileInMemory): { pid: number; command: string | undefined } | undefined {
+  if (!(owner instanceof PlayedProcess)) return { pid: process.pid, command: undefined };
+  return owner.hasEnded ? undefined : { pid: owner.pid, command: owner.programName };
+}
 
 const scopes = new AsyncLocalStorage<DryRunEngine>();
 
 /** The dry run in whose scope the caller stands. */
 export function currentDryRun(): DryRunEngine | undefined {
-  let engine = scopes.getStore();
-  // What goes on after the end of an inner scope belongs to the next one that is open.
-  while (engine?.isOpen === false) engine = engine.outer;
-  return engine;
+  return openOne(scopes.getStore());
+}
+
+/** What goes on after the end of an inner scope belongs to the next one that is open. */
+function openOne(engine: DryRunEngine | undefined): DryRunEngine | undefined {
+  return engine?.isOpen === false ? openOne(engine.outer) : engine;
 }
 
 /** Records what would be started, and answers in its place. */
@@ -57,16 +50,21 @@ export class DryRunEngine implements Engine {
   readonly environment = undefined;
   readonly clock = new TestClock();
   readonly commands: string[] = [];
+  readonly argv: (readonly string[])[] = [];
   readonly specs: CommandSpec[] = [];
   readonly kills: DryRunKill[] = [];
-  /** The pidfiles that are held in this dry run, by absolute path: what stands in them, and how each is given up. */
-  readonly pidFiles = new Map<string, { readonly pid: number; release(): void }>();
+  /** The pidfiles of this dry run, by absolute path. */
+  readonly #pidFiles = new Map<string, PidFileInMemory>();
   readonly #respond: Respond | undefined;
+  readonly #print: (spec: CommandSpec) => string;
+  readonly #played: PlayedProcess[] = [];
   readonly outer = scopes.getStore();
   isOpen = true;
 
-  constructor(respond?: Respond) {
+  /** `print` gives a command as it is recorded. */
+  constructor(respond: Respond | undefined, print: (spec: CommandSpec) => string) {
     this.#respond = respond;
+    this.#print = print;
   }
 
   /** From here on, and in everything that starts from here, commands come to this engine. */
@@ -74,10 +72,33 @@ export class DryRunEngine implements Engine {
     scopes.enterWith(this);
   }
 
+  /** What is still played ends. @throws what a function of the test has thrown that nobody was told of. */
   leave(): void {
     this.isOpen = false;
     // Entered as `undefined` where there was none: Node's types know no way to leave.
     scopes.enterWith(this.outer!);
+    for (const process of this.#played) process.finish(readResponse('dryRun()', { signal: 'SIGTERM' }));
+    for (const process of this.#played) throwFrom(process);
+  }
+
+  /** A pidfile of this dry run, or of one that it lies in. */
+  pidFile(path: string): PidFileInMemory | undefined {
+    return this.#pidFiles.get(path) ?? this.#enclosing()?.pidFile(path);
+  }
+
+  /** Writes a pidfile, in the place of one that nobody holds. */
+  writePidFile(path: string, file: PidFileInMemory): void {
+    this.removePidFile(path);
+    this.#pidFiles.set(path, file);
+  }
+
+  /** Forgets a pidfile. */
+  removePidFile(path: string): void {
+    if (!this.#pidFiles.delete(path)) this.#enclosing()?.removePidFile(path);
+  }
+
+  #enclosing(): DryRunEngine | undefined {
+    return openOne(this.outer);
   }
 
   refusal(): undefined {
@@ -89,34 +110,39 @@ export class DryRunEngine implements Engine {
   }
 
   async launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
-    const end = finish(plan, resources, await this.#answer(plan, resources));
-    const shakesHands = plan.steps.some(({ step }) => step === 'handshake');
-    return {
-      pid: NO_SUCH_PID,
-      ...end.streams,
-      ended: Promise.resolve(end.end),
-      signal: () => false,
-      stopReading: () => undefined,
-      ref: () => undefined,
-      unref: () => undefined,
-      handshake: shakesHands
-        ? {
-            wait: () => Promise.resolve(),
-            notify: () => Promise.resolve(),
-            abort: () => Promise.resolve(),
-            isPending: false,
-            failure: undefined,
-          }
-        : undefined,
-    };
+    const path = pidFileOf(plan);
+    if (path !== undefined) this.#assertUnheld(path, plan);
+    const answer = await this.#answer(plan, resources);
+    // Another daemon may have come while the answer was thought about.
+    if (path !== undefined) this.#assertUnheld(path, plan);
+    const process = this.#cast(plan, resources, answer);
+    if (path !== undefined) this.#hold(path, process);
+    if (process.handshake === undefined) process.begin();
+    return process;
   }
 
   launchSync(plan: LaunchPlan, resources: LaunchResources): SyncProcess {
     const answer = this.#answer(plan, resources);
-    if (answer instanceof Promise)
+    if (types.isPromise(answer))
       throw typeError('respond() gave a promise, and runSync() cannot wait for one; answer at once.');
-    const { end } = finish(plan, resources, answer);
-    return { pid: NO_SUCH_PID, signal: () => false, stopReading: () => undefined, turn: () => end };
+    const process = this.#cast(plan, resources, answer);
+    process.begin();
+    return {
+      pid: process.pid,
+      signal: (name) => process.signal(name),
+      stopReading: () => undefined,
+      turn: (timeoutMs) => {
+        throwFrom(process);
+        if (process.end !== undefined) return process.end;
+        if (timeoutMs < 0)
+          throw typeError(
+            'respond() gave running(), and runSync() would wait for ever; say timeout(), or how the program ends.',
+          );
+        // The thread is held, so that nothing but the time can go on.
+        this.clock.pass(timeoutMs);
+        return undefined;
+      },
+    };
   }
 
   /** Records the command. What would follow it can be written by no test, so the caller sees that nothing was replaced. */
@@ -130,50 +156,58 @@ export class DryRunEngine implements Engine {
   }
 
   #record(spec: CommandSpec): void {
-    this.commands.push(printCommand(printable(spec, { env: true })));
+    this.commands.push(this.#print(spec));
+    this.argv.push(Object.freeze(spec.argv.map(readable)));
     this.specs.push(spec);
   }
 
-  #answer(
-    plan: LaunchPlan,
-    resources: LaunchResources,
-  ): DryRunResponse | undefined | Promise<DryRunResponse | undefined> {
+  #answer(plan: LaunchPlan, resources: LaunchResources): DryRunAnswer | Promise<DryRunAnswer> {
     this.#record(plan.spec);
     return this.#respond?.(plan.spec, Buffer.from(resources.input ?? []).toString());
   }
+
+  /** Gives a command the process that the answer says. @throws {LaunchError} where it says that the launch fails. */
+  #cast(plan: LaunchPlan, resources: LaunchResources, answer: DryRunAnswer): PlayedProcess {
+    if (answer !== undefined && Object.hasOwn(answer, 'fail')) failLaunch(plan, (answer as { fail: unknown }).fail);
+    const role = answer instanceof PlayedProgram ? answer : readResponse('respond()', answer ?? {});
+    const process = new PlayedProcess(role, plan, resources, this);
+    this.#played.push(process);
+    processes.set(process.pid, process);
+    void process.ended.then(() => processes.delete(process.pid));
+    return process;
+  }
+
+  #assertUnheld(path: string, { subject }: LaunchPlan): void {
+    const found = this.pidFile(path);
+    const heldBy = found === undefined ? undefined : holderInMemory(found);
+    if (heldBy !== undefined) throw new PidFileError(path, { heldBy }, subject);
+  }
+
+  /** The daemon writes its pidfile, and takes it back if it never comes to its program. */
+  #hold(path: string, process: PlayedProcess): void {
+    const file: PidFileInMemory = { pid: process.pid, owner: process };
+    this.writePidFile(path, file);
+    void process.ended.then(() => {
+      if (!process.hasBegun && this.pidFile(path) === file) this.removePidFile(path);
+    });
+  }
 }
 
-/** Ends a command as the answer says. */
-function finish(plan: LaunchPlan, resources: LaunchResources, answer: DryRunResponse | undefined) {
-  const { exitCode = 0, signal = null, stdout = '', stderr = '' } = bare(answer ?? {});
-  if (!Number.isInteger(exitCode))
-    throw typeError(`respond() gave the exit code ${inspect(exitCode)}; it is a whole number.`);
-  if (signal !== null && signalNumber(signal) === undefined)
-    throw typeError(`respond() gave the signal ${inspect(signal)}; write its name, as 'SIGTERM'.`);
-  const out = Buffer.from(stdout as string);
-  const err = Buffer.from(stderr as string);
-  const shared = plan.descriptors[2]?.source.kind === 'stdout';
-  resources.captures.get(1)?.write(shared ? Buffer.concat([out, err]) : out);
-  resources.captures.get(2)?.write(err);
-  const forCaller = (fd: number): boolean => {
-    const source = plan.descriptors[fd]?.source;
-    return source?.kind === 'pipe' && source.for === 'caller';
-  };
-  const end: ProcessEnd = {
-    exitCode: signal === null ? exitCode : null,
-    signal,
-    coreDumped: false,
-    outputHeldOpen: false,
-    inputWritten: plan.spec.stdin.from === 'buffer' ? toBytes(plan.spec.stdin.data).length : 0,
-    resourceUsage: undefined,
-    lostOutput: undefined,
-  };
-  const streams = {
-    stdin: forCaller(0) ? new PassThrough().resume() : null,
-    stdout: forCaller(1) ? Readable.from([shared ? Buffer.concat([out, err]) : out], { objectMode: false }) : null,
-    stderr: forCaller(2) ? Readable.from([err], { objectMode: false }) : null,
-  };
-  return { end, streams };
+function pidFileOf({ steps }: LaunchPlan): string | undefined {
+  const step = steps.find((one) => one.step === 'pidfile');
+  return step?.step === 'pidfile' ? readable(step.path) : undefined;
+}
+
+/** The processes that are played now. */
+const processes = new Map<number, PlayedProcess>();
+
+/** The process that is played with a pid. */
+export const playedBy = (pid: number): PlayedProcess | undefined => processes.get(pid);
+
+/** Tells what a function of the test has thrown in the place of a program, to one caller. */
+export function throwFrom(process: EngineProcess): void {
+  const thrown = process instanceof PlayedProcess ? process.takeThrown() : undefined;
+  if (thrown !== undefined) throw thrown.error;
 }
 
 let guards = 0;

@@ -20,7 +20,8 @@ function callText(method: string, values: readonly unknown[]): string {
   return `${method}(${values.map(valueText).join(', ')})`;
 }
 
-function valueText(value: unknown): string {
+/** Returns a value as it stands in a message. */
+export function valueText(value: unknown): string {
   try {
     return inspect(value, {
       depth: 0,

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
-import { killPainfully, reapOption } from '../ending/kill-painfully.js';
-import { dryRunOf } from '../engine/dry-run.js';
+import { endPlayed, killPainfully, painfulSequence, reapOption } from '../ending/kill-painfully.js';
+import { type DryRunEngine, dryRunOf } from '../engine/dry-run.js';
+import { PlayedProcess } from '../engine/played.js';
 import { readOptions } from '../errors/argument-error.js';
 import { PidFileError, type PidFileProblem } from '../errors/pidfile-error.js';
 import { delay } from '../host/time.js';
@@ -35,11 +36,21 @@ export async function forceCleanup(file: string, options?: CleanupOptions): Prom
     reapMs: reapOption,
   });
   const dryRun = dryRunOf('PidFile.forceCleanup');
-  if (dryRun?.pidFiles.has(path) === true)
-    throw new PidFileError(path, { heldBy: { pid: process.pid, command: undefined } });
-  if (dryRun !== undefined) return;
+  if (dryRun !== undefined) {
+    await cleanUpInMemory(dryRun, path);
+    return;
+  }
   const cleaning = new Cleaning(lockBinding('PidFile.forceCleanup'), path, { group, reapMs });
   while (!(await cleaning.isDone()));
+}
+
+/** Ends the played daemon that holds a pidfile in memory, and removes that. Files that a dry run does not know stay as they are. */
+async function cleanUpInMemory(dryRun: DryRunEngine, path: string): Promise<void> {
+  const owner = dryRun.pidFile(path)?.owner;
+  if (owner === undefined) return;
+  if (!(owner instanceof PlayedProcess)) throw new PidFileError(path, { heldBy: holderOf(process.pid) });
+  await endPlayed(owner, 'forceCleanup', painfulSequence);
+  if (dryRun.pidFile(path)?.owner === owner) dryRun.removePidFile(path);
 }
 
 class Cleaning {

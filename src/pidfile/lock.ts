@@ -1,7 +1,7 @@
 import { lstatSync, unlinkSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { inspect } from 'node:util';
-import { type DryRunEngine, dryRunOf } from '../engine/dry-run.js';
+import { type DryRunEngine, dryRunOf, holderInMemory } from '../engine/dry-run.js';
 import { engineInfo } from '../engine/select.js';
 import { isPidNumber, readOptions } from '../errors/argument-error.js';
 import { PidFileError, type PidFileProblem } from '../errors/pidfile-error.js';
@@ -149,12 +149,14 @@ function giveUp(binding: Binding, path: string, { id, dev, ino }: Held): void {
 }
 
 /** A lock that exists in a dry run alone. */
-function tryInMemory({ pidFiles }: DryRunEngine, path: string, pid: number): PidFileLock | PidFileProblem {
-  if (pidFiles.has(path)) return { heldBy: { pid: process.pid, command: undefined } };
+function tryInMemory(dryRun: DryRunEngine, path: string, pid: number): PidFileLock | PidFileProblem {
+  const found = dryRun.pidFile(path);
+  const heldBy = found === undefined ? undefined : holderInMemory(found);
+  if (heldBy !== undefined) return { heldBy };
   const lock: PidFileLock = new PidFileLock(path, pid, () => {
-    if (pidFiles.get(path) === lock) pidFiles.delete(path);
+    if (dryRun.pidFile(path)?.owner === lock) dryRun.removePidFile(path);
   });
-  pidFiles.set(path, lock);
+  dryRun.writePidFile(path, { pid, owner: lock });
   return lock;
 }
 
@@ -198,11 +200,12 @@ export async function acquire(file: string, options?: AcquireOptions): Promise<P
 export function release(lock: PidFileLock | string): void {
   const path = PidFileLock.isLock(lock) ? lock.path : resolve(checkPath('PidFile.release', lock));
   const dryRun = dryRunOf('PidFile.release');
-  const named = dryRun?.pidFiles.get(path) ?? locks.get(path);
+  const owner = dryRun?.pidFile(path)?.owner;
+  const named = PidFileLock.isLock(owner) ? owner : owner === undefined ? locks.get(path) : undefined;
   const held = PidFileLock.isLock(lock) ? lock : named;
   if (held === undefined) throw new PidFileError(path, { isNot: 'held' });
   // In a dry run a real lock stays: it was acquired outside of it.
-  if (dryRun === undefined || held === dryRun.pidFiles.get(path)) held.release();
+  if (dryRun === undefined || held === owner) held.release();
 }
 
 // ---------------------------------------------------------------- inspecting

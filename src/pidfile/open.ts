@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { ProcessHandle } from '../ending/process-handle.js';
 import type { Root } from '../ending/roots.js';
 import { dryRunOf } from '../engine/dry-run.js';
+import { PlayedProcess } from '../engine/played.js';
 import { addonInUse } from '../engine/select.js';
 import { readOptions } from '../errors/argument-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
@@ -13,7 +14,7 @@ import { holderOf } from '../wire/pidfile-answer.js';
 import { startedAfter } from './claim.js';
 import { checkPath, noPid, readPid, unlessMissing } from './content.js';
 import { inspectPidFile } from './lock.js';
-import { checkProgram, executes } from './program.js';
+import { checkProgram, executes, playsProgram } from './program.js';
 
 /** How {@link PidFile.open} knows the daemon. */
 export interface OpenOptions {
@@ -34,7 +35,11 @@ export async function open(file: string, options?: OpenOptions): Promise<Process
   const { program } = readOptions('PidFile.open', [file], options, openOptions);
   checkProgram('PidFile.open', path, program);
   const dryRun = dryRunOf('PidFile.open');
-  const remembered = dryRun?.pidFiles.get(resolve(path));
+  const remembered = dryRun?.pidFile(resolve(path));
+  if (remembered?.owner instanceof PlayedProcess) {
+    const { owner } = remembered;
+    return owner.hasEnded || !playsProgram(owner, program) ? undefined : ProcessHandle.ofPlayed(owner);
+  }
   if (remembered !== undefined) return new ProcessHandle(remembered.pid, 'ended');
   const named = await unlessMissing(() => readPid(path));
   if (named === undefined || named <= 0 || inspectProcess(named) === 'ESRCH') return undefined;

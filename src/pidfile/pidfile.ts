@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
 import type { ProcessHandle } from '../ending/process-handle.js';
-import { currentDryRun, dryRunOf } from '../engine/dry-run.js';
+import { currentDryRun, dryRunOf, holderInMemory, type PidFileInMemory } from '../engine/dry-run.js';
+import { PlayedProcess } from '../engine/played.js';
 import { argumentError } from '../errors/argument-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
 import { isAlive } from '../host/send-signal.js';
@@ -9,7 +10,7 @@ import { type CleanupOptions, forceCleanup } from './cleanup.js';
 import { checkPath, noPid, readPid, removeFile, unlessMissing } from './content.js';
 import { acquire, type AcquireOptions, inspectPidFile, lockBinding, type PidFileLock, release } from './lock.js';
 import { open, type OpenOptions } from './open.js';
-import { checkProgram, executes } from './program.js';
+import { checkProgram, executes, playsProgram } from './program.js';
 
 /**
  * Files that hold the pid of a daemon: decimal digits, no newline, as libvirt's. Their owner has a lock on them, for as long as it
@@ -38,7 +39,7 @@ export const PidFile = {
    */
   async read(path: string): Promise<number> {
     checkPath('PidFile.read', path);
-    return inMemory(path) ?? (await readPid(path));
+    return inMemory(path)?.pid ?? (await readPid(path));
   },
 
   /**
@@ -54,7 +55,10 @@ export const PidFile = {
   async readIfAlive(path: string, program?: string): Promise<number | undefined> {
     checkPath('PidFile.readIfAlive', path);
     checkProgram('PidFile.readIfAlive', path, program);
-    const pid = inMemory(path) ?? (await unlessMissing(() => readPid(path)));
+    const remembered = inMemory(path);
+    if (remembered?.owner instanceof PlayedProcess)
+      return !remembered.owner.hasEnded && playsProgram(remembered.owner, program) ? remembered.pid : undefined;
+    const pid = remembered?.pid ?? (await unlessMissing(() => readPid(path)));
     if (pid === undefined || pid <= 0 || !isAlive(pid)) return undefined;
     return program === undefined || (await executes(path, pid, program)) ? pid : undefined;
   },
@@ -92,7 +96,7 @@ export const PidFile = {
   async readIfLocked(path: string): Promise<number | undefined> {
     checkPath('PidFile.readIfLocked', path);
     const remembered = inMemory(path);
-    if (remembered !== undefined) return remembered;
+    if (remembered !== undefined) return holderInMemory(remembered) === undefined ? undefined : remembered.pid;
     const binding = lockBinding('PidFile.readIfLocked');
     const seen = await unlessMissing(() => inspectPidFile(binding, path));
     if (seen?.holder === undefined) return undefined;
@@ -171,9 +175,9 @@ export const PidFile = {
     checkPath('PidFile.remove', path);
     const dryRun = dryRunOf('PidFile.remove');
     if (dryRun === undefined) await removeFile(path);
-    else dryRun.pidFiles.delete(resolve(path));
+    else dryRun.removePidFile(resolve(path));
   },
 };
 
-/** The pid in a file that a dry run holds. */
-const inMemory = (path: string): number | undefined => currentDryRun()?.pidFiles.get(resolve(path))?.pid;
+/** A pidfile that a dry run holds. */
+const inMemory = (path: string): PidFileInMemory | undefined => currentDryRun()?.pidFile(resolve(path));

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync, readSync, realpathSync } from 'node:fs';
 import { readFile, readlink, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import type { PlayedProcess } from '../engine/played.js';
 import { argumentError } from '../errors/argument-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
 import { inspectProcess } from '../host/process-table.js';
@@ -48,6 +49,13 @@ export async function executes(path: string, pid: number, program: string): Prom
     if (seen === 'ESRCH' || (typeof seen !== 'string' && errno === 'ENOENT')) return false;
     throw new PidFileError(path, { named: pid, errno: errno ?? 'EIO', syscall: 'readlink', cause });
   }
+}
+
+/** Whether a played process is one of a program, by its name alone: no file is looked at. */
+export function playsProgram({ programName }: PlayedProcess, program: string | undefined): boolean {
+  if (program === undefined || program === programName) return true;
+  const isBare = !program.includes('/') || !programName.includes('/');
+  return isBare && basename(program) === basename(programName);
 }
 
 /** The files of that name in the directories of PATH. */

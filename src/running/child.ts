@@ -5,7 +5,9 @@ import { type Check, type Codes, readWaitOptions, type WaitOptions } from '../bu
 import { disown } from '../ending/owned-children.js';
 import { noteKill } from '../ending/sent-kills.js';
 import { abortSequence, sequenceOption } from '../ending/stop-sequence.js';
+import { throwFrom } from '../engine/dry-run.js';
 import type { EngineProcess, Handshake } from '../engine/engine.js';
+import { type DryRunKill, PlayedProcess } from '../engine/played.js';
 import { argumentError, readOptions } from '../errors/argument-error.js';
 import { type CommandError, fromHere } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
@@ -128,6 +130,7 @@ export class Child<
     const { sequence } = readOptions('stop', [], options, { sequence: sequenceOption });
     if (!this.#hasEnded) {
       this.#isStopped = true;
+      this.#noteKill('stop', (sequence ?? this.#launch.spec.stopSequence)?.[0]?.[0]);
       this.#stopInTime.begin({ reason: 'aborted' }, sequence);
     }
     const ending = await this.#awaitEnding();
@@ -147,7 +150,13 @@ export class Child<
    * await child.abort();
    */
   async abort(): Promise<void> {
+    await this.abortBy('abort');
+  }
+
+  /** @internal The same by another function, which a dry run records. */
+  async abortBy(call: 'abort' | 'pidAbort'): Promise<void> {
     if (this.#hasEnded) return;
+    this.#noteKill(call, this.#launch.spec.stopSequence?.[0]?.[0]);
     const hastens = this.#stopping.hasBegun && !this.#isAborted;
     this.#isAborted = true;
     this.#beginAbort(hastens);
@@ -167,6 +176,7 @@ export class Child<
     if (signalNumber(name) === undefined)
       throw argumentError('signal', [name], "there is no such signal; write its name, as 'SIGTERM'");
     if (name === 'SIGKILL') noteKill(this.pid, 'signal()');
+    this.#noteKill('signal', name);
     return !this.#hasEnded && this.#process.signal(name);
   }
 
@@ -268,9 +278,16 @@ export class Child<
   }
 
   /** Waiting for a released program keeps this process alive. */
-  #awaitEnding(): Promise<Ending> {
+  async #awaitEnding(): Promise<Ending> {
     if (this.#isReleased && !this.#hasEnded) this.#process.ref();
-    return this.#ending;
+    const ending = await this.#ending;
+    throwFrom(this.#process);
+    return ending;
+  }
+
+  /** Has a dry run record a call that signals what it plays. */
+  #noteKill(call: DryRunKill['call'], signal: SignalName = 'SIGTERM'): void {
+    if (this.#process instanceof PlayedProcess) this.#process.noteKill(call, signal);
   }
 
   async #settle(): Promise<Ending> {

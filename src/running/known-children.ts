@@ -1,5 +1,6 @@
 import { BoundedMap } from '../ending/bounded-map.js';
-import { dryRunOf } from '../engine/dry-run.js';
+import { dryRunOf, playedBy } from '../engine/dry-run.js';
+import { isInvented } from '../engine/played.js';
 import { argumentError, isPidNumber } from '../errors/argument-error.js';
 import { ProcessError } from '../errors/process-error.js';
 import type { RunResult } from '../result/run-result.js';
@@ -9,7 +10,7 @@ import type { WaitOptions } from '../builder/wait-options.js';
 export interface KnownChild {
   readonly pid: number;
   wait(options?: WaitOptions): Promise<RunResult>;
-  abort(): Promise<void>;
+  abortBy(call: 'pidAbort'): Promise<void>;
 }
 
 const running = new Map<number, KnownChild>();
@@ -59,7 +60,7 @@ export async function pidWait(pid: number, options?: WaitOptions): Promise<RunRe
 /**
  * Ends a child of this process by its pid, one that runs or that `Child.release()` let go, as `Child.abort()` does: by the
  * command's `stopSequence()`, and without one by SIGTERM, and SIGKILL 10 ms later. Resolves when it is dead, also where it was already. Answers to `virPidAbort`. For other processes there is `killPainfully()`. In a
- * `dryRun()` it is recorded in `kills`, and nothing is signaled.
+ * `dryRun()` it is recorded in `kills`, and signals none but a played process.
  *
  * @throws {ProcessError} with the code `ECHILD` for any other pid, a daemon's included.
  *
@@ -69,7 +70,8 @@ export async function pidWait(pid: number, options?: WaitOptions): Promise<RunRe
  */
 export async function pidAbort(pid: number): Promise<void> {
   const child = childBy('pidAbort', pid);
-  const dryRun = dryRunOf('pidAbort');
-  if (dryRun === undefined) await child.abort();
+  const played = playedBy(pid);
+  const dryRun = played === undefined ? dryRunOf('pidAbort') : undefined;
+  if (dryRun === undefined || isInvented(pid)) await child.abortBy('pidAbort');
   else dryRun.kills.push({ call: 'pidAbort', pid, signal: 'SIGTERM' });
 }

@@ -14,6 +14,7 @@ import {
   UsageError,
 } from '../../src/index.js';
 import { dryRun } from '../../src/testing.js';
+import { withVariables } from '../helpers/tools.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
 
 const absent = (...args: string[]) => new Command('vircommand-no-such-program', ...args);
@@ -42,6 +43,41 @@ describe('dryRun()', () => {
     using dry = dryRun();
     await absent().secretArg('hunter2').run();
     expect(dry.commands).toEqual(["vircommand-no-such-program '***'"]);
+  });
+
+  test('records the words of each command', async () => {
+    using dry = dryRun();
+    await absent('a b', 'ü').secretArg('hunter2').run();
+    await new Command('/x', Buffer.from([0x61, 0xff])).run();
+    expect(dry.argv).toEqual([
+      ['vircommand-no-such-program', 'a b', 'ü', 'hunter2'],
+      ['/x', String.raw`a\xff`],
+    ]);
+  });
+
+  test('leaves out what envPassCommon() passes, which is this machine’s, unless it is asked for', async () => {
+    const common = () => absent().envPassCommon().env('A', 'b');
+    await withVariables({ PATH: '/here:/there', HOME: '/root' }, async () => {
+      {
+        using dry = dryRun();
+        await common().run();
+        await absent().env('LC_ALL', 'C').run();
+        await absent().env('PATH', '/here:/there').run();
+        await common().env('PATH', '/mine').run();
+        expect(dry.commands.slice(0, 3)).toEqual([
+          'A=b vircommand-no-such-program',
+          'LC_ALL=C vircommand-no-such-program',
+          'PATH=/here:/there vircommand-no-such-program',
+        ]);
+        expect(dry.commands[3]).toContain('PATH=/mine ');
+        expect(dry.specs[0]?.env).toContainEqual(['PATH', '/here:/there']);
+      }
+      using dry = dryRun({ env: true });
+      await common().run();
+      expect(dry.commands[0]).toMatch(
+        /^LC_ALL=C .*PATH=\/here:\/there .*HOME=\/root .*A=b vircommand-no-such-program$/,
+      );
+    });
   });
 
   test('answers with output, which reaches the result and the buffers', async () => {
@@ -320,8 +356,9 @@ describe('a dry run of what waits', () => {
   test.for([
     [{ exitCode: 'x' }, 'exit code'],
     [{ signal: 'SIGKIL' }, 'signal'],
+    [{ stdout: 5 }, 'as stdout 5'],
   ] as const)('refuses the answer %o', async ([answer, what]) => {
     using _dry = dryRun({ respond: () => answer as never });
-    await expect(absent().run()).rejects.toThrow(`respond() gave the ${what}`);
+    await expect(absent().run()).rejects.toThrow(new RegExp(`respond\\(\\) gave (the )?${what}`));
   });
 });

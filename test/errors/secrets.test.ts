@@ -347,7 +347,8 @@ describe.for(['native', 'portable'])('no secret leaves the %s engine', (engine) 
       secret('bytes'),
     ]);
     expect(places(Buffer.concat(envp.flatMap((word) => [word, Buffer.of(0)])).toString())).toEqual(variables);
-    expect(places(command.argList.join(' '))).toEqual([secret('argument'), secret('bytes')]);
+    for (const words of [command.argList, dry.argv.flat()])
+      expect(places(words.join(' '))).toEqual([secret('argument'), secret('bytes')]);
   });
 
   test.runIf(isNative)('by the end of an adopted process', async () => {
