@@ -3,7 +3,7 @@ import type { LaunchFailure } from '../errors/launch-error.js';
 import { groupMounts } from '../host/control-groups.js';
 import { closedDirectory, type Executor, findObstacle } from '../host/obstacle.js';
 import { privileges } from '../host/privileges.js';
-import { executedFile } from '../plan/from-here.js';
+import { programFromHere } from '../plan/from-here.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { rowOf, type Step } from '../plan/step-table.js';
 import { type ByteText, pathOf, readable, toBytes } from '../text/bytes.js';
@@ -91,7 +91,8 @@ function execFailure(plan: LaunchPlan, errno: string): LaunchFailure {
 
 /** The program's file by a name that is text, if it has one. */
 export function fileToLookAt(plan: LaunchPlan): string | undefined {
-  return [plan.file, executedFile(plan, true)].find((file) => typeof file === 'string');
+  const fromHere = plan.directory === undefined ? programFromHere(plan) : undefined;
+  return [plan.file, fromHere].find((file) => typeof file === 'string');
 }
 
 /** Whether the program was named by its path and its arguments: it is not there, and its first word is. */

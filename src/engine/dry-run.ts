@@ -7,6 +7,7 @@ import { UnsupportedError } from '../errors/unsupported-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { TestClock } from '../host/time.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
+import { fromRoot, keyOf, named, type PidFilePath } from '../pidfile/content.js';
 import type { CommandSpec } from '../spec/spec.js';
 import { readable } from '../text/bytes.js';
 import { type DryRunFailure, type DryRunResponse, failLaunch, readResponse } from './answer.js';
@@ -82,19 +83,27 @@ export class DryRunEngine implements Engine {
   }
 
   /** A pidfile of this dry run, or of one that it lies in. */
-  pidFile(path: string): PidFileInMemory | undefined {
-    return this.#pidFiles.get(path) ?? this.#enclosing()?.pidFile(path);
+  pidFile(file: PidFilePath): PidFileInMemory | undefined {
+    return this.#pidFiles.get(keyOf(file)) ?? this.#enclosing()?.pidFile(file);
   }
 
   /** Writes a pidfile, in the place of one that nobody holds. */
-  writePidFile(path: string, file: PidFileInMemory): void {
-    this.removePidFile(path);
-    this.#pidFiles.set(path, file);
+  writePidFile(file: PidFilePath, content: PidFileInMemory): void {
+    this.removePidFile(file);
+    this.#pidFiles.set(keyOf(file), content);
   }
 
   /** Forgets a pidfile. */
-  removePidFile(path: string): void {
-    if (!this.#pidFiles.delete(path)) this.#enclosing()?.removePidFile(path);
+  removePidFile(file: PidFilePath): void {
+    if (!this.#pidFiles.delete(keyOf(file))) this.#enclosing()?.removePidFile(file);
+  }
+
+  /** Whether somebody owns a pidfile of this dry run, or of one that it lies in. */
+  knows(owner: PidFileInMemory['owner']): boolean {
+    return (
+      Array.from(this.#pidFiles.values()).some((file) => file.owner === owner) ||
+      this.#enclosing()?.knows(owner) === true
+    );
   }
 
   #enclosing(): DryRunEngine | undefined {
@@ -177,25 +186,25 @@ export class DryRunEngine implements Engine {
     return process;
   }
 
-  #assertUnheld(path: string, { subject }: LaunchPlan): void {
-    const found = this.pidFile(path);
+  #assertUnheld(file: PidFilePath, { subject }: LaunchPlan): void {
+    const found = this.pidFile(file);
     const heldBy = found === undefined ? undefined : holderInMemory(found);
-    if (heldBy !== undefined) throw new PidFileError(path, { heldBy }, subject);
+    if (heldBy !== undefined) throw new PidFileError(file.name, { heldBy }, subject);
   }
 
   /** The daemon writes its pidfile, and takes it back if it never comes to its program. */
-  #hold(path: string, process: PlayedProcess): void {
-    const file: PidFileInMemory = { pid: process.pid, owner: process };
-    this.writePidFile(path, file);
+  #hold(file: PidFilePath, process: PlayedProcess): void {
+    const content: PidFileInMemory = { pid: process.pid, owner: process };
+    this.writePidFile(file, content);
     void process.ended.then(() => {
-      if (!process.hasBegun && this.pidFile(path) === file) this.removePidFile(path);
+      if (!process.hasBegun && this.pidFile(file) === content) this.removePidFile(file);
     });
   }
 }
 
-function pidFileOf({ steps }: LaunchPlan): string | undefined {
+function pidFileOf({ steps }: LaunchPlan): PidFilePath | undefined {
   const step = steps.find((one) => one.step === 'pidfile');
-  return step?.step === 'pidfile' ? readable(step.path) : undefined;
+  return step?.step === 'pidfile' ? fromRoot(named(step.path)) : undefined;
 }
 
 /** The processes that are played now. */

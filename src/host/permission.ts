@@ -11,8 +11,13 @@ export function launchDenial(): Error | undefined {
 
 /** The error that `fs` throws where a file may not be written. What the addon writes by its path is asked for here. */
 export function writeDenial(path: string): Error | undefined {
-  const resource = resolve(path);
-  return permission === undefined || permission.has('fs.write', resource)
-    ? undefined
-    : accessDenied('FileSystemWrite', resource);
+  if (permission === undefined) return undefined;
+  let resource: string;
+  try {
+    resource = resolve(path);
+  } catch {
+    // The path begins in this process's directory, and that was removed: nothing can be written there.
+    return undefined;
+  }
+  return permission.has('fs.write', resource) ? undefined : accessDenied('FileSystemWrite', resource);
 }

@@ -6,7 +6,7 @@ import { PidFileError } from '../errors/pidfile-error.js';
 import { programNameOf, readProcess } from '../host/process-table.js';
 import { isAlive } from '../host/send-signal.js';
 import { delay, wallTime } from '../host/time.js';
-import { errnoOf, fileError, readPid, removeFile } from './content.js';
+import { errnoOf, fileError, type PidFilePath, readPid, removeFile } from './content.js';
 import { AS_UTF8, bare, MAY_BE_MISSING } from '../spec/bare.js';
 
 /**
@@ -15,11 +15,11 @@ import { AS_UTF8, bare, MAY_BE_MISSING } from '../spec/bare.js';
  * This is what can be told without a lock: the pid lives, and did not start after the file was written. A process that
  * did has merely got the number of one that is gone.
  */
-export async function assertUnheld(path: string, subject: Subject): Promise<void> {
+export async function assertUnheld(file: PidFilePath, subject: Subject): Promise<void> {
   let pid: number;
   try {
-    pid = await readPid(path);
-    if (pid <= 0 || !isAlive(pid) || startedAfter(pid, statSync(path).mtimeMs)) return;
+    pid = await readPid(file);
+    if (pid <= 0 || !isAlive(pid) || startedAfter(pid, statSync(file.path).mtimeMs)) return;
   } catch (error) {
     if (
       error instanceof PidFileError
@@ -29,7 +29,7 @@ export async function assertUnheld(path: string, subject: Subject): Promise<void
       return;
     throw error;
   }
-  throw new PidFileError(path, { heldBy: { pid, command: programNameOf(pid) } }, subject);
+  throw new PidFileError(file.name, { heldBy: { pid, command: programNameOf(pid) } }, subject);
 }
 
 /**
@@ -38,32 +38,36 @@ export async function assertUnheld(path: string, subject: Subject): Promise<void
  * Between a look at a stale file and its replacement another starter may have put its own in the place. Hence one
  * claim at a time: the starter that makes the directory beside the file may look and replace.
  */
-export async function claim(path: string, pid: number, subject: Subject): Promise<void> {
-  const draft = `${path}.${randomUUID()}`;
-  const claiming = `${path}.claim`;
+export async function claim(file: PidFilePath, pid: number, subject: Subject): Promise<void> {
+  const draft = beside(file.path, `.${randomUUID()}`);
+  const claiming = beside(file.path, '.claim');
   try {
     await beginClaim(claiming);
     try {
-      await assertUnheld(path, subject);
+      await assertUnheld(file, subject);
       await writeFile(draft, String(pid), bare({ flag: 'wx', mode: 0o644, flush: true }));
-      await rename(draft, path);
+      await rename(draft, file.path);
     } finally {
       await rmdir(claiming);
     }
   } catch (cause) {
-    await removeFile(draft);
+    await removeFile({ path: draft, name: file.name });
     if (cause instanceof PidFileError) throw cause;
     // Which of our own calls found out means nothing to the reader: the file could not be made.
-    throw fileError(path, 'written', Object.assign(cause as NodeJS.ErrnoException, { syscall: 'open' }), subject);
+    throw fileError(file.name, 'written', Object.assign(cause as NodeJS.ErrnoException, { syscall: 'open' }), subject);
   }
 }
+
+/** The path of a file of almost the same name. */
+const beside = (path: string | Buffer, ending: string): string | Buffer =>
+  typeof path === 'string' ? path + ending : Buffer.concat([path, Buffer.from(ending)]);
 
 /** A claim takes milliseconds; one that is older than this was left behind by a crash. */
 const LONGEST_CLAIM_MS = 10_000;
 
 const CLAIM_PROBE_MS = 5;
 
-async function beginClaim(directory: string): Promise<void> {
+async function beginClaim(directory: string | Buffer): Promise<void> {
   for (;;) {
     try {
       await mkdir(directory);

@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { endPlayed, killPainfully, painfulSequence, reapOption } from '../ending/kill-painfully.js';
 import { type DryRunEngine, dryRunOf } from '../engine/dry-run.js';
 import { PlayedProcess } from '../engine/played.js';
@@ -7,7 +6,7 @@ import { PidFileError, type PidFileProblem } from '../errors/pidfile-error.js';
 import { delay } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
 import { holderOf } from '../wire/pidfile-answer.js';
-import { checkPath, errnoOf, noPid } from './content.js';
+import { errnoOf, fromRoot, noPid, type PidFilePath, pidFilePath } from './content.js';
 import { type Inspection, inspectPidFile, lockBinding, PidFileLock, tryAcquire } from './lock.js';
 
 /** How {@link PidFile.forceCleanup} goes about it. */
@@ -29,41 +28,41 @@ const MOST_PAUSES = 500;
  * Acquires the file, as an owner would, and removes it while it has the lock: so it never removes the file of an owner. If it
  * cannot be acquired, the holder is ended first.
  */
-export async function forceCleanup(file: string, options?: CleanupOptions): Promise<void> {
-  const path = resolve(checkPath('PidFile.forceCleanup', file));
-  const { group = false, reapMs } = readOptions('PidFile.forceCleanup', [file], options, {
+export async function forceCleanup(given: string | Uint8Array, options?: CleanupOptions): Promise<void> {
+  const file = fromRoot(pidFilePath('PidFile.forceCleanup', given));
+  const { group = false, reapMs } = readOptions('PidFile.forceCleanup', [given], options, {
     group: 'boolean',
     reapMs: reapOption,
   });
   const dryRun = dryRunOf('PidFile.forceCleanup');
   if (dryRun !== undefined) {
-    await cleanUpInMemory(dryRun, path);
+    await cleanUpInMemory(dryRun, file);
     return;
   }
-  const cleaning = new Cleaning(lockBinding('PidFile.forceCleanup'), path, { group, reapMs });
+  const cleaning = new Cleaning(lockBinding('PidFile.forceCleanup'), file, { group, reapMs });
   while (!(await cleaning.isDone()));
 }
 
 /** Ends the played daemon that holds a pidfile in memory, and removes that. Files that a dry run does not know stay as they are. */
-async function cleanUpInMemory(dryRun: DryRunEngine, path: string): Promise<void> {
-  const owner = dryRun.pidFile(path)?.owner;
+async function cleanUpInMemory(dryRun: DryRunEngine, file: PidFilePath): Promise<void> {
+  const owner = dryRun.pidFile(file)?.owner;
   if (owner === undefined) return;
-  if (!(owner instanceof PlayedProcess)) throw new PidFileError(path, { heldBy: holderOf(process.pid) });
+  if (!(owner instanceof PlayedProcess)) throw new PidFileError(file.name, { heldBy: holderOf(process.pid) });
   await endPlayed(owner, 'forceCleanup', painfulSequence);
-  if (dryRun.pidFile(path)?.owner === owner) dryRun.removePidFile(path);
+  if (dryRun.pidFile(file)?.owner === owner) dryRun.removePidFile(file);
 }
 
 class Cleaning {
   readonly #binding: Binding;
-  readonly #path: string;
+  readonly #file: PidFilePath;
   readonly #options: CleanupOptions;
   #pauses = 0;
   /** The holder that was ended, and what went wrong with it. */
   #ended: { readonly pid: number; readonly failure: unknown } | undefined;
 
-  constructor(binding: Binding, path: string, options: CleanupOptions) {
+  constructor(binding: Binding, file: PidFilePath, options: CleanupOptions) {
     this.#binding = binding;
-    this.#path = path;
+    this.#file = file;
     this.#options = options;
   }
 
@@ -71,8 +70,8 @@ class Cleaning {
   async isDone(): Promise<boolean> {
     const seen = await this.#inspect();
     if (seen === undefined) return true;
-    if (seen.pid === undefined) throw noPid(this.#path, seen.content);
-    const acquired = await tryAcquire(this.#binding, this.#path, CLEANER, { create: false });
+    if (seen.pid === undefined) throw noPid(this.#file, seen.content);
+    const acquired = await tryAcquire(this.#binding, this.#file, CLEANER, { create: false });
     if (acquired instanceof PidFileLock) {
       acquired.release();
       return true;
@@ -85,7 +84,7 @@ class Cleaning {
   /** Gives `undefined` where there is no file. */
   async #inspect(): Promise<Inspection | undefined> {
     try {
-      return await inspectPidFile(this.#binding, this.#path);
+      return await inspectPidFile(this.#binding, this.#file);
     } catch (error) {
       if (error instanceof PidFileError && error.errno === 'ENOENT') return undefined;
       throw error;
@@ -94,7 +93,7 @@ class Cleaning {
 
   /** Ends the holder, or waits for another cleaner, or throws where neither may be done. */
   async #clear({ pid, holder: seenHolder }: Inspection, problem: PidFileProblem): Promise<void> {
-    if (problem.heldBy === undefined) throw new PidFileError(this.#path, problem);
+    if (problem.heldBy === undefined) throw new PidFileError(this.#file.name, problem);
     const { pid: holder } = problem.heldBy;
     // Nothing is signaled for what stood in the file before this holder had it.
     if (seenHolder !== (holder ?? 0)) return;
@@ -104,12 +103,14 @@ class Cleaning {
       return;
     }
     // A process out of reach, this process, or a cleaner that does not come to an end.
-    if (holder === undefined || holder === process.pid || pid === CLEANER) throw new PidFileError(this.#path, problem);
-    if (pid !== holder) throw new PidFileError(this.#path, { heldBy: problem.heldBy, notEnded: { named: pid ?? 0 } });
+    if (holder === undefined || holder === process.pid || pid === CLEANER)
+      throw new PidFileError(this.#file.name, problem);
+    if (pid !== holder)
+      throw new PidFileError(this.#file.name, { heldBy: problem.heldBy, notEnded: { named: pid ?? 0 } });
     if (this.#ended?.pid === holder)
-      throw new PidFileError(this.#path, { ...problem, ...notEnded(this.#ended.failure) });
+      throw new PidFileError(this.#file.name, { ...problem, ...notEnded(this.#ended.failure) });
     // One that has come after the first is not the one that the caller meant.
-    if (this.#ended !== undefined) throw new PidFileError(this.#path, problem);
+    if (this.#ended !== undefined) throw new PidFileError(this.#file.name, problem);
     this.#ended = { pid: holder, failure: await this.#end(holder) };
   }
 
@@ -120,7 +121,7 @@ class Cleaning {
       return undefined;
     } catch (error) {
       if (errnoOf(error) === 'EINVAL')
-        throw new PidFileError(this.#path, { heldBy: holderOf(holder), notEnded: 'own-group', cause: error });
+        throw new PidFileError(this.#file.name, { heldBy: holderOf(holder), notEnded: 'own-group', cause: error });
       return error;
     }
   }

@@ -1,5 +1,4 @@
 import { lstatSync, unlinkSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { inspect } from 'node:util';
 import { type DryRunEngine, dryRunOf, holderInMemory } from '../engine/dry-run.js';
 import { engineInfo } from '../engine/select.js';
@@ -13,7 +12,18 @@ import { native } from '../native/load.js';
 import { errnoName } from '../text/errno.js';
 import { quoted } from '../text/shown.js';
 import { acquireProblem } from '../wire/pidfile-answer.js';
-import { checkPath, contentOf, errnoOf, fileError, leadsTo, pidIn, withPidFile } from './content.js';
+import {
+  contentOf,
+  errnoOf,
+  fileError,
+  fromRoot,
+  keyOf,
+  leadsTo,
+  type PidFilePath,
+  pidFilePath,
+  pidIn,
+  withPidFile,
+} from './content.js';
 import { bare } from '../spec/bare.js';
 
 /** How {@link PidFile.acquire} goes about it. */
@@ -26,7 +36,7 @@ export interface AcquireOptions {
   readonly pid?: number;
 }
 
-/** What this thread holds, by path. It also keeps a lock that no variable holds: it lasts until it is released. */
+/** What this thread holds, by the key of its path. It also keeps a lock that no variable holds: it lasts until it is released. */
 const locks = new Map<string, PidFileLock>();
 
 /** How often a file is tried again that another process holds. There is no event for the end of a lock. */
@@ -43,7 +53,7 @@ const RETRY_MS = 20;
  * } // removed, and free for the next one
  */
 export class PidFileLock implements Disposable {
-  /** The file, as an absolute path. */
+  /** The file, as an absolute path. Bytes that are not UTF-8 stand as `\xff`. */
   readonly path: string;
   /** The pid that stands in it. */
   readonly pid: number;
@@ -116,47 +126,48 @@ interface Held {
   readonly ino: bigint;
 }
 
-/** Tries once to acquire a pidfile, and tells why not. Its path is absolute. */
+/** Tries once to acquire a pidfile, and tells why not. Its path begins at the root. */
 export async function tryAcquire(
   binding: Binding,
-  path: string,
+  file: PidFilePath,
   pid: number,
   { create }: { create: boolean },
 ): Promise<PidFileLock | PidFileProblem> {
-  const answer = await binding.takePidFile(path, String(pid), create ? 1 : 0);
+  const answer = await binding.takePidFile(file.path, String(pid), create ? 1 : 0);
   if (answer === undefined) return { action: 'written', errno: 'ENOMEM', syscall: 'pthread_create' };
   if (answer.length === 2) return acquireProblem(...answer);
   const [, , id, dev, ino] = answer;
-  const lock: PidFileLock = new PidFileLock(path, pid, () => {
-    if (locks.get(path) === lock) locks.delete(path);
-    giveUp(binding, path, { id, dev, ino });
+  const key = keyOf(file);
+  const lock: PidFileLock = new PidFileLock(file.name, pid, () => {
+    if (locks.get(key) === lock) locks.delete(key);
+    giveUp(binding, file, { id, dev, ino });
   });
   return lock;
 }
 
 const BIGINT_OR_MISSING = bare({ bigint: true, throwIfNoEntry: false } as const);
 
-function giveUp(binding: Binding, path: string, { id, dev, ino }: Held): void {
+function giveUp(binding: Binding, { path, name }: PidFilePath, { id, dev, ino }: Held): void {
   try {
     const found = lstatSync(path, BIGINT_OR_MISSING);
     if (found?.ino === ino && found.dev === dev) unlinkSync(path);
   } catch (cause) {
     // A process that knows no locks may have removed it between the two calls; that is as good.
-    if (errnoOf(cause) !== 'ENOENT') throw fileError(path, 'removed', cause);
+    if (errnoOf(cause) !== 'ENOENT') throw fileError(name, 'removed', cause);
   } finally {
     binding.releasePidFile(id);
   }
 }
 
 /** A lock that exists in a dry run alone. */
-function tryInMemory(dryRun: DryRunEngine, path: string, pid: number): PidFileLock | PidFileProblem {
-  const found = dryRun.pidFile(path);
+function tryInMemory(dryRun: DryRunEngine, file: PidFilePath, pid: number): PidFileLock | PidFileProblem {
+  const found = dryRun.pidFile(file);
   const heldBy = found === undefined ? undefined : holderInMemory(found);
   if (heldBy !== undefined) return { heldBy };
-  const lock: PidFileLock = new PidFileLock(path, pid, () => {
-    if (dryRun.pidFile(path)?.owner === lock) dryRun.removePidFile(path);
+  const lock: PidFileLock = new PidFileLock(file.name, pid, () => {
+    if (dryRun.pidFile(file)?.owner === lock) dryRun.removePidFile(file);
   });
-  dryRun.writePidFile(path, { pid, owner: lock });
+  dryRun.writePidFile(file, { pid, owner: lock });
   return lock;
 }
 
@@ -175,37 +186,40 @@ const acquireOptions = {
   },
 } as const;
 
-export async function acquire(file: string, options?: AcquireOptions): Promise<PidFileLock> {
-  const path = resolve(checkPath('PidFile.acquire', file));
-  const { wait = false, signal, pid = process.pid } = readOptions('PidFile.acquire', [file], options, acquireOptions);
+export async function acquire(given: string | Uint8Array, options?: AcquireOptions): Promise<PidFileLock> {
+  const file = fromRoot(pidFilePath('PidFile.acquire', given));
+  const { wait = false, signal, pid = process.pid } = readOptions('PidFile.acquire', [given], options, acquireOptions);
   const dryRun = dryRunOf('PidFile.acquire');
   const binding = dryRun === undefined ? lockBinding('PidFile.acquire') : undefined;
-  const cause = dryRun === undefined ? writeDenial(path) : undefined;
-  if (cause !== undefined) throw new PidFileError(path, { action: 'written', errno: 'ERR_ACCESS_DENIED', cause });
+  const cause = dryRun === undefined ? writeDenial(file.name) : undefined;
+  if (cause !== undefined) throw new PidFileError(file.name, { action: 'written', errno: 'ERR_ACCESS_DENIED', cause });
   let problem: PidFileProblem = {};
   while (signal?.aborted !== true) {
     const acquired =
-      binding === undefined ? tryInMemory(dryRun!, path, pid) : await tryAcquire(binding, path, pid, { create: true });
+      binding === undefined ? tryInMemory(dryRun!, file, pid) : await tryAcquire(binding, file, pid, { create: true });
     if (acquired instanceof PidFileLock) {
-      if (binding !== undefined) locks.set(path, acquired);
+      if (binding !== undefined) locks.set(keyOf(file), acquired);
       return acquired;
     }
-    if (!wait || acquired.heldBy === undefined) throw new PidFileError(path, acquired);
+    if (!wait || acquired.heldBy === undefined) throw new PidFileError(file.name, acquired);
     problem = acquired;
     await delay(RETRY_MS);
   }
-  throw new PidFileError(path, { ...problem, aborted: true, cause: signal.reason });
+  throw new PidFileError(file.name, { ...problem, aborted: true, cause: signal.reason });
 }
 
-export function release(lock: PidFileLock | string): void {
-  const path = PidFileLock.isLock(lock) ? lock.path : resolve(checkPath('PidFile.release', lock));
+export function release(lock: PidFileLock | string | Uint8Array): void {
+  const file = PidFileLock.isLock(lock) ? undefined : fromRoot(pidFilePath('PidFile.release', lock));
   const dryRun = dryRunOf('PidFile.release');
-  const owner = dryRun?.pidFile(path)?.owner;
-  const named = PidFileLock.isLock(owner) ? owner : owner === undefined ? locks.get(path) : undefined;
+  const owner = file === undefined ? undefined : dryRun?.pidFile(file)?.owner;
+  const named =
+    file === undefined || (owner !== undefined && !PidFileLock.isLock(owner))
+      ? undefined
+      : (owner ?? locks.get(keyOf(file)));
   const held = PidFileLock.isLock(lock) ? lock : named;
-  if (held === undefined) throw new PidFileError(path, { isNot: 'held' });
+  if (held === undefined) throw new PidFileError(file?.name ?? '', { isNot: 'held' });
   // In a dry run a real lock stays: it was acquired outside of it.
-  if (dryRun === undefined || held === owner) held.release();
+  if (dryRun === undefined || dryRun.knows(held)) held.release();
 }
 
 // ---------------------------------------------------------------- inspecting
@@ -227,9 +241,9 @@ const INSPECTION_MS = 5;
  * Inspects a pidfile until what is seen makes sense: as long as the holder and the pid differ, an owner may be about to
  * write, and the pid be that of one long dead. What stays so for a tenth of a second was meant so.
  */
-export async function inspectPidFile(binding: Binding, path: string): Promise<Inspection> {
+export async function inspectPidFile(binding: Binding, file: PidFilePath): Promise<Inspection> {
   for (let inspections = 1; ; inspections += 1) {
-    const seen = await inspectOnce(binding, path);
+    const seen = await inspectOnce(binding, file);
     if (seen !== undefined && (inspections >= MOST_INSPECTIONS || isSettled(seen))) return seen;
     if (seen !== undefined) await delay(INSPECTION_MS);
   }
@@ -242,13 +256,14 @@ function isSettled({ content, pid, holder }: Inspection): boolean {
 }
 
 /** Gives `undefined` where another file has come to the path meanwhile. */
-async function inspectOnce(binding: Binding, path: string): Promise<Inspection | undefined> {
-  return await withPidFile(path, async (file) => {
+async function inspectOnce(binding: Binding, file: PidFilePath): Promise<Inspection | undefined> {
+  return await withPidFile(file, async (opened) => {
     // The lock is asked for, and not tried: a lock that is only tried would turn away a starter that comes just then.
-    const holder = binding.pidFileHolder(file.fd);
-    if (holder < -1) throw new PidFileError(path, { action: 'read', errno: errnoName(holder + 1), syscall: 'fcntl' });
-    const content = await contentOf(path, file);
-    if (!(await leadsTo(path, file))) return undefined;
+    const holder = binding.pidFileHolder(opened.fd);
+    if (holder < -1)
+      throw new PidFileError(file.name, { action: 'read', errno: errnoName(holder + 1), syscall: 'fcntl' });
+    const content = await contentOf(file, opened);
+    if (!(await leadsTo(file, opened))) return undefined;
     return { content, pid: pidIn(content), holder: holder === 0 ? undefined : Math.max(holder, 0) };
   });
 }

@@ -1,6 +1,5 @@
 import { MAY_BE_MISSING } from '../spec/bare.js';
 import { statSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { ProcessHandle } from '../ending/process-handle.js';
 import type { Root } from '../ending/roots.js';
 import { dryRunOf } from '../engine/dry-run.js';
@@ -12,41 +11,40 @@ import { inspectProcess, type ProcessRow, readProcess, readProcessTable } from '
 import type { Binding } from '../native/binding.js';
 import { holderOf } from '../wire/pidfile-answer.js';
 import { startedAfter } from './claim.js';
-import { checkPath, noPid, readPid, unlessMissing } from './content.js';
+import { fromRoot, noPid, type PidFilePath, pidFilePath, readPid, unlessMissing } from './content.js';
 import { inspectPidFile } from './lock.js';
-import { checkProgram, executes, playsProgram } from './program.js';
+import { executes, isProgram, playsProgram } from './program.js';
 
 /** How {@link PidFile.open} knows the daemon. */
 export interface OpenOptions {
   /** The program that it must execute: the path of a file, or a bare name; a script counts as itself. Default: any. */
-  readonly program?: string | undefined;
+  readonly program?: string | Uint8Array | undefined;
 }
 
 const openOptions = {
   program: {
-    is: (value: unknown) => typeof value === 'string' && value !== '' && !value.includes('\0'),
+    is: isProgram,
     words: 'a program is the path of a file, or a name',
   },
 };
 
 /** Finds the process that a pidfile names, and holds it before it is looked at: so what was checked is what is held. */
-export async function open(file: string, options?: OpenOptions): Promise<ProcessHandle | undefined> {
-  const path = checkPath('PidFile.open', file);
-  const { program } = readOptions('PidFile.open', [file], options, openOptions);
-  checkProgram('PidFile.open', path, program);
+export async function open(given: string | Uint8Array, options?: OpenOptions): Promise<ProcessHandle | undefined> {
+  const file = pidFilePath('PidFile.open', given);
+  const { program } = readOptions('PidFile.open', [given], options, openOptions);
   const dryRun = dryRunOf('PidFile.open');
-  const remembered = dryRun?.pidFile(resolve(path));
+  const remembered = dryRun?.pidFile(fromRoot(file));
   if (remembered?.owner instanceof PlayedProcess) {
     const { owner } = remembered;
     return owner.hasEnded || !playsProgram(owner, program) ? undefined : ProcessHandle.ofPlayed(owner);
   }
   if (remembered !== undefined) return new ProcessHandle(remembered.pid, 'ended');
-  const named = await unlessMissing(() => readPid(path));
+  const named = await unlessMissing(() => readPid(file));
   if (named === undefined || named <= 0 || inspectProcess(named) === 'ESRCH') return undefined;
   const handle = ProcessHandle.of(named);
   let found: ProcessHandle | undefined;
   try {
-    found = await checked(path, handle, program);
+    found = await checked(file, handle, program);
   } finally {
     if (found === undefined) handle[Symbol.dispose]();
   }
@@ -54,16 +52,16 @@ export async function open(file: string, options?: OpenOptions): Promise<Process
 }
 
 async function checked(
-  path: string,
+  file: PidFilePath,
   handle: ProcessHandle,
-  program: string | undefined,
+  program: string | Uint8Array | undefined,
 ): Promise<ProcessHandle | undefined> {
   const binding = addonInUse();
-  const isLocked = binding !== undefined && (await isLockedBy(binding, path, handle.pid));
+  const isLocked = binding !== undefined && (await isLockedBy(binding, file, handle.pid));
   if (isLocked === undefined) return undefined;
-  if (program !== undefined && !(await executes(path, handle.pid, program))) return undefined;
+  if (program !== undefined && !(await executes(file, handle.pid, program))) return undefined;
   // Without a lock and a name, a process that is younger than the file has merely got the number of one that is gone.
-  const writtenAt = statSync(path, MAY_BE_MISSING)?.mtimeMs ?? Infinity;
+  const writtenAt = statSync(file.path, MAY_BE_MISSING)?.mtimeMs ?? Infinity;
   if (!isLocked && program === undefined && startedAfter(handle.pid, writtenAt)) return undefined;
   const { row } = handle;
   if (row !== undefined && inspectProcess(row.pid) === 'ESRCH') return undefined;
@@ -71,14 +69,14 @@ async function checked(
 }
 
 /** Whether a process has the lock of a pidfile that names it; `undefined`: the file names somebody else by now. */
-async function isLockedBy(binding: Binding, path: string, named: number): Promise<boolean | undefined> {
-  const seen = await unlessMissing(() => inspectPidFile(binding, path));
+async function isLockedBy(binding: Binding, file: PidFilePath, named: number): Promise<boolean | undefined> {
+  const seen = await unlessMissing(() => inspectPidFile(binding, file));
   if (seen === undefined || seen.pid === 0) return undefined;
-  if (seen.pid === undefined) throw noPid(path, seen.content);
+  if (seen.pid === undefined) throw noPid(file, seen.content);
   if (seen.pid !== named) return undefined;
   if (seen.holder === undefined) return false;
   if (seen.holder === named) return true;
-  throw new PidFileError(path, { heldBy: holderOf(seen.holder), named });
+  throw new PidFileError(file.name, { heldBy: holderOf(seen.holder), named });
 }
 
 /**

@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { ProcessHandle } from '../ending/process-handle.js';
 import { currentDryRun, dryRunOf, holderInMemory, type PidFileInMemory } from '../engine/dry-run.js';
 import { PlayedProcess } from '../engine/played.js';
@@ -7,14 +7,28 @@ import { PidFileError } from '../errors/pidfile-error.js';
 import { isAlive } from '../host/send-signal.js';
 import { holderOf } from '../wire/pidfile-answer.js';
 import { type CleanupOptions, forceCleanup } from './cleanup.js';
-import { checkPath, noPid, readPid, removeFile, unlessMissing } from './content.js';
+import { fromRoot, noPid, type PidFilePath, pidFilePath, readPid, removeFile, unlessMissing } from './content.js';
+import { readArgument } from '../text/bytes.js';
+import { isBytes, Wrong } from '../text/reading.js';
 import { acquire, type AcquireOptions, inspectPidFile, lockBinding, type PidFileLock, release } from './lock.js';
 import { open, type OpenOptions } from './open.js';
-import { checkProgram, executes, playsProgram } from './program.js';
+import { executes, isProgram, playsProgram } from './program.js';
+
+function path(directory: string, name: string): string;
+function path(directory: string | Uint8Array, name: string | Uint8Array): string | Buffer;
+function path(directory: string | Uint8Array, name: string | Uint8Array): string | Buffer {
+  for (const part of [directory, name])
+    if ((typeof part !== 'string' && !isBytes(part)) || readArgument(part) instanceof Wrong)
+      throw argumentError('PidFile.path', [directory, name], 'give a directory and a name, text or bytes without NUL');
+  if (typeof directory === 'string' && typeof name === 'string') return join(directory, `${name}.pid`);
+  // As Latin-1, each byte is a character, and none is lost.
+  const [above = '', below = ''] = [directory, name].map((part) => Buffer.from(part as string).toString('latin1'));
+  return Buffer.from(join(above, `${below}.pid`), 'latin1');
+}
 
 /**
  * Files that hold the pid of a daemon: decimal digits, no newline, as libvirt's. Their owner has a lock on them, for as long as it
- * lives; a file that is not locked is stale. In a `dryRun()`, files are acquired, released and removed in memory alone. See `docs/pidfiles.md`.
+ * lives; a file that is not locked is stale. A path is text, or bytes where a name is not UTF-8. In a `dryRun()`, files are acquired, released and removed in memory alone. See `docs/pidfiles.md`.
  *
  * @example
  * const path = PidFile.path('/run/dnsmasq', 'default'); // '/run/dnsmasq/default.pid'
@@ -22,24 +36,20 @@ import { checkProgram, executes, playsProgram } from './program.js';
  */
 export const PidFile = {
   /**
-   * The path of a pidfile: the directory, the name, and `.pid`. Answers to `virPidFileBuildPath`.
+   * The path of a pidfile: the directory, the name, and `.pid`; as bytes if one of them is bytes. Answers to `virPidFileBuildPath`.
    *
-   * @throws {TypeError} if one of them is no text, or holds a NUL.
+   * @throws {TypeError} if one of them is neither text nor bytes, or holds a NUL.
    */
-  path(directory: string, name: string): string {
-    if ([directory, name].some((part: unknown) => typeof part !== 'string' || part.includes('\0')))
-      throw argumentError('PidFile.path', [directory, name], 'give a directory and a name, two texts without NUL');
-    return join(directory, `${name}.pid`);
-  },
+  path,
 
   /**
    * Reads a pid: digits, then the end or white space; blanks, a plus sign and zeros may stand before them. Answers to `virPidFileReadPath`.
    *
    * @throws {PidFileError} if the file cannot be read, or holds something else.
    */
-  async read(path: string): Promise<number> {
-    checkPath('PidFile.read', path);
-    return inMemory(path)?.pid ?? (await readPid(path));
+  async read(path: string | Uint8Array): Promise<number> {
+    const file = pidFilePath('PidFile.read', path);
+    return inMemory(file)?.pid ?? (await readPid(file));
   },
 
   /**
@@ -52,15 +62,16 @@ export const PidFile = {
    *
    * @throws {PidFileError} if the file cannot be read, or holds something else, or if the process lives and its program cannot be seen.
    */
-  async readIfAlive(path: string, program?: string): Promise<number | undefined> {
-    checkPath('PidFile.readIfAlive', path);
-    checkProgram('PidFile.readIfAlive', path, program);
-    const remembered = inMemory(path);
+  async readIfAlive(path: string | Uint8Array, program?: string | Uint8Array): Promise<number | undefined> {
+    const file = pidFilePath('PidFile.readIfAlive', path);
+    if (program !== undefined && !isProgram(program))
+      throw argumentError('PidFile.readIfAlive', [path, program], 'a program is the path of a file, or left out');
+    const remembered = inMemory(file);
     if (remembered?.owner instanceof PlayedProcess)
       return !remembered.owner.hasEnded && playsProgram(remembered.owner, program) ? remembered.pid : undefined;
-    const pid = remembered?.pid ?? (await unlessMissing(() => readPid(path)));
+    const pid = remembered?.pid ?? (await unlessMissing(() => readPid(file)));
     if (pid === undefined || pid <= 0 || !isAlive(pid)) return undefined;
-    return program === undefined || (await executes(path, pid, program)) ? pid : undefined;
+    return program === undefined || (await executes(file, pid, program)) ? pid : undefined;
   },
 
   /**
@@ -78,7 +89,7 @@ export const PidFile = {
    * using dnsmasq = await PidFile.open('/run/dnsmasq.pid', { program: 'dnsmasq' });
    * dnsmasq?.signal('SIGHUP');
    */
-  open(path: string, options?: OpenOptions): Promise<ProcessHandle | undefined> {
+  open(path: string | Uint8Array, options?: OpenOptions): Promise<ProcessHandle | undefined> {
     return open(path, options);
   },
 
@@ -93,20 +104,20 @@ export const PidFile = {
    * const pid = await PidFile.readIfLocked('/run/dnsmasq.pid');
    * if (pid !== undefined) process.kill(pid, 'SIGHUP');
    */
-  async readIfLocked(path: string): Promise<number | undefined> {
-    checkPath('PidFile.readIfLocked', path);
-    const remembered = inMemory(path);
+  async readIfLocked(path: string | Uint8Array): Promise<number | undefined> {
+    const file = pidFilePath('PidFile.readIfLocked', path);
+    const remembered = inMemory(file);
     if (remembered !== undefined) return holderInMemory(remembered) === undefined ? undefined : remembered.pid;
     const binding = lockBinding('PidFile.readIfLocked');
-    const seen = await unlessMissing(() => inspectPidFile(binding, path));
+    const seen = await unlessMissing(() => inspectPidFile(binding, file));
     if (seen?.holder === undefined) return undefined;
     const { content, pid, holder } = seen;
-    if (pid === undefined) throw noPid(path, content);
+    if (pid === undefined) throw noPid(file, content);
     // A cleaner is about to remove the file.
     if (pid === 0) return undefined;
     if (pid === holder) return pid;
     if (!isAlive(pid)) return undefined;
-    throw new PidFileError(path, { heldBy: holderOf(holder), named: pid });
+    throw new PidFileError(file.name, { heldBy: holderOf(holder), named: pid });
   },
 
   /**
@@ -127,7 +138,7 @@ export const PidFile = {
    * @example
    * const successor = await PidFile.acquire('/run/my-daemon.pid', { wait: true, signal: AbortSignal.timeout(10_000) });
    */
-  acquire(path: string, options?: AcquireOptions): Promise<PidFileLock> {
+  acquire(path: string | Uint8Array, options?: AcquireOptions): Promise<PidFileLock> {
     return acquire(path, options);
   },
 
@@ -141,7 +152,7 @@ export const PidFile = {
    * await PidFile.acquire('/run/my-daemon.pid');
    * await PidFile.release('/run/my-daemon.pid');
    */
-  release(lock: PidFileLock | string): Promise<void> {
+  release(lock: PidFileLock | string | Uint8Array): Promise<void> {
     return new Promise((settle) => {
       release(lock);
       settle();
@@ -161,7 +172,7 @@ export const PidFile = {
    * @example
    * await PidFile.forceCleanup('/run/virtiofsd.pid', { group: true });
    */
-  forceCleanup(path: string, options?: CleanupOptions): Promise<void> {
+  forceCleanup(path: string | Uint8Array, options?: CleanupOptions): Promise<void> {
     return forceCleanup(path, options);
   },
 
@@ -171,13 +182,13 @@ export const PidFile = {
    *
    * @throws {PidFileError} if it cannot be removed.
    */
-  async remove(path: string): Promise<void> {
-    checkPath('PidFile.remove', path);
+  async remove(path: string | Uint8Array): Promise<void> {
+    const file = pidFilePath('PidFile.remove', path);
     const dryRun = dryRunOf('PidFile.remove');
-    if (dryRun === undefined) await removeFile(path);
-    else dryRun.removePidFile(resolve(path));
+    if (dryRun === undefined) await removeFile(file);
+    else dryRun.removePidFile(fromRoot(file));
   },
 };
 
 /** A pidfile that a dry run holds. */
-const inMemory = (path: string): PidFileInMemory | undefined => currentDryRun()?.pidFile(resolve(path));
+const inMemory = (file: PidFilePath): PidFileInMemory | undefined => currentDryRun()?.pidFile(fromRoot(file));

@@ -2,21 +2,27 @@ import { closeSync, existsSync, openSync, readSync, realpathSync } from 'node:fs
 import { readFile, readlink, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { PlayedProcess } from '../engine/played.js';
-import { argumentError } from '../errors/argument-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
 import { inspectProcess } from '../host/process-table.js';
-import { AS_UTF8 } from '../spec/bare.js';
-import { errnoOf } from './content.js';
+import { AS_BYTES, AS_LATIN1 } from '../spec/bare.js';
+import { fromBytes, readable, readArgument } from '../text/bytes.js';
+import { isBytes, Wrong } from '../text/reading.js';
+import { errnoOf, type PidFilePath } from './content.js';
 
 /** What `/proc/PID/exe` ends in when the program's file has been replaced. */
 const DELETED = ' (deleted)';
 
-/** Returns the value if it can name a program. */
-export function checkProgram(method: string, path: string, program: unknown): string | undefined {
-  if (program === undefined || (typeof program === 'string' && program !== '' && !program.includes('\0')))
-    return program;
-  throw argumentError(method, [path, program], 'a program is the path of a file, or left out');
+/** Whether a value can name a program. */
+export function isProgram(value: unknown): value is string | Uint8Array {
+  if (typeof value !== 'string' && (!isBytes(value) || value.length === 0)) return false;
+  return value !== '' && !(readArgument(value) instanceof Wrong);
 }
+
+/*
+ * Names are compared as Latin-1: each byte is a character, and none is lost, whatever it means.
+ */
+const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
+const bytesOf = (name: string): Buffer => Buffer.from(name, 'latin1');
 
 /**
  * Whether the process that a pidfile names executes a program.
@@ -24,21 +30,25 @@ export function checkProgram(method: string, path: string, program: unknown): st
  * A path means that very file. A bare name means the file that PATH has for it, or any file of that name. A script is executed by
  * its interpreter, which has it as its first argument that is no option.
  */
-export async function executes(path: string, pid: number, program: string): Promise<boolean> {
+export async function executes(file: PidFilePath, pid: number, named: string | Uint8Array): Promise<boolean> {
+  const program = latin1(typeof named === 'string' ? Buffer.from(named) : named);
   const link = `/proc/${pid}/exe`;
   const isBare = !program.includes('/');
   const wanted = isBare ? inPath(program) : [program];
   try {
     const running = await stat(link);
-    for (const file of wanted) if (await isFile(file, running)) return true;
+    for (const each of wanted) if (await isFile(each, running)) return true;
   } catch {
     // The program's file may have been replaced since; then the name decides.
   }
   try {
-    const target = await readlink(link);
+    const target = latin1(await readlink(link, AS_BYTES));
     const name = target.endsWith(DELETED) ? target.slice(0, -DELETED.length) : target;
     if (
-      isBare ? basename(name) === program : name === program || (existsSync(program) && name === realpathSync(program))
+      isBare
+        ? basename(name) === program
+        : name === program ||
+          (existsSync(bytesOf(program)) && name === latin1(realpathSync(bytesOf(program), AS_BYTES)))
     )
       return true;
     return await interprets(pid, program, wanted);
@@ -47,12 +57,13 @@ export async function executes(path: string, pid: number, program: string): Prom
     const errno = errnoOf(cause);
     // It has ended meanwhile, or is a thread of the kernel, which executes no file.
     if (seen === 'ESRCH' || (typeof seen !== 'string' && errno === 'ENOENT')) return false;
-    throw new PidFileError(path, { named: pid, errno: errno ?? 'EIO', syscall: 'readlink', cause });
+    throw new PidFileError(file.name, { named: pid, errno: errno ?? 'EIO', syscall: 'readlink', cause });
   }
 }
 
 /** Whether a played process is one of a program, by its name alone: no file is looked at. */
-export function playsProgram({ programName }: PlayedProcess, program: string | undefined): boolean {
+export function playsProgram({ programName }: PlayedProcess, named: string | Uint8Array | undefined): boolean {
+  const program = typeof named === 'object' ? readable(fromBytes(named)) : named;
   if (program === undefined || program === programName) return true;
   const isBare = !program.includes('/') || !programName.includes('/');
   return isBare && basename(program) === basename(programName);
@@ -60,14 +71,14 @@ export function playsProgram({ programName }: PlayedProcess, program: string | u
 
 /** The files of that name in the directories of PATH. */
 const inPath = (name: string): readonly string[] =>
-  (process.env['PATH'] ?? '')
+  latin1(Buffer.from(process.env['PATH'] ?? ''))
     .split(':')
     .filter((directory) => directory !== '')
     .map((directory) => join(directory, name));
 
 async function isFile(path: string, { ino, dev }: { readonly ino: number; readonly dev: number }): Promise<boolean> {
   try {
-    const found = await stat(path);
+    const found = await stat(bytesOf(path));
     return found.ino === ino && found.dev === dev;
   } catch {
     // There is no such file.
@@ -80,19 +91,19 @@ const INLINE = /^-\w*c$|^--eval$/;
 
 /** Whether a process is an interpreter that has the program as its script. */
 async function interprets(pid: number, program: string, wanted: readonly string[]): Promise<boolean> {
-  const [, ...words] = (await readFile(`/proc/${pid}/cmdline`, AS_UTF8)).split('\0');
+  const [, ...words] = (await readFile(`/proc/${pid}/cmdline`, AS_LATIN1)).split('\0');
   const at = words.findIndex((word) => !word.startsWith('-'));
   const script = words[at];
   if (script === undefined || script === '' || words.slice(0, at).some((word) => INLINE.test(word))) return false;
   // The kernel hands the path on as it was said, and the program may have gone to another directory since.
-  const file = resolve(await readlink(`/proc/${pid}/cwd`), script);
+  const file = resolve(latin1(await readlink(`/proc/${pid}/cwd`, AS_BYTES)), script);
   if (program.includes('/') || basename(script) !== program) {
-    const running = await stat(file).catch(() => undefined);
+    const running = await stat(bytesOf(file)).catch(() => undefined);
     if (running === undefined || isBinary(file)) return false;
     for (const each of wanted) if (await isFile(each, running)) return true;
     return false;
   }
-  return existsSync(file) ? !isBinary(file) : !script.includes('/');
+  return existsSync(bytesOf(file)) ? !isBinary(file) : !script.includes('/');
 }
 
 /** What a program that the kernel executes itself begins with. A process that has one as its argument does not interpret it. */
@@ -100,7 +111,7 @@ const ELF = '\x7fELF';
 
 function isBinary(path: string): boolean {
   try {
-    const fd = openSync(path, 'r');
+    const fd = openSync(bytesOf(path), 'r');
     try {
       const start = Buffer.alloc(ELF.length);
       return start.toString('latin1', 0, readSync(fd, start)) === ELF;

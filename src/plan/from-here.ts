@@ -5,7 +5,8 @@ import { isPath, isPathFromHere } from './program.js';
 
 /*
  * A plan names every path from the root, for people. The kernel is given those that begin in this process's directory as they
- * were said: it finds them also where the directory was removed or renamed since, or lies below one that is closed to us.
+ * were said: it finds them also where the directory was removed or renamed since, or lies below one that is closed to us. Where the
+ * child has left that directory by then, or a hook may have, the path goes with a descriptor of it.
  */
 
 /** What of a plan says where its paths begin. */
@@ -15,26 +16,45 @@ export interface Places {
   readonly descriptors: readonly PlannedDescriptor[];
 }
 
-/**
- * The path of the program for the kernel. What comes between the plan and the exec may lead the child elsewhere: another
- * directory, a hook, and whoever calls `process.chdir()` while files are opened, unless `isHeld` says that the engine begins
- * in the directory of the call.
- */
-export function executedFile(plan: Places & { readonly file: ByteText }, isHeld = !isLater(plan)): ByteText {
-  const [program = ''] = plan.spec.argv;
-  return plan.directory === undefined && isPath(program) && isPathFromHere(program) && isHeld ? program : plan.file;
+/** The program as it was said, where it is a path that begins in this process's directory. */
+export function programFromHere({ spec: { argv } }: Places): ByteText | undefined {
+  const [program = ''] = argv;
+  return isPath(program) && isPathFromHere(program) ? program : undefined;
 }
 
-/** The path of the working directory for the kernel. */
-export function enteredDirectory(plan: Places, isHeld = !isLater(plan)): ByteText | undefined {
-  const { workingDirectory } = plan.spec;
-  return workingDirectory !== undefined && isPathFromHere(workingDirectory) && isHeld
+/** The path of the program for the kernel, as long as the child is in this process's directory; else its name. */
+export function executedFile(plan: Places & { readonly file: ByteText }): ByteText {
+  return leavesHere(plan) ? plan.file : (programFromHere(plan) ?? plan.file);
+}
+
+/** The path of the program that needs the directory to begin in. */
+export const heldProgram = (plan: Places): ByteText | undefined =>
+  leavesHere(plan) ? programFromHere(plan) : undefined;
+
+/** The path of the working directory for the kernel, as long as the child is in this process's directory; else its name. */
+export function enteredDirectory(plan: Places): ByteText | undefined {
+  const { workingDirectory, preExecHook } = plan.spec;
+  return workingDirectory !== undefined && isPathFromHere(workingDirectory) && preExecHook === undefined
     ? workingDirectory
     : plan.directory;
 }
 
-const isLater = ({ spec, descriptors }: Places): boolean =>
-  spec.preExecHook !== undefined || descriptors.some(({ source }) => source.kind === 'file');
+/** The path of the working directory that needs the directory to begin in. */
+export const heldWorkingDirectory = ({
+  spec: { workingDirectory: path, preExecHook },
+}: Places): ByteText | undefined =>
+  path !== undefined && preExecHook !== undefined && isPathFromHere(path) ? path : undefined;
+
+/** The path of a pidfile that needs the directory to begin in: a daemon has left it. */
+export const heldPidFile = ({ spec: { pidFile: path } }: Places): ByteText | undefined =>
+  path !== undefined && isPathFromHere(path) ? path : undefined;
+
+/** Whether the child needs a descriptor of this process's directory. */
+export const needsHere = (plan: Places): boolean =>
+  heldProgram(plan) !== undefined || heldWorkingDirectory(plan) !== undefined || heldPidFile(plan) !== undefined;
+
+/** Whether the child is elsewhere before its program runs, or may be: a hook goes where it likes. */
+const leavesHere = ({ directory, spec }: Places): boolean => directory !== undefined || spec.preExecHook !== undefined;
 
 /** The path, as it was said, of a file that begins in this process's directory; `undefined` for one that begins at the root. */
 export function fileFromHere({ spec: { stdin, stdout, stderr } }: Places, childFd: number): ByteText | undefined {

@@ -9,7 +9,7 @@ import type { ChildStep } from '../text/step-names.js';
 import type { Operand } from '../wire/encode.js';
 import { gapsBetween, lettingBlock, type Move, orderMoves } from '../wire/moves.js';
 import type { PlannedDescriptor } from './descriptors.js';
-import { enteredDirectory, type Places } from './from-here.js';
+import { enteredDirectory, heldPidFile, heldProgram, heldWorkingDirectory, type Places } from './from-here.js';
 import type { Ids } from './ids.js';
 import { absolute } from './program.js';
 
@@ -69,6 +69,10 @@ export interface HandshakeEnds {
 /** The numbers that the steps work on: known only when all descriptors are open. */
 export interface Numbers {
   readonly moves: readonly Move[];
+  /** Descriptors that are placed like the others, and closed by the next exec. */
+  readonly untilExec?: readonly Move[];
+  /** This process's directory, where the child needs it: `from` until descriptors are placed, then `to`. */
+  readonly here?: Move | undefined;
   /** The process whose death `pdeathsig` tells. */
   readonly parent: number;
   readonly handshake?: HandshakeEnds;
@@ -191,8 +195,11 @@ const table = {
     plan: ({ descriptors }) => ({ step: 'dup2', by: '', descriptors }),
     text: ({ descriptors }) => `places descriptors ${descriptors.map(({ childFd }) => childFd).join(', ')}`,
     wish: ({ descriptors }) => `place descriptors ${descriptors.map(({ childFd }) => childFd).join(', ')}`,
-    encode: (_step, { moves }) => [
-      ...orderMoves(moves).map(({ from, to }) => ({ a: from, b: to })),
+    encode: (_step, { moves, untilExec = [] }) => [
+      ...orderMoves(untilExec.length === 0 ? moves : [...moves, ...untilExec]).map(({ from, to }) => ({
+        a: from,
+        b: to,
+      })),
       ...lettingBlock(moves),
     ],
     lane: 'shared-memory',
@@ -263,7 +270,7 @@ const table = {
     text: ({ path }) => `locks '${readable(path)}' and writes the pid`,
     wish: ({ path }) => `acquire the pidfile '${readable(path)}'`,
     path: ({ path }) => readable(path),
-    encode: ({ path }) => ({ text: path }),
+    encode: ({ path }, { here }, plan) => fromHere(here?.to, heldPidFile(plan)) ?? { text: path },
     // A file is made and written, on a disk that may be busy.
     lane: 'helper',
     refusal: undefined,
@@ -394,7 +401,7 @@ const table = {
     afterExec: 'stays',
   },
   chdir: {
-    // A daemon's is '/', and comes with its session.
+    // A daemon's is '/', and comes with its session. One that nobody asked for is this process's own, as it was at the call.
     plan: ({ spec, directory }) =>
       directory === undefined || spec.daemonize === true
         ? undefined
@@ -402,7 +409,11 @@ const table = {
     text: ({ path }) => readable(path),
     wish: ({ path }) => `enter the directory '${readable(path)}'`,
     path: ({ path }) => readable(path),
-    encode: ({ by, path }, _numbers, plan) => ({ text: by === 'workingDirectory' ? enteredDirectory(plan) : path }),
+    encode: ({ by, path }, { here }, plan) => {
+      if (by === '') return fromHere(here?.from, '.') ?? { text: path };
+      if (by !== 'workingDirectory') return { text: path };
+      return fromHere(here?.to, heldWorkingDirectory(plan)) ?? { text: enteredDirectory(plan) };
+    },
     lane: 'shared-memory',
     refusal: undefined,
     afterExec: 'put back',
@@ -459,7 +470,7 @@ const table = {
     text: ({ path }) => readable(path),
     wish: ({ path }) => `execute '${readable(path)}'`,
     path: ({ path }) => readable(path),
-    encode: (_step, { report = 0 }) => ({ a: report }),
+    encode: (_step, { report = 0, here }, plan) => ({ a: report, ...fromHere(here?.to, heldProgram(plan)) }),
     lane: 'shared-memory',
     refusal: undefined,
     afterExec: 'nothing',
@@ -476,6 +487,10 @@ export const stepTable = bare(
   // No row inherits a path or a capability from `Object.prototype`.
   Object.fromEntries(Object.entries(table).map(([step, row]) => [step, bare(row)])),
 ) as unknown as { readonly [K in ChildStep]: Row<K> };
+
+/** A path for the child that begins in a directory which it has open, if both are there. */
+const fromHere = (directory: number | undefined, path: ByteText | undefined): Operand | undefined =>
+  directory === undefined || path === undefined ? undefined : { b: directory + 1, text: path };
 
 const octal = (mask: number): string => mask.toString(8).padStart(3, '0');
 

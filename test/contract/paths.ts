@@ -1,19 +1,23 @@
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   readFileSync,
   realpathSync,
   renameSync,
   rmdirSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
-import { Command, type CommandSpec, LaunchError, UnsupportedError, UsageError } from 'vircommand';
+import { Command, type CommandSpec, LaunchError, PidFileError, UnsupportedError, UsageError } from 'vircommand';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
 import { inParent } from '../helpers/native.js';
-import { end, isRoot, rejection, sh, STRANGER, useDirectory, writeProgram } from '../helpers/tools.js';
+import { end, eventually, isRoot, rejection, sh, STRANGER, useDirectory, writeProgram } from '../helpers/tools.js';
 
 const outputOf = async (command: Command): Promise<string> => (await command.outputBuffer().run()).stdout;
 
@@ -94,15 +98,16 @@ export function pathContract(engine: EngineUnderTest): void {
 
     test('names the pidfile of a daemon', async () => {
       const pidFile = odd('pid');
-      const command = new Command('sleep', '600').daemonize().pidFile(pidFile);
-      if (!engine.passesBytes) {
-        expect(await rejection(UnsupportedError, command.run())).toMatchObject({ feature: 'pidFile' });
-        return;
-      }
-      const daemon = await command.run();
+      const daemon = await new Command('sleep', '600').daemonize().pidFile(pidFile).run();
       try {
         expect(readFileSync(pidFile, 'latin1').trim()).toBe(String(daemon.pid));
         expect(daemon.pidFile).toBe(`${path('pid')}\\xff`);
+        expect(
+          await rejection(PidFileError, new Command('sleep', '600').daemonize().pidFile(pidFile).run()),
+        ).toMatchObject({
+          heldBy: daemon.pid,
+          path: `${path('pid')}\\xff`,
+        });
       } finally {
         end(daemon.pid);
       }
@@ -157,8 +162,8 @@ export function pathContract(engine: EngineUnderTest): void {
     const path = useDirectory();
     const moved = (name: string): string => path(`app.old/${name}`);
 
-    /** Makes this process stand in a directory that is renamed then; another one has its old name. */
-    function moveAway(): void {
+    /** Makes this process stand in a directory that another one is like. */
+    function makeBoth(): void {
       for (const [directory, word] of [
         ['app', 'the directory itself'],
         ['other', 'another'],
@@ -171,8 +176,12 @@ export function pathContract(engine: EngineUnderTest): void {
       }
       process.chdir(path('app'));
       expect(process.cwd()).toBe(path('app')); // Node remembers it.
-      renameSync(path('app'), path('app.old'));
-      renameSync(path('other'), path('app'));
+    }
+
+    /** Makes this process stand in a directory that is renamed then; another one has its old name. */
+    function moveAway(): void {
+      makeBoth();
+      swap();
     }
 
     const itself = 'the directory itself';
@@ -188,6 +197,92 @@ export function pathContract(engine: EngineUnderTest): void {
       expect(await outputOf(add(new Command('cat').inputFile('in')))).toBe(itself);
       await add(new Command('./tool').outputFile('out')).run();
       expect(readFileSync(moved('out'), 'utf8')).toBe(`${itself}\n${itself}`);
+    });
+
+    /** Calls for a launch that waits until something is done, since its input is a FIFO that nobody has opened for writing. */
+    async function meanwhile<T>(launch: (fifo: string) => Promise<T>, act: () => void): Promise<T> {
+      const fifo = path('fifo');
+      execFileSync('mkfifo', [fifo]);
+      const launched = launch(fifo);
+      act();
+      const [outcome] = await Promise.all([launched, open(fifo, 'w').then((writer) => writer.close())]);
+      return outcome;
+    }
+
+    /** Renames the directory that this process is in, and has another one in its place. */
+    function swap(): void {
+      renameSync(path('app'), path('app.old'));
+      renameSync(path('other'), path('app'));
+    }
+
+    // Nobody leads the child elsewhere between the call and the exec, as a shell's `cd` and `./tool` leave it no time for that.
+    test('means that directory, though it is renamed while the files of the launch are opened', async () => {
+      makeBoth();
+      const output = await meanwhile(
+        (fifo) => outputOf(new Command('./tool').workingDirectory('sub').inputFile(fifo)),
+        swap,
+      );
+      expect(output).toBe(`${itself}\n${itself}`);
+    });
+
+    test('means that directory for a daemon and its pidfile, though it is renamed meanwhile', async () => {
+      makeBoth();
+      for (const directory of ['app', 'other'])
+        writeProgram(path(`${directory}/service`), `#!/bin/sh\necho ${directory}; exec sleep 600\n`);
+      const daemon = await meanwhile(
+        (fifo) => new Command('./service').inputFile(fifo).outputFile('log').pidFile('service.pid').daemonize().run(),
+        swap,
+      );
+      try {
+        expect(readFileSync(moved('service.pid'), 'utf8').trim()).toBe(String(daemon.pid));
+        expect(existsSync(path('app/service.pid'))).toBe(false);
+        await eventually('it has written', () => readFileSync(moved('log'), 'utf8') !== '');
+        expect(readFileSync(moved('log'), 'utf8')).toBe('app\n');
+      } finally {
+        end(daemon.pid);
+      }
+    });
+
+    test('means no other directory where that one is removed meanwhile', async () => {
+      for (const directory of ['app', 'other']) mkdirSync(path(directory));
+      for (const name of ['tool', 'service']) writeProgram(path(`other/${name}`), '#!/bin/sh\necho another\n');
+      const remove = (): void => {
+        rmdirSync(path('app'));
+        renameSync(path('other'), path('app'));
+      };
+      process.chdir(path('app'));
+      const launched = meanwhile(
+        (fifo) => new Command('./tool').workingDirectory(path()).inputFile(fifo).run(),
+        remove,
+      );
+      expect(await rejection(LaunchError, launched)).toMatchObject({ step: 'execve', errno: 'ENOENT' });
+    });
+
+    test('means no other directory where that one was removed before', async () => {
+      mkdirSync(path('gone'));
+      mkdirSync(path('there'));
+      writeProgram(path('there/tool'), '#!/bin/sh\necho another\n');
+      const name = `vircommand-${process.pid}.pid`;
+      process.chdir(path('gone'));
+      rmdirSync(path('gone'));
+      expect(await rejection(LaunchError, new Command('./tool').workingDirectory(path('there')).run())).toMatchObject({
+        step: 'execve',
+        errno: 'ENOENT',
+        path: './tool',
+      });
+      expect(await rejection(LaunchError, new Command('bin/true').daemonize().run())).toMatchObject({
+        step: 'execve',
+        errno: 'ENOENT',
+        path: 'bin/true',
+      });
+      try {
+        const daemon = new Command('sleep', '600').daemonize().pidFile(name).run();
+        daemon.then(({ pid }) => end(pid)).catch(() => undefined);
+        expect(await rejection(PidFileError, daemon)).toMatchObject({ errno: 'ENOENT', path: name });
+        expect(existsSync(`/${name}`)).toBe(false);
+      } finally {
+        rmSync(`/${name}`, { force: true });
+      }
     });
 
     test('means that directory for a daemon too, which leaves it', async () => {
@@ -312,6 +407,10 @@ export function pathContract(engine: EngineUnderTest): void {
       process.chdir(path('second'));
       await run;
       expect(readFileSync(path('first/out'), 'utf8')).toBe('first');
+      process.chdir(path('first'));
+      const inside = new Command('cat', 'in').errorFile('log').outputBuffer().run();
+      process.chdir(path('second'));
+      expect((await inside).stdout).toBe('first');
     });
 
     test.runIf(isRoot)('works below a directory that is closed to the program and to us', async () => {

@@ -111,12 +111,12 @@ describe.each(['native', 'portable'])('odd values on the %s engine', (engine) =>
     const calls = ['read', 'readIfAlive', 'readIfLocked', 'acquire', 'release', 'forceCleanup', 'remove'] as const;
     for (const name of calls) {
       const wayOut =
-        /: give the path of a pidfile, a text that is not empty and holds no NUL; PidFile\.path\(\) makes one\.$/;
+        /: give the path of a pidfile, text or bytes that are not empty and hold no NUL; PidFile\.path\(\) makes one\.$/;
       await expectMistake(`PidFile.${name}`, wayOut, () => PidFile[name](file));
     }
     if (value !== '')
       for (const act of [() => PidFile.path(file, 'x'), () => PidFile.path('/run', file)])
-        await expectMistake('PidFile.path', /: give a directory and a name, two texts without NUL\.$/, act);
+        await expectMistake('PidFile.path', /: give a directory and a name, text or bytes without NUL\.$/, act);
     expect(readdirSync(path())).toEqual(before);
   });
 

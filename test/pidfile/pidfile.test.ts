@@ -219,7 +219,7 @@ describe('PidFile.acquire', () => {
     ];
     for (const call of calls) {
       await expect(call(name)).rejects.toThrow(
-        /: give the path of a pidfile, a text that is not empty and holds no NUL; PidFile\.path\(\) makes one\.$/,
+        /: give the path of a pidfile, text or bytes that are not empty and hold no NUL; PidFile\.path\(\) makes one\.$/,
       );
     }
   });

@@ -52,6 +52,9 @@ static void use(const struct plan *plan, size_t size) {
       case STEP_CHDIR:
         if (strlen(text) != operation->count) fail("a string of another length");
         break;
+      case STEP_EXECVE:
+        if (operation->b != 0 && strlen(text) != operation->count) fail("a string of another length");
+        break;
       case STEP_SETGROUPS:
         for (uint32_t group = 0; group < operation->count; group++)
           sink += ((const uint32_t *)(const void *)text)[group];

@@ -182,7 +182,11 @@ describe('the addon', () => {
       // No text where there must be one, and one of another length.
       { code: 'chdir', step: 1 },
       { code: 'chdir', step: 1, text: '/tmp', count: 3 },
-      { code: 'chdir', step: 1, text: '/tmp', b: 1 },
+      // A directory where no path begins, a path from none, and a directory without a path.
+      { code: 'selinux', step: 1, text: 'label', b: 1 },
+      { code: 'execve', step: 1, text: 'tool' },
+      { code: 'execve', step: 1, b: 1 },
+      { code: 'execve', step: 1, b: 1, text: 'tool', count: 3 },
       { code: 'setgroups', step: 1, text: [1], a: 1 },
     ] as const;
     for (const operation of refused) {

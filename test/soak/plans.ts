@@ -12,6 +12,7 @@ const everything: readonly Operation[] = [
   { code: 'setsid', step: 2 },
   { code: 'setpgid', step: 2 },
   { code: 'chdir', step: 3, text: '/' },
+  { code: 'chdir', step: 3, b: 10, text: 'sub' },
   { code: 'daemon-fork', step: 4 },
   { code: 'dup2', step: 5, a: 17, b: 0 },
   { code: 'close_range', step: 6, a: 3, b: 0xffff_ffff },
@@ -20,7 +21,7 @@ const everything: readonly Operation[] = [
   { code: 'oom_score_adj', step: 9, text: '-1000' },
   { code: 'sched_core', step: 10 },
   { code: 'prlimit', step: 11, a: 0xffff_ffff_ffff_ffffn, b: 1024, count: 7 },
-  { code: 'pidfile', step: 12, text: '/run/a.pid' },
+  { code: 'pidfile', step: 12, b: 10, text: 'a.pid' },
   { code: 'listen_pid', step: 13, a: 1 },
   { code: 'selinux', step: 14, text: 'system_u:system_r:a_t:s0' },
   { code: 'apparmor', step: 15, text: 'exec a' },
@@ -34,7 +35,7 @@ const everything: readonly Operation[] = [
   { code: 'pdeathsig', step: 23, a: 15, b: 1 },
   { code: 'handshake', step: 24, a: 5, b: 6 },
   { code: 'sigprocmask', step: 25 },
-  { code: 'execve', step: 26 },
+  { code: 'execve', step: 26, a: 7, b: 10, text: './a' },
 ];
 
 /**

@@ -37,10 +37,16 @@ test('child.c performs every step that a plan may hold, and no other', () => {
 });
 
 describe('the third column of steps.h is what the table of steps writes for', () => {
-  const numbers = { moves: [{ from: 9, to: 1 }], parent: 1, handshake: { ready: 5, go: 6 }, report: 7 };
+  const numbers = {
+    moves: [{ from: 9, to: 1 }],
+    here: { from: 8, to: 3 },
+    parent: 1,
+    handshake: { ready: 5, go: 6 },
+    report: 7,
+  };
   const plans = [
-    new Command('/prog').daemonize().outputFile('/log').pidFile('/run/p').newSession(),
-    new Command('/prog')
+    new Command('/prog').daemonize().outputFile('/log').pidFile('p').newSession(),
+    new Command('./prog')
       .cgroup('/sys/fs/cgroup/x')
       .processGroup()
       .umask(0)
@@ -57,7 +63,7 @@ describe('the third column of steps.h is what the table of steps writes for', ()
       .groups([])
       .clearCaps()
       .allowCap('CAP_KILL')
-      .workingDirectory('/')
+      .workingDirectory('sub')
       .noNewPrivileges()
       .dieWithParent()
       .requireHandshake(),
@@ -71,7 +77,7 @@ describe('the third column of steps.h is what the table of steps writes for', ()
   function kindOf({ code, a, b, text, count }: Operation): string {
     if (code === 'listen_pid') return a === undefined || text !== undefined ? '' : 'VARIABLE';
     if (Array.isArray(text)) return 'ARRAY';
-    if (typeof text === 'string') return 'TEXT';
+    if (typeof text === 'string') return b === undefined ? 'TEXT' : code === 'execve' ? 'PROGRAM' : 'PATH';
     return a === undefined && b === undefined && count === undefined ? 'NOTHING' : 'NUMBERS';
   }
 

@@ -3,7 +3,7 @@ import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
 import { errnoName } from '../../text/errno.js';
-import type { Move } from '../../wire/moves.js';
+import { lowestUnused, type Move } from '../../wire/moves.js';
 import { inRoomForClosing, roomForPipes } from './scratch.js';
 
 /** The descriptors of the files behind a plan's descriptors, by number in the child. */
@@ -28,6 +28,8 @@ export interface Ends extends OurEnds {
   readonly moves: readonly Move[];
   /** The child's ends, which are closed here when it has its own. */
   readonly theirs: readonly number[];
+  /** This process's directory, where the child needs it, and a number for it that the program does not have. */
+  readonly here: Move | undefined;
 }
 
 /** Two directions of a handshake, and the pipe of a report, between this process and a helper. */
@@ -51,8 +53,8 @@ export class Descriptors {
     this.#binding = binding;
   }
 
-  /** Makes the pipes of a plan, and says where each descriptor of the child comes from. */
-  makeEnds(plan: LaunchPlan, files: OpenFds): Ends {
+  /** Makes the pipes of a plan, and says where each descriptor of the child comes from. `here` is one of this process's directory. */
+  makeEnds(plan: LaunchPlan, files: OpenFds, here: number | undefined): Ends {
     const { descriptors } = plan;
     let pipes = 0;
     let nullFd = -1;
@@ -95,7 +97,14 @@ export class Descriptors {
       }
       moves.push({ from, to, isShared });
     }
-    return { moves, ours, callers, theirs };
+    const from = here;
+    return {
+      moves,
+      ours,
+      callers,
+      theirs,
+      here: from === undefined ? undefined : { from, to: lowestUnused(new Set(moves.map(({ to }) => to))) },
+    };
   }
 
   /** Makes the pipes between this process and a helper: one for its report, and two for a handshake where the plan has one. */

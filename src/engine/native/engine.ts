@@ -7,6 +7,7 @@ import { realClock } from '../../host/time.js';
 import { type Binding, places } from '../../native/binding.js';
 import type { Native } from '../../native/load.js';
 import { entriesOf } from '../../plan/environment.js';
+import { needsHere } from '../../plan/from-here.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { type Step, stepTable } from '../../plan/step-table.js';
 import { bare } from '../../spec/bare.js';
@@ -14,7 +15,8 @@ import { readable } from '../../text/bytes.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal, SyncProcess } from '../engine.js';
-import { closeFiles, closeFilesSync, openFiles, openFilesSync } from '../redirections.js';
+import { HeldDirectory } from '../here.js';
+import { closeFiles, closeFilesSync, type OpenFiles, openFiles, openFilesSync } from '../redirections.js';
 import { Descriptors, type Ends, NO_FILES, type OpenFds } from './ends.js';
 import { execInPlace } from './exec.js';
 import { prepareWithHelper } from './helper-lane.js';
@@ -22,7 +24,7 @@ import { noRunner, prepareWithHook } from './hook-lane.js';
 import { LANE_STEP, type PreparedChild, prepareInSharedMemory } from './prepared-child.js';
 import { daemonProcess, NativeProcess } from './process.js';
 import { launchResult } from './scratch.js';
-import { removeStalePidFile } from './stale-pidfile.js';
+import { DaemonPidFile } from './stale-pidfile.js';
 import { NativeSyncProcess } from './sync-process.js';
 import { failure, type Started } from './watch.js';
 
@@ -103,46 +105,69 @@ export class NativeEngine implements Engine {
 
   launch(plan: LaunchPlan, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
     // Most plans have no files, and those that have wait for them off the event loop.
-    return plan.descriptors.some(({ source }) => source.kind === 'file')
-      ? this.#launchWithFiles(plan, resources)
+    const opensFiles = plan.descriptors.some(({ source }) => source.kind === 'file');
+    return opensFiles || needsHere(plan)
+      ? this.#launchFromHere(plan, opensFiles, resources)
       : this.#launch(plan, NO_FILES, resources);
   }
 
-  async #launchWithFiles(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
-    const files = await openFiles(plan, resources);
+  /** Launches a child whose paths are meant from the directory in which this process is now, at the call. */
+  async #launchFromHere(plan: LaunchPlan, opensFiles: boolean, resources: LaunchResources): Promise<EngineProcess> {
+    const here = hold(plan);
+    let files: OpenFiles = new Map();
     try {
-      return await this.#launch(plan, new Map(Array.from(files, ([childFd, { fd }]) => [childFd, fd])), resources);
+      if (opensFiles) files = await openFiles(plan, resources);
+      const fds = new Map(Array.from(files, ([childFd, { fd }]) => [childFd, fd]));
+      if (here?.isLeft === true) return await this.#launch(beginningThere(plan), fds, resources, here);
+      return await this.#launch(plan, fds, resources, needsHere(plan) ? here : undefined);
     } finally {
       await closeFiles(files);
+      here?.release();
     }
   }
 
   launchSync(plan: LaunchPlan, resources: LaunchResources): SyncProcess {
-    const files = openFilesSync(plan);
+    const here = needsHere(plan) ? hold(plan) : undefined;
+    let files: OpenFds = NO_FILES;
     try {
-      const started = this.#start(plan, files, resources, { waits: true });
+      files = openFilesSync(plan);
+      const started = this.#start(plan, files, resources, { waits: true, here });
       return new NativeSyncProcess(this.#binding, started, plan, resources);
     } finally {
       closeFilesSync(files);
+      here?.release();
     }
   }
 
   exec(plan: LaunchPlan, onReady: () => void): never {
+    const here = needsHere(plan) ? hold(plan) : undefined;
     const start = (child: LaunchPlan, files: OpenFds, resources: LaunchResources): Started =>
-      this.#start(child, files, resources, { waits: true });
-    execInPlace(plan, { binding: this.#binding, descriptors: this.#descriptors, start }, onReady);
+      this.#start(child, files, resources, { waits: true, here });
+    try {
+      return execInPlace(
+        plan,
+        { binding: this.#binding, descriptors: this.#descriptors, start, here: here?.fd },
+        onReady,
+      );
+    } finally {
+      here?.release();
+    }
   }
 
-  #launch(plan: LaunchPlan, files: OpenFds, resources: LaunchResources): EngineProcess | Promise<EngineProcess> {
-    const started = this.#start(plan, files, resources, { waits: false });
+  #launch(
+    plan: LaunchPlan,
+    files: OpenFds,
+    resources: LaunchResources,
+    here?: HeldDirectory,
+  ): EngineProcess | Promise<EngineProcess> {
+    const started = this.#start(plan, files, resources, { waits: false, here });
     if (started.pidfd < 0 && started.report < 0) {
       const daemon = daemonProcess(started);
       this.#giveToStreams(started);
       return daemon;
     }
-    const process = new NativeProcess(this.#binding, started, plan, resources, () =>
-      removeStalePidFile(this.#binding, plan, started.pid),
-    );
+    const pidFile = new DaemonPidFile(this.#binding, plan, started.pid, here);
+    const process = new NativeProcess(this.#binding, started, plan, resources, pidFile);
     this.#giveToStreams(started);
     resources.onStart?.(process);
     return process.started;
@@ -155,10 +180,15 @@ export class NativeEngine implements Engine {
   }
 
   /** Starts the child. Throws if a step in shared memory failed; a failure in the helper comes later, as its report. */
-  #start(plan: LaunchPlan, files: OpenFds, resources: LaunchResources, { waits }: { waits: boolean }): Started {
+  #start(
+    plan: LaunchPlan,
+    files: OpenFds,
+    resources: LaunchResources,
+    { waits, here }: { waits: boolean; here: HeldDirectory | undefined },
+  ): Started {
     assertControlGroup(plan);
     this.#makeReady(plan, waits ? 1 : 0);
-    const ends = this.#descriptors.makeEnds(plan, files);
+    const ends = this.#descriptors.makeEnds(plan, files, here?.fd);
     const { ours, callers } = ends;
     let child: PreparedChild | undefined;
     try {
@@ -212,6 +242,26 @@ export class NativeEngine implements Engine {
     this.#isReady[waits] = true;
   }
 }
+
+/** Holds this process's directory for a launch. Where that cannot be, a launch that does not need it goes on without. */
+function hold(plan: LaunchPlan): HeldDirectory | undefined {
+  try {
+    return new HeldDirectory();
+  } catch (cause) {
+    if (!needsHere(plan)) return undefined;
+    const { code: errno = 'EIO' } = cause as NodeJS.ErrnoException;
+    const failure = SCARCITY.has(errno)
+      ? ({ step: 'pipe' } as const)
+      : ({ step: 'open', path: '.', wanted: 'be opened, and a relative path begins there' } as const);
+    throw new LaunchError(plan.subject, { ...failure, errno, cause });
+  }
+}
+
+/** The plan of a child that first goes back to the directory of the call, which this process has left. */
+const beginningThere = (plan: LaunchPlan): LaunchPlan => ({
+  ...plan,
+  steps: [{ step: 'chdir', by: '', path: '.' }, ...plan.steps],
+});
 
 /**
  * A group of version 1 has a file of the same name, and would take the child out of the group that it has in that hierarchy, and into

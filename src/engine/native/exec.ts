@@ -13,12 +13,13 @@ import { encode } from '../../wire/encode.js';
 import type { LaunchResources } from '../engine.js';
 import { closeFilesSync, openFilesSync } from '../redirections.js';
 import type { Descriptors, OpenFds } from './ends.js';
+import { untilExec } from './prepared-child.js';
 import { execResult } from './scratch.js';
 import { NativeSyncProcess } from './sync-process.js';
 import { failure, type Started } from './watch.js';
 
-/** Descriptors that `exec()` needs beside those it places: of its directory, of /proc, of a circle that is opened. */
-const SPARE_FDS = 4;
+/** Descriptors that `exec()` needs beside those it places: two of its directory, one of /proc, one of a circle that is opened. */
+const SPARE_FDS = 5;
 
 /** The resources of a launch that nobody feeds or listens to. */
 const noResources: LaunchResources = {
@@ -37,6 +38,8 @@ export interface ExecTools {
   readonly descriptors: Descriptors;
   /** Starts a child that is waited for turn by turn. */
   readonly start: (plan: LaunchPlan, files: OpenFds, resources: LaunchResources) => Started;
+  /** A descriptor of this process's directory, where the plan needs one. */
+  readonly here: number | undefined;
 }
 
 /**
@@ -87,10 +90,14 @@ function assertRoom(plan: LaunchPlan, { binding }: ExecTools): void {
 }
 
 /** Performs the steps in this process. Returns only if one failed: why this process is still itself. */
-function performInPlace(plan: LaunchPlan, files: OpenFds, { binding, descriptors }: ExecTools): CommandError {
-  const { moves, theirs } = descriptors.makeEnds(plan, files);
+function performInPlace(plan: LaunchPlan, files: OpenFds, { binding, descriptors, here }: ExecTools): CommandError {
+  const { moves, theirs, ...ends } = descriptors.makeEnds(plan, files, here);
   const { argv, steps } = plan;
-  const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.ppid });
+  const { envp, operations } = operationsOf(plan, steps, 0, {
+    moves,
+    ...untilExec(ends.here),
+    parent: process.ppid,
+  });
   // The event loop may have set them not to block, which few programs expect. Nobody in this process is left to mind.
   const blocking = moves.filter(({ from, to }) => to <= 2 || isMadeNonBlocking(from)).map(({ from }) => from);
   const encodedPlan = encode({ file: executedFile(plan), argv, envp, operations });

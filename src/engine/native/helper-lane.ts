@@ -4,7 +4,7 @@ import { operationsOf } from '../../plan/operations.js';
 import { encode } from '../../wire/encode.js';
 import { lowestUnused } from '../../wire/moves.js';
 import { type Descriptors, type Ends, helperMoves } from './ends.js';
-import { LANE_STEP, type PreparedChild } from './prepared-child.js';
+import { closedByProgram, LANE_STEP, type PreparedChild } from './prepared-child.js';
 
 /**
  * Prepares a child that performs the first steps in shared memory, up to the point where all descriptors are in place, and
@@ -18,7 +18,9 @@ export function prepareWithHelper(
   const pipes = descriptors.makeHelperPipes(plan);
 
   // The helper's own descriptors take numbers that the program does not have.
-  const taken = new Set(ends.moves.map(({ to }) => to));
+  const { here } = ends;
+  const moves = here === undefined ? ends.moves : [...ends.moves, here];
+  const taken = new Set(moves.map(({ to }) => to));
   const planAt = lowestUnused(taken);
   const reportAt = lowestUnused(taken);
   const handshakeAt = { ready: lowestUnused(taken), go: lowestUnused(taken) };
@@ -27,19 +29,22 @@ export function prepareWithHelper(
   const { argv } = plan;
   const second = operationsOf(plan, plan.steps.slice(placed), placed, {
     moves: [],
+    here,
     parent: process.pid,
     report: reportAt,
     handshake: handshakeAt,
   });
-  const planFd = descriptors.makeMemoryFile(plan, encode({ file: executedFile(plan), argv, ...second }), [
+  const operations = [...closedByProgram(here, placed - 1), ...second.operations];
+  const planFd = descriptors.makeMemoryFile(plan, encode({ file: executedFile(plan), argv, ...second, operations }), [
     ...pipes.kept,
     ...pipes.handedOver,
   ]);
 
   const first = operationsOf(plan, plan.steps.slice(0, placed), 0, {
     parent: process.pid,
+    here,
     moves: [
-      ...ends.moves,
+      ...moves,
       { from: planFd, to: planAt },
       ...helperMoves(pipes, { report: reportAt, handshake: handshakeAt }),
     ],

@@ -16,7 +16,7 @@ import { encode, type Operation } from '../../wire/encode.js';
 import { lowestUnused, type Move } from '../../wire/moves.js';
 import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
 import { type Descriptors, type Ends, helperMoves } from './ends.js';
-import { LANE_STEP, type PreparedChild } from './prepared-child.js';
+import { closedByProgram, LANE_STEP, type PreparedChild } from './prepared-child.js';
 import { AS_LATIN1 } from '../../spec/bare.js';
 
 /** The program that runs a hook, as it was built: this code may run from its source, or in a bundle. */
@@ -78,23 +78,25 @@ export function prepareWithHook(
     return fd;
   };
 
-  const numbers = numbersBeside(ends.moves);
+  const { here } = ends;
+  const passed = here === undefined ? ends.moves : [...ends.moves, here];
+  const numbers = numbersBeside(passed);
   const letter = memoryFile(
     sealed({
       hook: hook.hook,
       opaque,
       addon,
       helper,
-      rest: encodeRest(plan, at, pidFile, numbers),
+      rest: encodeRest(plan, { at, pidFile, numbers, here }),
       step: at,
       keep: [
-        ...ends.moves.map(({ to }) => to),
+        ...passed.map(({ to }) => to),
         ...(pidFile < 0 ? [] : [numbers.pidFile]),
         ...(pipes.handshake === undefined ? [] : [numbers.handshake.ready, numbers.handshake.go]),
       ],
     }),
   );
-  const moves = [...ends.moves, { from: letter, to: numbers.letter }, ...helperMoves(pipes, numbers)];
+  const moves = [...passed, { from: letter, to: numbers.letter }, ...helperMoves(pipes, numbers)];
   const node = {
     file: process.execPath,
     argv: ['vircommand-hook', '--no-warnings', runner, String(numbers.letter), String(numbers.report)],
@@ -114,17 +116,18 @@ export function prepareWithHook(
   };
 
   if (pidFile < 0) {
-    const { operations } = operationsOf(plan, plan.steps.slice(0, at), 0, { moves, parent });
+    const { operations } = operationsOf(plan, plan.steps.slice(0, at), 0, { moves, here, parent });
     const encodedPlan = encode({ ...node, operations: [...operations, ...begin] });
     return { ...child, encodedPlan, size: encodedPlan.length, file: node.file, theirs: pipes.handedOver };
   }
   const placed = plan.steps.findIndex(({ step }) => step === 'close_range') + 1;
-  const before = operationsOf(plan, plan.steps.slice(placed, at), placed, { moves: [], parent });
+  const before = operationsOf(plan, plan.steps.slice(placed, at), placed, { moves: [], here, parent });
   // The helper has marked its report as closed on exec; here it is not the program that is executed next.
   const openReport: Operation = { code: 'dup2', step: at, a: numbers.report, b: numbers.report };
   const planFd = memoryFile(encode({ ...node, operations: [...before.operations, openReport, ...begin] }));
   const first = operationsOf(plan, plan.steps.slice(0, placed), 0, {
     moves: [...moves, { from: planFd, to: numbers.plan }],
+    here,
     parent,
   });
   const encodedPlan = encode({
@@ -162,17 +165,24 @@ function numbersBeside(moves: readonly Move[]): Numbers {
  * Encodes the steps after the hook, for the helper. Before them it undoes what Node has done to the signals and to the
  * limit of open files, and takes over a pidfile.
  */
-function encodeRest(plan: LaunchPlan, at: number, pidFile: number, numbers: Numbers): Buffer {
+function encodeRest(
+  plan: LaunchPlan,
+  { at, pidFile, numbers, here }: { at: number; pidFile: number; numbers: Numbers; here: Move | undefined },
+): Buffer {
   const { argv, steps } = plan;
   const { envp, operations } = operationsOf(plan, steps.slice(at + 1), at + 1, {
     moves: [],
+    here,
     parent: process.pid,
     report: numbers.report,
     handshake: numbers.handshake,
   });
   const held = steps[pidFile];
-  const before: Operation[] = [{ code: 'sigaction', step: at }];
-  if (held?.step === 'pidfile') before.push({ code: 'pidfile', step: pidFile, a: numbers.pidFile, text: held.path });
+  const before: Operation[] = [{ code: 'sigaction', step: at }, ...closedByProgram(here, at)];
+  if (held?.step === 'pidfile') {
+    const [acquired] = operationsOf(plan, [held], pidFile, { moves: [], here, parent: process.pid }).operations;
+    before.push({ ...acquired!, a: numbers.pidFile });
+  }
   const limit = openFilesStep();
   if (limit !== undefined)
     before.push(...operationsOf(plan, [limit], at, { moves: [], parent: process.pid }).operations);

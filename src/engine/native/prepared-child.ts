@@ -3,7 +3,8 @@ import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { operationsOf } from '../../plan/operations.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
 import { readable } from '../../text/bytes.js';
-import { encodedSize, encodeForNow } from '../../wire/encode.js';
+import { encodedSize, encodeForNow, type Operation } from '../../wire/encode.js';
+import type { Move } from '../../wire/moves.js';
 import type { HookWatch } from '../engine.js';
 import type { Ends } from './ends.js';
 
@@ -26,10 +27,26 @@ export interface PreparedChild {
 /** The place of what belongs to no step of the plan: to execute a program of the lane's own. */
 export const LANE_STEP = 0x7fff_ffff;
 
+/** The numbers for a child that keeps this process's directory up to its exec, if it needs it. */
+export const untilExec = (here: Move | undefined): { readonly untilExec?: readonly Move[]; readonly here?: Move } =>
+  here === undefined ? NO_NUMBERS : { untilExec: [here], here };
+
+const NO_NUMBERS = {};
+
+/** What a helper does first: this process's directory, which has come through its own exec, is closed by the program's. */
+export const closedByProgram = (here: Move | undefined, step: number): readonly Operation[] =>
+  here === undefined ? [] : [{ code: 'close_range', step, a: here.to, b: here.to }];
+
 /** Prepares a child that performs all steps in shared memory. `inherits`: it gets the variables of this process as they are then. */
-export function prepareInSharedMemory(plan: LaunchPlan, { moves }: Ends, inherits: boolean): PreparedChild {
+export function prepareInSharedMemory(plan: LaunchPlan, { moves, here }: Ends, inherits: boolean): PreparedChild {
   const { spec, steps } = plan;
-  const { envp, operations } = operationsOf(plan, steps, 0, { moves, parent: process.pid }, inherits);
+  const { envp, operations } = operationsOf(
+    plan,
+    steps,
+    0,
+    { moves, ...untilExec(here), parent: process.pid },
+    inherits,
+  );
   const encodedPlan = encodeForNow({ file: executedFile(plan), argv: spec.argv, envp, operations });
   return {
     encodedPlan,

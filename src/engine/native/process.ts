@@ -9,6 +9,7 @@ import type { SignalName } from '../../text/signals.js';
 import type { StepName } from '../../text/step-names.js';
 import type { EngineProcess, LaunchResources, ProcessEnd } from '../engine.js';
 import { NativeHandshake } from './handshake.js';
+import type { DaemonPidFile } from './stale-pidfile.js';
 import { type Started, Watch } from './watch.js';
 
 /** A daemon is nobody's child any more: there is nothing to look after. */
@@ -55,13 +56,13 @@ export class NativeProcess implements EngineProcess {
   readonly started: EngineProcess | Promise<EngineProcess>;
   readonly #watch: Watch;
 
-  /** `removePidFile` takes back what a daemon could not: it has other ids by the time that it fails, or was ended. */
+  /** `pidFile` takes back what a daemon could not: it has other ids by the time that it fails, or was ended. */
   constructor(
     binding: Binding,
     started: Started,
     plan: LaunchPlan,
     resources: LaunchResources,
-    removePidFile: () => Promise<void>,
+    pidFile: DaemonPidFile,
   ) {
     this.pid = started.pid;
     let onEnd = (_end: ProcessEnd): void => undefined;
@@ -83,16 +84,22 @@ export class NativeProcess implements EngineProcess {
       started.report < 0 ? NOTHING_TO_REPORT : new Promise<CommandError | undefined>((resolve) => (report = resolve));
     const onReport = (error: CommandError | undefined): void => {
       const tell = (): void => {
+        pidFile.letGo();
         if (this.handshake !== undefined) this.handshake.failure = error;
         report(error);
       };
-      if (error !== undefined && failedAfterPidFile(plan, error)) void removePidFile().then(tell);
+      if (error !== undefined && failedAfterPidFile(plan, error)) void pidFile.removeStale().then(tell);
       else tell();
     };
     const onAnnounced = (): void => {
       if (this.handshake !== undefined) this.handshake.wasPassed = true;
     };
-    this.#watch = new Watch(binding, started, plan, resources, { waits: false, onReport, onAnnounced, onEnd });
+    try {
+      this.#watch = new Watch(binding, started, plan, resources, { waits: false, onReport, onAnnounced, onEnd });
+    } catch (error) {
+      pidFile.letGo();
+      throw error;
+    }
     this.stdin = inputOf(started);
     this.stdout = outputOf(started, 1);
     this.stderr = outputOf(started, 2);

@@ -3,9 +3,10 @@ import { readFile, unlink } from 'node:fs/promises';
 import { constants as system } from 'node:os';
 import { delay } from '../../host/time.js';
 import type { Binding } from '../../native/binding.js';
+import { heldPidFile } from '../../plan/from-here.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
-import { pathOf } from '../../text/bytes.js';
 import { bare } from '../../spec/bare.js';
+import { type HeldDirectory, pathFrom } from '../here.js';
 
 /** Reads a file that somebody else may have put there: through no link, and without waiting for a FIFO. */
 const PLAIN_FILE = bare({
@@ -17,29 +18,51 @@ const PLAIN_FILE = bare({
 const RELEASE_LOOKS = 1000;
 const RELEASE_LOOK_MS = 1;
 
-/**
- * Removes the pidfile that a failed daemon has left, if it has left one. By now the file could be somebody else's: so it is
- * looked at, and acquired by its lock as any starter does, before it goes.
- */
-export async function removeStalePidFile(binding: Binding, plan: LaunchPlan, pid: number): Promise<void> {
-  const step = plan.steps.find((one) => one.step === 'pidfile');
-  if (step?.step !== 'pidfile') return;
-  const path = pathOf(step.path);
-  try {
-    for (let look = 0; look < RELEASE_LOOKS; look += 1) {
-      if ((await readFile(path, PLAIN_FILE)) !== String(pid)) return;
-      const [errno, holder, lock] = (await binding.takePidFile(path, String(pid), 0)) ?? [-1];
-      if (lock !== undefined) {
-        await unlink(path).finally(() => {
-          binding.releasePidFile(lock);
-        });
-        return;
+/** The pidfile of a daemon that is being launched. */
+export class DaemonPidFile {
+  readonly #binding: Binding;
+  readonly #pid: number;
+  readonly #path: string | Buffer | undefined;
+  #here: HeldDirectory | undefined;
+
+  /** `here` is the directory that a relative path begins in; it is kept until {@link letGo}. */
+  constructor(binding: Binding, plan: LaunchPlan, pid: number, here: HeldDirectory | undefined) {
+    const step = plan.steps.find((one) => one.step === 'pidfile');
+    const fromHere = heldPidFile(plan);
+    this.#binding = binding;
+    this.#pid = pid;
+    this.#here = fromHere === undefined ? undefined : here?.keep();
+    this.#path = step === undefined ? undefined : pathFrom(this.#here?.fd, fromHere ?? step.path);
+  }
+
+  letGo(): void {
+    this.#here?.release();
+    this.#here = undefined;
+  }
+
+  /**
+   * Removes the pidfile that the failed daemon has left, if it has left one. By now the file could be somebody else's: so it is
+   * looked at, and acquired by its lock as any starter does, before it goes.
+   */
+  async removeStale(): Promise<void> {
+    const path = this.#path;
+    if (path === undefined) return;
+    try {
+      for (let look = 0; look < RELEASE_LOOKS; look += 1) {
+        if ((await readFile(path, PLAIN_FILE)) !== String(this.#pid)) return;
+        const [errno, holder, lock] = (await this.#binding.takePidFile(path, String(this.#pid), 0)) ?? [-1];
+        if (lock !== undefined) {
+          await unlink(path).finally(() => {
+            this.#binding.releasePidFile(lock);
+          });
+          return;
+        }
+        if (errno !== system.errno.EAGAIN || holder !== this.#pid) return;
+        // The daemon has reported its failure, and is about to end.
+        await delay(RELEASE_LOOK_MS);
       }
-      if (errno !== system.errno.EAGAIN || holder !== pid) return;
-      // The daemon has reported its failure, and is about to end.
-      await delay(RELEASE_LOOK_MS);
+    } catch {
+      // The daemon has removed it itself, which is the rule; or it lies where this process may not remove it either.
     }
-  } catch {
-    // The daemon has removed it itself, which is the rule; or it lies where this process may not remove it either.
   }
 }

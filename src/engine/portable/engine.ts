@@ -5,8 +5,9 @@ import type { ResultPromise } from 'execa';
 import { LaunchError, type LaunchFailure } from '../../errors/launch-error.js';
 import { privileges } from '../../host/privileges.js';
 import { realClock } from '../../host/time.js';
-import { enteredDirectory, executedFile } from '../../plan/from-here.js';
+import { enteredDirectory, executedFile, heldPidFile, heldProgram } from '../../plan/from-here.js';
 import { assertUnheld, claim } from '../../pidfile/claim.js';
+import type { PidFilePath } from '../../pidfile/content.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { isPathFromHere } from '../../plan/program.js';
 import type { Step } from '../../plan/step-table.js';
@@ -14,7 +15,7 @@ import { readable } from '../../text/bytes.js';
 import { quoted } from '../../text/shown.js';
 import { diagnose, hasTooLongWord } from '../diagnose.js';
 import type { Engine, EngineProcess, LaunchResources, Refusal } from '../engine.js';
-import { holdDirectory, reopenDirectory } from '../here.js';
+import { holdDirectory, nameFrom, pathFrom, reopenDirectory } from '../here.js';
 import { closeFiles, type OpenFiles, openFiles } from '../redirections.js';
 import { type Execa, loadExeca } from './load-execa.js';
 import { isShell, refuseShell } from './no-shell.js';
@@ -82,20 +83,15 @@ function refusal(plan: LaunchPlan): Refusal | undefined {
       return { feature: step.by, why: 'child_process changes groups only together with uid and gid' };
     }
   }
-  if (typeof plan.spec.argv[0] !== 'string' || typeof executedFile(plan, true) !== 'string')
+  if (typeof plan.spec.argv[0] !== 'string' || typeof executedFile(plan) !== 'string')
     return {
       feature: 'new Command',
       why: 'child_process takes text only, and the path of the program holds bytes that are not UTF-8',
     };
-  if (typeof enteredDirectory(plan, true) === 'object')
+  if (typeof enteredDirectory(plan) === 'object')
     return {
       feature: 'workingDirectory',
       why: 'child_process takes text only, and the path holds bytes that are not UTF-8',
-    };
-  if (typeof plan.spec.pidFile === 'object')
-    return {
-      feature: 'pidFile',
-      why: 'it writes the file after the start, by a name that is text, and the path holds bytes that are not UTF-8',
     };
   if (plan.argv.some((word) => decode(word) === undefined)) {
     return { feature: 'arg', why: 'child_process takes text only, and an argument holds bytes that are not UTF-8' };
@@ -116,7 +112,7 @@ function maySetGroups(): boolean {
 async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
   // The start waits for its files: what begins in this process's directory is meant from where that is now.
   const here = holdDirectory();
-  const pidFile = pidFileOf(plan);
+  const pidFile = pidFileOf(plan, here);
   let files: OpenFiles = new Map();
   let pair: SocketPair | undefined;
   try {
@@ -150,13 +146,15 @@ async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<Eng
 // ---------------------------------------------------------------- the pidfile of a daemon
 
 /** The pidfile that a plan's daemon is to have. */
-function pidFileOf({ steps }: LaunchPlan): string | undefined {
-  for (const step of steps) if (step.step === 'pidfile') return readable(step.path);
+function pidFileOf(plan: LaunchPlan, here: number | undefined): PidFilePath | undefined {
+  for (const step of plan.steps)
+    if (step.step === 'pidfile')
+      return { name: readable(step.path), path: pathFrom(here, heldPidFile(plan) ?? step.path) };
   return undefined;
 }
 
 /** Writes the pidfile of a daemon that was started. A daemon that has lost the race for it is ended, before the caller hears of it. */
-async function claimOrEnd(pidFile: string, process: EngineProcess, { subject }: LaunchPlan): Promise<void> {
+async function claimOrEnd(pidFile: PidFilePath, process: EngineProcess, { subject }: LaunchPlan): Promise<void> {
   try {
     await claim(pidFile, process.pid, subject);
   } catch (error) {
@@ -234,7 +232,7 @@ function start(
   try {
     // All numbers that the child will have are occupied by now: it finds the directory at one that nothing is placed over.
     if (here !== undefined) fillers.push((hereAbove = reopenDirectory(here)));
-    const subprocess = execa(executedFile(plan, true) as string, args, {
+    const subprocess = execa(programFile(plan, hereAbove), args, {
       ...noOptions,
       argv0,
       ...directoryOption(plan, hereAbove),
@@ -258,10 +256,19 @@ function start(
     subprocess.catch(() => undefined);
     return subprocess;
   } catch (cause) {
+    if (cause instanceof LaunchError) throw cause;
     throw new LaunchError(plan.subject, withoutDirectory(plan, hereAbove, cause));
   } finally {
     for (const fd of fillers) closeSync(fd);
   }
+}
+
+/** The path of the program for `child_process`, which gives it to the child after it has entered its directory. */
+function programFile(plan: LaunchPlan, here: number | undefined): string {
+  const path = heldProgram(plan);
+  const file = path === undefined || here === undefined ? executedFile(plan) : nameFrom(here, path, plan.file);
+  if (typeof file === 'string' && (path === undefined || !isPathFromHere(file))) return file;
+  throw new LaunchError(plan.subject, { step: 'execve', errno: 'ENOENT', path: readable(plan.file) });
 }
 
 /** execa asks for this process's own working directory, for the child's and for its errors, and throws where that has been removed. */
@@ -352,7 +359,7 @@ const notPlain: object = Object.freeze(Object.create(Object.create(null) as obje
  * otherwise by now, or be lost.
  */
 function directoryOption(plan: LaunchPlan, here: number | undefined): { cwd?: string } {
-  const directory = enteredDirectory(plan, true);
+  const directory = enteredDirectory(plan);
   if (here === undefined || !(directory === undefined || isPathFromHere(directory)))
     return directory === undefined ? {} : { cwd: readable(directory) };
   return { cwd: `/proc/self/fd/${here}/${readable(directory ?? '')}` };

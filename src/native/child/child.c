@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
@@ -198,11 +199,11 @@ static long write_listen_pid(char *entry) {
  * The pidfile is locked by the process that it names, for as long as that lives: the descriptor is not closed at exec, because
  * the lock would go with it. Gives the descriptor.
  */
-static long acquire_pidfile(const char *path, struct report *report) {
+static long acquire_pidfile(long directory, const char *path, struct report *report) {
   char pid[NUMBER_SIZE];
   const size_t length = print_number(pid, (uint64_t)SYS0(SYS_getpid));
   int32_t detail;
-  const long fd = pidfile_acquire(path, O_CREAT, pid, length, &detail);
+  const long fd = pidfile_acquire(directory, path, O_CREAT, pid, length, &detail);
   if (fd < 0) report->daemon_pid = detail;
   return fd;
 }
@@ -238,6 +239,50 @@ static void announce_exec(long report_fd) {
   (void)SYS4(SYS_rt_sigaction, SIGPIPE, &to_default, NULL, SIGNAL_SET_SIZE);
 }
 
+/* The directory that an operation's path begins in. */
+static long directory_of(const struct operation *operation) {
+  return operation->b == 0 ? AT_FDCWD : (long)operation->b - 1;
+}
+
+static long enter_directory(const struct operation *operation, const char *path) {
+  const long result = operation->b == 0 ? 0 : SYS1(SYS_fchdir, directory_of(operation));
+  return result < 0 ? result : SYS1(SYS_chdir, path);
+}
+
+static int leads_to(const char *path, const struct stat *file) {
+  struct stat found;
+  return SYS4(SYS_newfstatat, AT_FDCWD, path, &found, 0) == 0 && found.st_ino == file->st_ino &&
+         found.st_dev == file->st_dev;
+}
+
+/* Writes the name that a directory has now, and behind it a path from there. 0: it has none that fits, or there is no /proc. */
+static int name_from(char name[PATH_MAX], long directory, const char *path) {
+  char link[sizeof "/proc/self/fd/" + NUMBER_SIZE] = "/proc/self/fd/";
+  (void)print_number(link + sizeof "/proc/self/fd/" - 1, (uint64_t)directory);
+  long length = SYS4(SYS_readlinkat, AT_FDCWD, link, name, PATH_MAX - 1);
+  if (length <= 0) return 0;
+  for (name[length++] = '/'; length < PATH_MAX; length++, path++) {
+    name[length] = *path;
+    if (*path == '\0') return 1;
+  }
+  return 0;
+}
+
+/*
+ * Executes a file by its path from a directory that the process is not in any more. It goes by a name wherever one leads to that very
+ * file: the interpreter of a script opens it by the name that the kernel hands on, and cannot by a descriptor that is closed
+ * by then. First by the name that the plan has, then by the one that the directory has now.
+ */
+static long execute_from(const struct plan *plan, long directory, const char *path) {
+  struct stat file;
+  char name[PATH_MAX];
+  long result = SYS4(SYS_newfstatat, directory, path, &file, 0);
+  if (result < 0) return result;
+  if (leads_to(plan->file, &file)) return SYS3(SYS_execve, plan->file, plan->argv, plan->envp);
+  if (name_from(name, directory, path) && leads_to(name, &file)) return SYS3(SYS_execve, name, plan->argv, plan->envp);
+  return SYS5(SYS_execveat, directory, path, plan->argv, plan->envp, 0);
+}
+
 static long perform(const struct plan *plan, const struct operation *operation, struct report *report) {
   const char *text = plan->bytes + operation->text;
   switch (operation->code) {
@@ -266,7 +311,7 @@ static long perform(const struct plan *plan, const struct operation *operation, 
       return set_limit(operation);
     case STEP_PIDFILE:
       /* a: the descriptor of one that was acquired before the hook, and is held; only a failure still has to know of it. */
-      return operation->a != 0 ? (long)operation->a : acquire_pidfile(text, report);
+      return operation->a != 0 ? (long)operation->a : acquire_pidfile(directory_of(operation), text, report);
     case STEP_LISTEN_PID:
       return write_listen_pid(plan->envp[operation->a]);
     case STEP_SELINUX:
@@ -288,7 +333,7 @@ static long perform(const struct plan *plan, const struct operation *operation, 
     case STEP_CAP_AMBIENT:
       return raise_ambient(operation->a);
     case STEP_CHDIR:
-      return SYS1(SYS_chdir, text);
+      return enter_directory(operation, text);
     case STEP_NO_NEW_PRIVS:
       return SYS5(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     case STEP_PDEATHSIG:
@@ -302,7 +347,8 @@ static long perform(const struct plan *plan, const struct operation *operation, 
       return SYS4(SYS_ptrace, 0 /* PTRACE_TRACEME */, 0, 0, 0);
     case STEP_EXECVE:
       if (operation->a != 0) announce_exec((long)operation->a);
-      return SYS3(SYS_execve, plan->file, plan->argv, plan->envp);
+      return operation->b == 0 ? SYS3(SYS_execve, plan->file, plan->argv, plan->envp)
+                               : execute_from(plan, directory_of(operation), text);
     default:
       return -ENOSYS;
   }
@@ -324,7 +370,7 @@ static inline __attribute__((always_inline)) long fork_daemon(struct report *rep
 
 void child_run(const struct plan *plan, uint32_t from, struct report *report) {
   const char *pidfile = NULL;
-  long pidfile_fd = -1;
+  long pidfile_fd = -1, pidfile_directory = AT_FDCWD;
   for (uint32_t i = from; i < plan->count; i++) {
     const struct operation *operation = &plan->operations[i];
     const long result = operation->code == STEP_DAEMON_FORK ? fork_daemon(report) : perform(plan, operation, report);
@@ -332,12 +378,13 @@ void child_run(const struct plan *plan, uint32_t from, struct report *report) {
       if (operation->code == STEP_PIDFILE) {
         pidfile = plan->bytes + operation->text;
         pidfile_fd = result;
+        pidfile_directory = directory_of(operation);
       }
       continue;
     }
     /* A pidfile of a daemon that never was. Its lock is still ours; but a handshake may have lasted, and who knows no locks
      * may have put another file there. */
-    if (pidfile != NULL) pidfile_remove(pidfile_fd, pidfile);
+    if (pidfile != NULL) pidfile_remove(pidfile_fd, pidfile_directory, pidfile);
     report->step = (int32_t)operation->step;
     report->errno_ = (int32_t)-result;
     report->failed = 1;

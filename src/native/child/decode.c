@@ -53,7 +53,7 @@ static int has_room_for_pid(const char *entry) {
 }
 
 /* What an operation may carry, by the third column of steps.h. What it does not carry is zero: nothing is there that nobody has checked. */
-enum operand { NOTHING, NUMBERS, TEXT, ARRAY, VARIABLE, NEVER };
+enum operand { NOTHING, NUMBERS, TEXT, PATH, PROGRAM, ARRAY, VARIABLE, NEVER };
 
 #define STEP_OPERAND(name, text, operand) [STEP_##name] = operand,
 static const unsigned char operands[STEP_COUNT] = {FOR_EACH_STEP(STEP_OPERAND)};
@@ -69,6 +69,11 @@ static int is_operation(const struct reader *reader, const struct plan *plan, co
       return operation->text == 0;
     case TEXT:
       return operation->b == 0 && is_counted_string(reader, operation->text, operation->count);
+    case PATH:
+      return is_counted_string(reader, operation->text, operation->count);
+    case PROGRAM:
+      if (operation->b == 0) return operation->text == 0 && operation->count == 0;
+      return is_counted_string(reader, operation->text, operation->count);
     case ARRAY:
       return operation->a == 0 && operation->b == 0 && is_array(reader, operation->text, operation->count);
     case VARIABLE:

@@ -36,19 +36,19 @@ static inline long pidfile_holder(long fd) {
   return lock.l_pid > 0 ? lock.l_pid : -1;
 }
 
-/* Whether the path still leads to the open file: 1 or 0, or a negative errno. */
-static inline long pidfile_is_at(long fd, const char *path) {
+/* Whether the path, from that directory, still leads to the open file: 1 or 0, or a negative errno. */
+static inline long pidfile_is_at(long fd, long directory, const char *path) {
   struct stat open, found;
   long result = SYS4(SYS_newfstatat, fd, "", &open, AT_EMPTY_PATH);
   if (result < 0) return result;
-  result = SYS4(SYS_newfstatat, AT_FDCWD, path, &found, AT_SYMLINK_NOFOLLOW);
+  result = SYS4(SYS_newfstatat, directory, path, &found, AT_SYMLINK_NOFOLLOW);
   if (result == -ENOENT) return 0;
   return result < 0 ? result : open.st_ino == found.st_ino && open.st_dev == found.st_dev;
 }
 
 /* Removes the file, unless another one has come into its place. Whoever asks for it has a failure to report already. */
-static inline void pidfile_remove(long fd, const char *path) {
-  if (pidfile_is_at(fd, path) == 1) (void)SYS3(SYS_unlinkat, AT_FDCWD, path, 0);
+static inline void pidfile_remove(long fd, long directory, const char *path) {
+  if (pidfile_is_at(fd, directory, path) == 1) (void)SYS3(SYS_unlinkat, directory, path, 0);
 }
 
 static inline long pidfile_write(long fd, const char *text, size_t length, int32_t *ret_detail) {
@@ -67,16 +67,18 @@ static inline long pidfile_write(long fd, const char *text, size_t length, int32
  * Gives the descriptor that holds the lock, or a negative errno; nothing is left open then, and ret_detail tells more: for
  * EAGAIN, the pid of the holder, or 0 if it cannot be seen; for all else, and where it is below 0, the call that failed.
  *
+ * directory: a descriptor of the one that a relative path begins in, or AT_FDCWD.
  * flags: O_CREAT makes a file that is not there; O_CLOEXEC closes it on exec.
  *
  * Between open() and the lock another process may have removed the file; then the lock is on a file that nobody else will
  * ever find, and the work begins again. So it does if the holder has gone before it could be named.
  */
-static inline long pidfile_acquire(const char *path, int flags, const char *text, size_t length, int32_t *ret_detail) {
+static inline long pidfile_acquire(long directory, const char *path, int flags, const char *text, size_t length,
+                                   int32_t *ret_detail) {
   for (;;) {
     *ret_detail = -1 - PIDFILE_OPEN;
     /* Without O_NONBLOCK, a device or a file with a lease could keep us, and in the child that means the caller's thread. */
-    const long fd = SYS4(SYS_openat, AT_FDCWD, path, O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | flags, 0644);
+    const long fd = SYS4(SYS_openat, directory, path, O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | flags, 0644);
     if (fd < 0) return fd;
 
     *ret_detail = -1 - PIDFILE_FSTAT;
@@ -101,7 +103,7 @@ static inline long pidfile_acquire(const char *path, int flags, const char *text
     }
     if (result == 0) {
       *ret_detail = -1 - PIDFILE_STAT;
-      result = pidfile_is_at(fd, path);
+      result = pidfile_is_at(fd, directory, path);
       if (result == 0) {
         (void)SYS1(SYS_close, fd);
         continue;
@@ -109,7 +111,7 @@ static inline long pidfile_acquire(const char *path, int flags, const char *text
       if (result == 1) {
         result = pidfile_write(fd, text, length, ret_detail);
         if (result >= 0) return fd;
-        pidfile_remove(fd, path); /* Its lock is still ours, so nobody waits for it. */
+        pidfile_remove(fd, directory, path); /* Its lock is still ours, so nobody waits for it. */
       }
     }
     (void)SYS1(SYS_close, fd);

@@ -8,6 +8,8 @@
  *   NOTHING   no operand
  *   NUMBERS   a and b, and a number in the place of count
  *   TEXT      a string, whose length is count; a as well, where child.c says so
+ *   PATH      the same, and b: the descriptor of the directory that it begins in, plus 1; 0 where the process is in it
+ *   PROGRAM   a; and, where b names a directory as with PATH, a string
  *   ARRAY     count numbers of 32 bits
  *   VARIABLE  a: the place of a variable that the child writes its pid into
  *   NEVER     no child performs it
@@ -34,7 +36,7 @@
   STEP(SETPRIORITY, "setpriority", NUMBERS)   \
   STEP(OOM_SCORE_ADJ, "oom_score_adj", TEXT)  \
   STEP(SCHED_CORE, "sched_core", NUMBERS)     \
-  STEP(PIDFILE, "pidfile", TEXT)              \
+  STEP(PIDFILE, "pidfile", PATH)              \
   STEP(HOOK, "hook", NEVER)                   \
   STEP(LISTEN_PID, "listen_pid", VARIABLE)    \
   STEP(SELINUX, "selinux", TEXT)              \
@@ -46,13 +48,13 @@
   STEP(SETUID, "setuid", NUMBERS)             \
   STEP(CAPSET, "capset", NUMBERS)             \
   STEP(CAP_AMBIENT, "cap_ambient", NUMBERS)   \
-  STEP(CHDIR, "chdir", TEXT)                  \
+  STEP(CHDIR, "chdir", PATH)                  \
   STEP(NO_NEW_PRIVS, "no_new_privs", NOTHING) \
   STEP(PDEATHSIG, "pdeathsig", NUMBERS)       \
   STEP(HANDSHAKE, "handshake", NUMBERS)       \
   STEP(SIGPROCMASK, "sigprocmask", NOTHING)   \
   STEP(PTRACE, "ptrace", NOTHING)             \
-  STEP(EXECVE, "execve", NUMBERS)
+  STEP(EXECVE, "execve", PROGRAM)
 
 #define STEP_NUMBER(name, text, operand) STEP_##name,
 enum step_code { FOR_EACH_STEP(STEP_NUMBER) STEP_COUNT };

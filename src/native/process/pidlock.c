@@ -39,8 +39,8 @@ static long take(struct pidlock *lock) {
   long result = SYS3(SYS_close_range, 0, ~0U, CLOSE_RANGE_UNSHARE);
   lock->answer.detail = PIDLOCK_NO_TABLE;
   if (result < 0) return result;
-  const long fd =
-      pidfile_acquire(lock->path, lock->flags | O_CLOEXEC, lock->text, strlen(lock->text), &lock->answer.detail);
+  const long fd = pidfile_acquire(AT_FDCWD, lock->path, lock->flags | O_CLOEXEC, lock->text, strlen(lock->text),
+                                  &lock->answer.detail);
   if (fd < 0) return fd;
   result = SYS4(SYS_newfstatat, fd, "", &file, AT_EMPTY_PATH);
   if (result < 0) return result; /* The thread ends, and its table with it. */
