@@ -1,5 +1,4 @@
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { dryRunOf, playedBy } from '../engine/dry-run.js';
 import { isInvented, type PlayedProcess } from '../engine/played.js';
@@ -22,8 +21,9 @@ import {
 import { comesWithin, isAlive, sendSignal } from '../host/send-signal.js';
 import { delay, now } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
+import type { ByteText } from '../text/bytes.js';
 import { orphansFrom } from './adopt-orphans.js';
-import { belongsTo, below, membersOf, type Root, roots } from './roots.js';
+import { belongsTo, below, fileOfGroup, membersOf, type Root, roots } from './roots.js';
 import { noteKill } from './sent-kills.js';
 
 /** The fields of a {@link KillTreeResult}. */
@@ -317,7 +317,8 @@ class HeldTree {
   #endAll(table: ProcessTable): void {
     const isOurs = this.#cgroupIn(table, this.#treeIn(table)) !== undefined;
     for (const pid of this.#held.keys()) noteKill(pid, 'killTree()');
-    if (isOurs && endGroup(this.#root?.cgroup ?? '')) this.#level = 'cgroup';
+    const group = this.#root?.cgroup;
+    if (isOurs && group !== undefined && endGroup(group)) this.#level = 'cgroup';
     const groups = new Set(
       Array.from(this.#held.values())
         .filter(({ row }) => this.#isInGroup(row, table))
@@ -337,9 +338,9 @@ class HeldTree {
 }
 
 /** Has the kernel end all that is in a control group. False: it has no such file, which came with Linux 5.14, or may not be written. */
-function endGroup(directory: string): boolean {
+function endGroup(directory: ByteText): boolean {
   try {
-    writeFileSync(join(directory, 'cgroup.kill'), '1');
+    writeFileSync(fileOfGroup(directory, 'cgroup.kill'), '1');
     return true;
   } catch {
     // Then every process is ended by descriptor, and the level says so.

@@ -1,20 +1,19 @@
 import { readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { join } from 'node:path';
 import { addonInUse } from '../engine/select.js';
 import { type ProcessRow, type ProcessTable, readProcess, readProcessTable } from '../host/process-table.js';
 import type { CommandSpec } from '../spec/spec.js';
-import { type ByteText, pathOf } from '../text/bytes.js';
+import { type ByteText, fromBytes, isSameText, joinText, pathOf } from '../text/bytes.js';
 import { adoptsOrphans } from './adopt-orphans.js';
 import { BoundedMap } from './bounded-map.js';
 import { ownedPids } from './owned-children.js';
-import { AS_UTF8, bare } from '../spec/bare.js';
+import { AS_BYTES, AS_UTF8, bare } from '../spec/bare.js';
 
 /** What a launch says of the tree that grows from it. */
 export interface Root {
   /** As the process was right after the launch. */
   readonly row: ProcessRow;
   /** The control group that held nothing else then. */
-  readonly cgroup: string | undefined;
+  readonly cgroup: ByteText | undefined;
   /** The process group that it was made to lead. */
   readonly group: number | undefined;
   /** The session that was made for it. */
@@ -44,13 +43,14 @@ export function noteRoot({ cgroup, processGroup, daemonize }: CommandSpec, pid: 
 }
 
 /** The control group, if it holds nothing but the new process and what that has started since. The command that had it before has it no longer. */
-function claimGroup(path: ByteText, row: ProcessRow): string | undefined {
+function claimGroup(path: ByteText, row: ProcessRow): ByteText | undefined {
   const binding = addonInUse();
   if (binding === undefined) return undefined;
   try {
-    const directory = realpathSync(pathOf(path));
+    const directory = fromBytes(realpathSync.native(pathOf(path), AS_BYTES));
     for (const [other, root] of Array.from(roots))
-      if (root.cgroup === directory) roots.set(other, { ...root, cgroup: undefined });
+      if (root.cgroup !== undefined && isSameText(root.cgroup, directory))
+        roots.set(other, { ...root, cgroup: undefined });
     const table = readProcessTable(binding);
     return membersOf(directory).every(belongsTo(row, table, below(table, new Set([row.pid])))) ? directory : undefined;
   } catch {
@@ -77,17 +77,19 @@ export function belongsTo(root: ProcessRow, table: ProcessTable, tree: ReadonlyS
   return belongs;
 }
 
-const ENTRIES_BELOW = bare({ recursive: true, withFileTypes: true } as const);
+const ENTRIES_AS_BYTES = bare({ encoding: 'buffer', withFileTypes: true } as const);
 
 /** The pids in a control group and in those below it. Zombies are in none. */
-export function membersOf(directory: string): number[] {
-  const directories = readdirSync(directory, ENTRIES_BELOW)
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => join(entry.parentPath, entry.name));
-  return [directory, ...directories].flatMap((each) =>
-    (readFileSync(join(each, 'cgroup.procs'), AS_UTF8).match(/\d+/g) ?? []).map(Number),
-  );
+export function membersOf(directory: ByteText): number[] {
+  const members = (readFileSync(fileOfGroup(directory, 'cgroup.procs'), AS_UTF8).match(/\d+/g) ?? []).map(Number);
+  // What lies below is listed here, since Node lists a whole tree by names that are text only.
+  const below = readdirSync(pathOf(directory), ENTRIES_AS_BYTES).filter((entry) => entry.isDirectory());
+  return [...members, ...below.flatMap(({ name }) => membersOf(joinText(directory, '/', fromBytes(name))))];
 }
+
+/** The path of a file by which the kernel tells of a control group, or is told. */
+export const fileOfGroup = (directory: ByteText, name: string): string | Buffer =>
+  pathOf(joinText(directory, '/', name));
 
 /** Adds to a set of pids all that the table has below them. */
 export function below(table: ProcessTable, pids: ReadonlySet<number>): Set<number> {

@@ -48,7 +48,7 @@ export async function executes(file: PidFilePath, pid: number, named: string | U
       isBare
         ? basename(name) === program
         : name === program ||
-          (existsSync(bytesOf(program)) && name === latin1(realpathSync(bytesOf(program), AS_BYTES)))
+          (existsSync(bytesOf(program)) && name === latin1(realpathSync.native(bytesOf(program), AS_BYTES)))
     )
       return true;
     return await interprets(pid, program, wanted);

@@ -188,6 +188,33 @@ function makeGroup(skip: (why: string) => never): string {
 }
 
 describe('killTree of a command in a control group', () => {
+  // As cgroup.kill is of the kernel, whatever the group is called.
+  test('ends all of a group below one whose name is no UTF-8, and of groups below that', async ({ skip }) => {
+    const above = makeGroup(skip);
+    const directory = Buffer.concat([Buffer.from(`${above}/g`), Buffer.of(0xff)]);
+    const below = Buffer.concat([directory, Buffer.from('/below')]);
+    const procs = Buffer.concat([below, Buffer.from('/cgroup.procs')]);
+    mkdirSync(directory);
+    mkdirSync(below);
+    onTestFinished(async () => {
+      await eventually('the groups are empty', () => {
+        try {
+          for (const group of [below, directory]) if (existsSync(group)) rmdirSync(group);
+          return true;
+        } catch {
+          // Who was ended has not left it yet.
+          return false;
+        }
+      });
+    });
+    const { child, pids } = await tree(sh(`${ORPHAN}; ${STRAY}; ${SLEEP}`).cgroup(directory), 2);
+    writeFileSync(procs, String(pids[0]));
+    const { level, ended, survivors } = await killTree(child);
+    expect({ level, survivors }).toEqual({ level: 'cgroup', survivors: [] });
+    expect(ended).toEqual(expect.arrayContaining([child.pid, ...pids]));
+    expect(pids.filter(isRunning)).toEqual([]);
+  });
+
   test('ends all of the group, wherever it has gone', async ({ skip }) => {
     const directory = makeGroup(skip);
     const { child, pids } = await tree(sh(`${ORPHAN}; ${STRAY}; ${SLEEP}`).cgroup(directory), 2);

@@ -1,4 +1,13 @@
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { Command, PidFile, PidFileError } from 'vircommand';
 import { dryRun } from 'vircommand/testing';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -97,6 +106,12 @@ test('a program whose name is bytes that are no UTF-8 is compared with them', as
     expect(await PidFile.readIfAlive(path('x'), 'toolÿ')).toBeUndefined();
     using daemon = await PidFile.open(path('x'), { program: odd('tool') });
     expect(daemon?.pid).toBe(pid);
+    // By its name where it was replaced since, also through a link.
+    symlinkSync(odd('tool'), odd('link'));
+    copyFileSync('/bin/sleep', path('anew'));
+    renameSync(path('anew'), odd('tool'));
+    expect(await PidFile.readIfAlive(path('x'), odd('link'))).toBe(pid);
+    expect(await PidFile.readIfAlive(path('x'), odd('tool'))).toBe(pid);
   } finally {
     end(pid);
   }
