@@ -27,6 +27,7 @@ export { LaunchError } from './errors/launch-error.js';
 export { PidFileError } from './errors/pidfile-error.js';
 export { ProcessError } from './errors/process-error.js';
 export { UnsupportedError } from './errors/unsupported-error.js';
+export type { Refusal } from './errors/unsupported-error.js';
 export { UsageError } from './errors/usage-error.js';
 export type { ExitReason } from './errors/exit-error.js';
 export type { Mistake } from './errors/usage-error.js';

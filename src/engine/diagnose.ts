@@ -2,12 +2,15 @@ import { accessSync, constants, existsSync, readFileSync, realpathSync, statSync
 import type { LaunchFailure } from '../errors/launch-error.js';
 import { groupMounts } from '../host/control-groups.js';
 import { closedDirectory, type Executor, findObstacle } from '../host/obstacle.js';
+import { thisHost } from '../host/host.js';
 import { privileges } from '../host/privileges.js';
 import { programFromHere } from '../plan/from-here.js';
+import { isInPath, isPath } from '../plan/program.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { rowOf, type Step } from '../plan/step-table.js';
 import { type ByteText, pathOf, readable, toBytes } from '../text/bytes.js';
 import { AS_UTF8 } from '../spec/bare.js';
+import type { CapabilityName } from '../text/capabilities.js';
 
 /**
  * Names the step that failed, from nothing but the errno that `child_process` gives, by looking at what the steps needed.
@@ -47,7 +50,7 @@ export function explainStepFailure(plan: LaunchPlan, step: Step, errno: string):
     wanted: row.wish(step),
     ...(path === undefined ? {} : { path }),
     ...(step.step === 'cgroup' ? { group: { isVersion1: false, mounts: groupMounts() } } : {}),
-    ...(errno === 'EPERM' ? (ceilingOf(step) ?? privilegeFor(step)) : {}),
+    ...(isDenial(errno, row.capability) ? (ceilingOf(step) ?? privilegeFor(step)) : {}),
   };
 }
 
@@ -99,7 +102,9 @@ export function fileToLookAt(plan: LaunchPlan): string | undefined {
 function isLine({ spec }: LaunchPlan, errno: string): boolean {
   const program = toBytes(spec.argv[0] ?? '').toString();
   const end = program.search(/ +[^ ]/);
-  return errno === 'ENOENT' && end > 0 && existsSync(program.slice(0, end));
+  if (errno !== 'ENOENT' || end <= 0) return false;
+  const first = program.slice(0, end);
+  return isPath(first) ? existsSync(first) : isInPath(first, thisHost);
 }
 
 /** Who executes the program of a plan, and in which directory. */
@@ -147,10 +152,19 @@ function ceilingOf(step: Step): Pick<LaunchFailure, 'ceiling'> | undefined {
   }
 }
 
+/** Whether an errno says that a privilege is missing: for some steps, such as a better nice value, that is EACCES. */
+const isDenial = (errno: string, capability: string | undefined): boolean =>
+  errno === 'EPERM' || (errno === 'EACCES' && capability !== undefined);
+
 /** What this process lacks for a step that it may not take. */
 function privilegeFor(step: Step): Pick<LaunchFailure, 'privilege'> {
-  const { capability } = rowOf(step);
   const { capabilities, isInNamespace, deniesGroups } = privileges();
+  // Who may change capabilities can still give the program none that it does not have itself.
+  const lacking =
+    step.step === 'capset' || step.step === 'cap_ambient'
+      ? (step.keep as readonly CapabilityName[]).find((name) => capabilities?.has(name) === false)
+      : undefined;
+  const capability = lacking ?? rowOf(step).capability;
   return {
     privilege: {
       isRoot: process.geteuid?.() === 0,

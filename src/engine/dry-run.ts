@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer';
 import { types } from 'node:util';
 import { typeError } from '../errors/argument-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
-import { UnsupportedError } from '../errors/unsupported-error.js';
+import { NO_REFUSALS, type Refusal, UnsupportedError } from '../errors/unsupported-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { TestClock } from '../host/time.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
@@ -110,8 +110,8 @@ export class DryRunEngine implements Engine {
     return openOne(this.outer);
   }
 
-  refusal(): undefined {
-    return undefined;
+  refusals(): readonly Refusal[] {
+    return NO_REFUSALS;
   }
 
   note(): undefined {

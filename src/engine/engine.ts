@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import type { CommandError } from '../errors/command-error.js';
+import type { Refusal } from '../errors/unsupported-error.js';
 import type { Clock } from '../host/time.js';
 import type { Capture } from '../io/capture.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
@@ -7,14 +8,6 @@ import type { Step } from '../plan/step-table.js';
 import type { ExitStatus } from '../result/exit-status.js';
 import type { ResourceUsage } from '../result/run-result.js';
 import type { SignalName } from '../text/signals.js';
-
-/** What an engine cannot do, and why. */
-export interface Refusal {
-  /** The method that asked for it. */
-  readonly feature: string;
-  /** The end of a sentence that begins "because". */
-  readonly why: string;
-}
 
 /** What an engine needs beside the plan: where data comes from and goes to. */
 export interface LaunchResources {
@@ -115,8 +108,8 @@ export interface Engine {
   note(step: Step): string | undefined;
   /** This process's variables byte for byte, where the engine can tell them: for plans that inherit them. */
   readonly environment: (() => readonly Uint8Array[]) | undefined;
-  /** The first thing in the plan that this engine cannot do, or `undefined` if it can do all. */
-  refusal(plan: LaunchPlan): Refusal | undefined;
+  /** What of the plan this engine cannot do, each method once; none if it can do all. */
+  refusals(plan: LaunchPlan): readonly Refusal[];
   /** Starts the program. Throws or rejects with a `LaunchError` that names the failed step; then nothing is left behind. */
   launch(plan: LaunchPlan, resources: LaunchResources): EngineProcess | Promise<EngineProcess>;
   /** The same without the event loop, in the engines that can. Throws as `launch` rejects. */

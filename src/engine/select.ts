@@ -1,9 +1,9 @@
-import { UnsupportedError } from '../errors/unsupported-error.js';
+import { type Refusal, UnsupportedError } from '../errors/unsupported-error.js';
 import { realClock } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
 import { native as loaded } from '../native/load.js';
 import { currentDryRun } from './dry-run.js';
-import type { Engine, Refusal } from './engine.js';
+import type { Engine } from './engine.js';
 import { NativeEngine } from './native/engine.js';
 import { portableEngine } from './portable/engine.js';
 import { portableLimits, portableRefusals } from './portable/refusals.js';
@@ -59,7 +59,7 @@ function absent(name: Engine['name'], why: string): Choice {
     clock: realClock,
     environment: undefined,
     note: () => 'refused',
-    refusal: () => refusal,
+    refusals: () => [refusal],
     launch: ({ subject }) => Promise.reject(new UnsupportedError(subject, { ...refusal, engine: name })),
   };
   return { engine, why };

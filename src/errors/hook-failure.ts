@@ -27,10 +27,18 @@ export type HookFailure =
   | { readonly what: 'timeout'; readonly limitMs: number }
   | { readonly what: 'aborted'; readonly cause: unknown };
 
-export function explainHook(hook: HookFailure): Explanation {
+/** `isFunction`: the hook was no module. */
+export function explainHook(hook: HookFailure, isFunction: boolean): Explanation {
   switch (hook.what) {
-    case 'threw':
-      return { what: `its pre-exec hook failed: ${thrownText(hook)}` };
+    case 'threw': {
+      const missing = isFunction && hook.name === 'ReferenceError' ? MISSING.exec(hook.message)?.[1] : undefined;
+      const what = `its pre-exec hook failed: ${thrownText(hook)}`;
+      if (missing === undefined) return { what };
+      return {
+        what,
+        wayOut: `Only the hook's source reaches the child: pass ${missing} as opaque, the second argument of preExecHook(), or import it in the hook.`,
+      };
+    }
     case 'unloadable':
       return {
         what:
@@ -71,6 +79,9 @@ export function explainHook(hook: HookFailure): Explanation {
       };
   }
 }
+
+/** V8's words for a name that is not there. */
+const MISSING = /^(\S+) is not defined$/;
 
 /** What was thrown, with its kind where that tells more than `Error`. */
 function thrownText({ name, message }: Thrown): string {

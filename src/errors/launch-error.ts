@@ -114,7 +114,7 @@ function causeOf({ hook, ...failure }: LaunchFailure): ErrorOptions | undefined 
 }
 
 function launchSentence(subject: Subject, failure: LaunchFailure): string {
-  const { what, wayOut = separateValues(subject, failure) } = bare(explainFailure(failure));
+  const { what, wayOut = separateValues(subject, failure) } = bare(explainFailure(failure, subject));
   // The search is no system call, and many have answered; the sentence says it all.
   const code =
     failure.errno === undefined || failure.step === 'path-search'
@@ -128,7 +128,7 @@ function launchSentence(subject: Subject, failure: LaunchFailure): string {
   ].join(' ');
 }
 
-function explainFailure(failure: LaunchFailure): Explanation {
+function explainFailure(failure: LaunchFailure, subject: Subject): Explanation {
   const path = failure.path === undefined ? 'it' : quoted(failure.path);
   // Whatever wanted a descriptor, it is not to blame.
   switch (failure.errno) {
@@ -159,10 +159,14 @@ function explainFailure(failure: LaunchFailure): Explanation {
     case 'cgroup':
       return explainGroup(failure, path);
     case 'hook':
-      if (failure.hook !== undefined) return explainHook(failure.hook);
+      if (failure.hook !== undefined) return explainHook(failure.hook, isFunction(subject));
   }
   return explainStep(failure);
 }
+
+/** Whether the hook was a function, of which only the source reached the child. */
+const isFunction = ({ spec }: Subject): boolean =>
+  spec?.preExecHook !== undefined && Object.hasOwn(spec.preExecHook, 'source');
 
 function explainStep(failure: LaunchFailure): Explanation {
   switch (failure.errno) {
@@ -176,7 +180,10 @@ function explainStep(failure: LaunchFailure): Explanation {
         what: 'the kernel has no memory for another process',
         wayOut: 'Look at /proc/meminfo and /proc/sys/vm/overcommit_memory.',
       };
+    case 'EACCES':
     case 'EPERM':
+      // Without a privilege that would help, the file or the security module that is meant says no.
+      if (failure.errno === 'EACCES' && failure.privilege === undefined) break;
       return {
         what: `this process may not ${failure.wanted ?? `perform the step ${failure.step}`}`,
         wayOut:
@@ -184,9 +191,8 @@ function explainStep(failure: LaunchFailure): Explanation {
             ? explainPrivilege(failure.privilege)
             : `The kernel of this machine allows ${failure.ceiling.most} at most (${failure.ceiling.file}).`,
       };
-    default:
-      return { what: `it could not ${failure.wanted ?? `perform the step ${failure.step}`}` };
   }
+  return { what: `it could not ${failure.wanted ?? `perform the step ${failure.step}`}` };
 }
 
 function explainPrivilege(privilege: MissingPrivilege | undefined): string {
@@ -261,6 +267,12 @@ function explainGroup(failure: LaunchFailure, path: string): Explanation {
       return { what: `the control group ${path} does not exist`, wayOut };
     case 'ENOTDIR':
       return { what: `the control group ${path} is not a directory`, wayOut };
+    case 'EACCES':
+      return {
+        what: `this process may not enter the control group ${path}`,
+        wayOut:
+          'It has to be able to write cgroup.procs there, and in the lowest group that holds both that one and its own.',
+      };
     case 'EBUSY':
       return {
         what: `the control group ${path} has controllers for the groups below it, and may hold no process itself`,

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { inspect } from 'node:util';
 import { quoted } from '../text/shown.js';
 import { CommandError, inBackticks, type Subject } from './command-error.js';
@@ -68,6 +69,8 @@ function pidFileSentence(path: string, problem: PidFileProblem): string {
     return `${name} is a symbolic link, which is not followed (${syscall ?? 'open'}: ELOOP). Give the path of the file itself.`;
   if (errno === 'ERR_ACCESS_DENIED')
     return `${name} cannot be ${action}, since Node's permission model does not allow it (${syscall ?? 'open'}: ${errno}). Start Node with \`--allow-fs-read\` and \`--allow-fs-write\` for it.`;
+  if (errno === 'ENOENT' && action === 'written')
+    return `${name} cannot be written: its directory ${quoted(dirname(path))} does not exist (${syscall ?? 'open'}: ENOENT). Make it first.`;
   return `${name} cannot be ${action} (${syscall ?? 'open'}: ${errno ?? 'unknown'}).`;
 }
 

@@ -42,6 +42,12 @@ export function findProgram(
   });
 }
 
+/** Whether PATH has a program of that name. */
+export const isInPath = (name: string, host: Host): boolean =>
+  entriesOf(pathOfHost(host)).some(
+    (directory) => isAbsolute(directory) && host.look(joinText(withoutSlash(directory), '/', name)) === 'executable',
+  );
+
 function pathOfHost(host: Host): ByteText {
   const path = host.variable === undefined ? host.env['PATH'] : host.variable('PATH');
   if (path === undefined) return DEFAULT_PATH;

@@ -253,6 +253,7 @@ const table = {
         ? { step: 'sched_core', by: 'runAlone', among: undefined }
         : { step: 'sched_core', by: 'runAmong', among: coreScheduling.among };
     },
+    capability: 'CAP_SYS_PTRACE',
     text: ({ among }) =>
       among === undefined ? 'a core-scheduling group of its own' : `the core-scheduling group of process ${among}`,
     wish: ({ among }) =>
@@ -394,6 +395,7 @@ const table = {
     plan: ({ spec: { allowCaps: keep = [] } }) =>
       keep.length === 0 ? undefined : { step: 'cap_ambient', by: 'allowCap', keep },
     text: ({ keep }) => `ambient capabilities ${keep.join(', ')}`,
+    capability: 'CAP_SETPCAP',
     wish: ({ keep }) => `keep ${keep.join(', ')} for the program`,
     encode: ({ keep }) => ({ a: capabilityBits(keep) }),
     lane: 'helper',

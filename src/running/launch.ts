@@ -77,8 +77,8 @@ export class Launch implements LaunchResources {
     if (engine.name !== 'dry-run') assertMayLaunch(spec, subject);
     const plan = planFor(spec, mode, engine, subject);
     if (engine.name !== 'dry-run') assertMayWrite(plan);
-    const refusal = engine.refusal(plan);
-    if (refusal !== undefined) throw new UnsupportedError(subject, { ...refusal, engine: engine.name });
+    const [refusal, ...others] = engine.refusals(plan);
+    if (refusal !== undefined) throw new UnsupportedError(subject, { ...refusal, engine: engine.name, others });
     this.spec = spec;
     this.mode = mode;
     this.engine = engine;

@@ -150,6 +150,12 @@ const failures: readonly Failure[] = [
       "'/bin/ls -l  /tmp' does not exist (execve: ENOENT). Arguments are separate values: new Command('/bin/ls', '-l', '/tmp').",
   },
   {
+    title: 'a name with a path behind it',
+    command: () => new Command('ls -l /tmp'),
+    sentence: () =>
+      `'${process.cwd()}/ls -l /tmp' does not exist (execve: ENOENT). Arguments are separate values: new Command('ls', '-l', '/tmp').`,
+  },
+  {
     title: 'a missing path with a blank in it, of which the first word is no program either',
     command: (path) => new Command(path('My Programs/tool')),
     sentence: (path) => `'${path('My Programs/tool')}' does not exist (execve: ENOENT).`,

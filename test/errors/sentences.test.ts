@@ -301,7 +301,20 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
     ],
     [
       { step: 'cgroup', path: '/c', errno: 'EACCES', wanted: "enter the control group '/c'" },
-      "it could not enter the control group '/c' (cgroup: EACCES).",
+      "this process may not enter the control group '/c' (cgroup: EACCES). It has to be able to write cgroup.procs there, and in the lowest group that holds both that one and its own.",
+    ],
+    [
+      {
+        step: 'setpriority',
+        errno: 'EACCES',
+        wanted: 'take the nice value -5',
+        privilege: { isRoot: false, capability: 'CAP_SYS_NICE', isHeld: false, isInNamespace: false },
+      },
+      'this process may not take the nice value -5 (setpriority: EACCES). Run as root, or with the capability CAP_SYS_NICE.',
+    ],
+    [
+      { step: 'selinux', errno: 'EACCES', wanted: 'take the SELinux label x' },
+      'it could not take the SELinux label x (selinux: EACCES).',
     ],
     [{ step: 'prlimit', errno: 'EINVAL' }, 'it could not perform the step prlimit (prlimit: EINVAL).'],
   ];
@@ -620,6 +633,31 @@ test('UnsupportedError names the feature, the engine and the reason', () => {
   });
 });
 
+test('UnsupportedError lists every refused call', () => {
+  const error = new UnsupportedError(subject, {
+    feature: 'umask',
+    engine: 'portable',
+    why: 'child_process sets no umask',
+    others: [{ feature: 'nice', why: 'it sets no priority' }],
+  });
+  expect(error.message).toBe(
+    [
+      `${START}the portable engine cannot do 2 of its calls:`,
+      '  1. umask(), because child_process sets no umask.',
+      '  2. nice(), because it sets no priority.',
+      'Leave them out, or use an engine that can: see docs/engines.md.',
+    ].join('\n'),
+  );
+  expect(error).toMatchObject({
+    feature: 'umask',
+    why: 'child_process sets no umask',
+    refused: [
+      { feature: 'umask', why: 'child_process sets no umask' },
+      { feature: 'nice', why: 'it sets no priority' },
+    ],
+  });
+});
+
 test('UnsupportedError of what is no command names the feature alone', () => {
   const error = new UnsupportedError(
     { command: '', spec: undefined },
@@ -694,6 +732,10 @@ const pidFileRows: readonly (readonly [PidFileProblem, string])[] = [
   [
     { content: 'junk\n' },
     String.raw`Pidfile '/p' holds 'junk\n', which is no pid. Remove the file, or choose another one.`,
+  ],
+  [
+    { action: 'written', errno: 'ENOENT', syscall: 'open' },
+    "Pidfile '/p' cannot be written: its directory '/' does not exist (open: ENOENT). Make it first.",
   ],
   [{ action: 'read', errno: 'ENOENT', syscall: 'open' }, "Pidfile '/p' cannot be read (open: ENOENT)."],
   [{ action: 'removed', errno: 'EPERM', syscall: 'unlink' }, "Pidfile '/p' cannot be removed (unlink: EPERM)."],

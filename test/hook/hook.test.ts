@@ -442,6 +442,15 @@ const failures: readonly Failure[] = [
     },
   },
   {
+    title: 'names what stands outside of its source',
+    command: (base) => {
+      const q = 3;
+      return base.preExecHook(() => q);
+    },
+    sentence:
+      "its pre-exec hook failed: ReferenceError: q is not defined. Only the hook's source reaches the child: pass q as opaque, the second argument of preExecHook(), or import it in the hook.",
+  },
+  {
     title: 'throws an error of another kind',
     command: (base) => base.preExecHook((opaque: unknown) => (opaque as { call: () => number }).call()),
     sentence: "its pre-exec hook failed: TypeError: Cannot read properties of undefined (reading 'call').",

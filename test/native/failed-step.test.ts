@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { Command, CommandError, type ErrorEvent, type LaunchEvent, LaunchError } from 'vircommand';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { rejection } from '../helpers/tools.js';
-import { useNativeEngine } from '../helpers/native.js';
+import { asNobody, inParent, needsNobody, useNativeEngine } from '../helpers/native.js';
 
 useNativeEngine();
 
@@ -57,5 +57,50 @@ describe('a launch that fails in its child', () => {
     subscribe('vircommand:launch', hearLaunch);
     await rejection(CommandError, new Command('/nowhere').run());
     expect(heard).toEqual(['error: LaunchError', 'error: LaunchError']);
+  });
+});
+
+describe('a step that takes a privilege names the capability', () => {
+  /** What each command is told in a process that is started so. */
+  const told = (through: readonly string[]) =>
+    inParent(
+      async ({ Command: Program }) => {
+        const outcome = (command: Command) =>
+          command.run().then(
+            () => 'it ran',
+            (error: unknown) => String(error).replace(/^LaunchError: Cannot start `true`: /, ''),
+          );
+        const make = () => new Program('true');
+        return [
+          await outcome(make().nice(-5)),
+          await outcome(make().oomScoreAdjust(-500)),
+          await outcome(make().allowCap('CAP_NET_ADMIN')),
+          await outcome(make().uid(5).gid(5).groups([5])),
+          await outcome(make().limit('memlock', 'unlimited')),
+        ];
+      },
+      undefined,
+      { through: ['prlimit', '--memlock=65536:65536', '--nice=0:0', ...through] },
+    );
+  const needs = (capability: string): string => `Run as root, or with the capability ${capability}.`;
+
+  test('that nobody has not', async ({ skip }) => {
+    needsNobody(skip);
+    expect(await told(asNobody)).toEqual([
+      `this process may not take the nice value -5 (setpriority: EACCES). ${needs('CAP_SYS_NICE')}`,
+      `this process may not take the out-of-memory score -500 (oom_score_adj: EACCES). ${needs('CAP_SYS_RESOURCE')}`,
+      `this process may not drop all capabilities but CAP_NET_ADMIN from its bounding set (capbset_drop: EPERM). ${needs('CAP_SETPCAP')}`,
+      `this process may not take the groups 5 (setgroups: EPERM). ${needs('CAP_SETGID')}`,
+      `this process may not set the limit of memlock to unlimited (hard unlimited) (prlimit: EPERM). ${needs('CAP_SYS_RESOURCE')}`,
+    ]);
+  });
+
+  // With CAP_SETPCAP the bounding set may be changed, but nobody can give what they do not have.
+  test('that the program was to have, and that this process lacks itself', async ({ skip }) => {
+    needsNobody(skip);
+    const [, , caps] = await told([...asNobody, '--inh-caps', '-all,+setpcap', '--ambient-caps', '-all,+setpcap']);
+    expect(caps).toBe(
+      `this process may not give up all capabilities but CAP_NET_ADMIN (capset: EPERM). ${needs('CAP_NET_ADMIN')}`,
+    );
   });
 });

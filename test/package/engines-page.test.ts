@@ -317,6 +317,24 @@ describe('the table in docs/from-libvirt.md', () => {
   });
 });
 
+test('every refused call is told at once, each method once', async () => {
+  const command = new Command('true')
+    .umask(0)
+    .nice(1)
+    .clearCaps()
+    .allowCap('CAP_KILL')
+    .limit('core', 0)
+    .limit('data', 0);
+  const error = await command
+    .env('A', Buffer.of(0xff))
+    .run()
+    .catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(UnsupportedError);
+  const { refused, message } = error as UnsupportedError;
+  expect(refused.map(({ feature }) => feature)).toEqual(['umask', 'nice', 'limit', 'clearCaps', 'allowCap', 'env']);
+  for (const { feature, why } of refused) expect(message).toContain(`. ${feature}(), because ${why}.\n`);
+});
+
 test('supplementary groups that were asked for are refused as groups()', async () => {
   const error = await new Command('true')
     .uid(1)

@@ -16,7 +16,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
@@ -176,7 +176,7 @@ describe('PidFile.acquire', () => {
     ],
     [
       'in a directory that is not there',
-      "Pidfile 'PATH' cannot be written (open: ENOENT).",
+      "Pidfile 'PATH' cannot be written: its directory 'PATH/..' does not exist (open: ENOENT). Make it first.",
       (name) => {
         execFileSync('rmdir', [join(name, '..')]);
       },
@@ -188,7 +188,11 @@ describe('PidFile.acquire', () => {
     const before = readdirSync(path(), { recursive: true, encoding: 'utf8' }).sort();
     for (const wait of [false, true]) {
       const error = await rejection(PidFileError, PidFile.acquire(name, { wait }));
-      expect([error.message, error.heldBy, error.path]).toEqual([sentence.replace('PATH', name), undefined, name]);
+      expect([error.message, error.heldBy, error.path]).toEqual([
+        sentence.replace('PATH/..', dirname(name)).replace('PATH', name),
+        undefined,
+        name,
+      ]);
     }
     expect(readdirSync(path(), { recursive: true, encoding: 'utf8' }).sort()).toEqual(before);
     if (before.includes('d/x.pid.target')) expect(readFileSync(`${name}.target`, 'utf8')).toBe('precious');

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { LaunchError } from '../../errors/launch-error.js';
+import { NO_REFUSALS, type Refusal, withRefusal } from '../../errors/unsupported-error.js';
 import { groupKind, groupMounts } from '../../host/control-groups.js';
 import { isRealEnvironment } from '../../host/environment.js';
 import { realClock } from '../../host/time.js';
@@ -14,7 +15,7 @@ import { bare } from '../../spec/bare.js';
 import { readable } from '../../text/bytes.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
-import type { Engine, EngineProcess, LaunchResources, Refusal, SyncProcess } from '../engine.js';
+import type { Engine, EngineProcess, LaunchResources, SyncProcess } from '../engine.js';
 import { HeldDirectory } from '../here.js';
 import { closeFiles, closeFilesSync, type OpenFiles, openFiles, openFilesSync } from '../redirections.js';
 import { Descriptors, type Ends, NO_FILES, type OpenFds } from './ends.js';
@@ -64,12 +65,13 @@ export class NativeEngine implements Engine {
     return entries;
   }
 
-  refusal(plan: LaunchPlan): Refusal | undefined {
+  refusals(plan: LaunchPlan): readonly Refusal[] {
+    let refused = NO_REFUSALS;
     for (const { step, by } of plan.steps) {
       const why = this.#whyNot(step);
-      if (why !== undefined) return { feature: by, why };
+      if (why !== undefined) refused = withRefusal(refused, { feature: by, why });
     }
-    return undefined;
+    return refused;
   }
 
   /** The steps that it refuses on this machine, each with the reason. */

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { TextDecoder } from 'node:util';
 import type { ResultPromise } from 'execa';
 import { LaunchError, type LaunchFailure } from '../../errors/launch-error.js';
+import { NO_REFUSALS, type Refusal, withRefusal } from '../../errors/unsupported-error.js';
 import { privileges } from '../../host/privileges.js';
 import { realClock } from '../../host/time.js';
 import { enteredDirectory, executedFile, heldPidFile, heldProgram } from '../../plan/from-here.js';
@@ -14,7 +15,7 @@ import type { Step } from '../../plan/step-table.js';
 import { readable } from '../../text/bytes.js';
 import { quoted } from '../../text/shown.js';
 import { diagnose, hasTooLongWord } from '../diagnose.js';
-import type { Engine, EngineProcess, LaunchResources, Refusal } from '../engine.js';
+import type { Engine, EngineProcess, LaunchResources } from '../engine.js';
 import { holdDirectory, nameFrom, pathFrom, reopenDirectory } from '../here.js';
 import { closeFiles, type OpenFiles, openFiles } from '../redirections.js';
 import { type Execa, loadExeca } from './load-execa.js';
@@ -35,7 +36,7 @@ export const portableEngine: Engine = {
   clock: realClock,
   environment: undefined,
   note,
-  refusal,
+  refusals,
   launch,
 };
 
@@ -54,53 +55,60 @@ function note({ step }: Step): string | undefined {
   }
 }
 
-function refusal(plan: LaunchPlan): Refusal | undefined {
-  for (const step of plan.steps) {
-    const why = portableRefusals[step.step];
-    if (why !== undefined) return { feature: step.by, why };
-    if (step.step === 'setuid' && plan.directory !== undefined && step.id !== process.geteuid?.()) {
-      return {
-        feature: 'workingDirectory',
-        why: 'child_process enters the directory before it takes the uid, so that rights are not checked for the user that the program runs as',
-      };
-    }
-    if (
-      step.step === 'setgroups' &&
-      step.groups.some((group) => group !== plan.spec.gid && group !== idOf(plan, 'setgid'))
-    ) {
-      return {
-        feature: plan.spec.groups === undefined ? step.by : 'groups',
-        why: 'child_process always drops all supplementary groups; say groups([]) to have it so',
-      };
-    }
-    if (step.step === 'setgroups' && !maySetGroups()) {
-      return {
-        feature: plan.spec.groups === undefined ? step.by : 'groups',
-        why: 'child_process does not tell that the kernel refuses it, and the kernel would: this process has groups, and may not give them up',
-      };
-    }
-    if (step.step === 'setgroups' && idOf(plan, 'setuid') === undefined && idOf(plan, 'setgid') === undefined) {
-      return { feature: step.by, why: 'child_process changes groups only together with uid and gid' };
-    }
-  }
-  if (typeof plan.spec.argv[0] !== 'string' || typeof executedFile(plan) !== 'string')
-    return {
-      feature: 'new Command',
-      why: 'child_process takes text only, and the path of the program holds bytes that are not UTF-8',
-    };
-  if (typeof enteredDirectory(plan) === 'object')
+function refusals(plan: LaunchPlan): readonly Refusal[] {
+  let refused = NO_REFUSALS;
+  for (const step of plan.steps) refused = withRefusal(refused, refusalOfStep(step, plan));
+  return refusalsOfBytes(plan).reduce(withRefusal, refused);
+}
+
+function refusalOfStep(step: Step, plan: LaunchPlan): Refusal | undefined {
+  const why = portableRefusals[step.step];
+  if (why !== undefined) return { feature: step.by, why };
+  if (step.step === 'setuid' && plan.directory !== undefined && step.id !== process.geteuid?.()) {
     return {
       feature: 'workingDirectory',
-      why: 'child_process takes text only, and the path holds bytes that are not UTF-8',
+      why: 'child_process enters the directory before it takes the uid, so that rights are not checked for the user that the program runs as',
     };
-  if (plan.argv.some((word) => decode(word) === undefined)) {
-    return { feature: 'arg', why: 'child_process takes text only, and an argument holds bytes that are not UTF-8' };
   }
-  if (plan.envp.some((entry) => decode(entry) === undefined)) {
-    return { feature: 'env', why: 'child_process takes text only, and a variable holds bytes that are not UTF-8' };
+  if (step.step !== 'setgroups') return undefined;
+  const feature = plan.spec.groups === undefined ? step.by : 'groups';
+  if (step.groups.some((group) => group !== plan.spec.gid && group !== idOf(plan, 'setgid')))
+    return { feature, why: 'child_process always drops all supplementary groups; say groups([]) to have it so' };
+  if (!maySetGroups()) {
+    return {
+      feature,
+      why: 'child_process does not tell that the kernel refuses it, and the kernel would: this process has groups, and may not give them up',
+    };
   }
+  if (idOf(plan, 'setuid') === undefined && idOf(plan, 'setgid') === undefined)
+    return { feature: step.by, why: 'child_process changes groups only together with uid and gid' };
   return undefined;
 }
+
+function refusalsOfBytes(plan: LaunchPlan): readonly (Refusal | undefined)[] {
+  return [
+    typeof plan.spec.argv[0] === 'string' && typeof executedFile(plan) === 'string'
+      ? undefined
+      : {
+          feature: 'new Command',
+          why: 'child_process takes text only, and the path of the program holds bytes that are not UTF-8',
+        },
+    typeof enteredDirectory(plan) === 'object'
+      ? {
+          feature: 'workingDirectory',
+          why: 'child_process takes text only, and the path holds bytes that are not UTF-8',
+        }
+      : undefined,
+    plan.argv.slice(1).some(isNoText)
+      ? { feature: 'arg', why: 'child_process takes text only, and an argument holds bytes that are not UTF-8' }
+      : undefined,
+    plan.envp.some(isNoText)
+      ? { feature: 'env', why: 'child_process takes text only, and a variable holds bytes that are not UTF-8' }
+      : undefined,
+  ];
+}
+
+const isNoText = (word: Uint8Array): boolean => decode(word) === undefined;
 
 /** Whether supplementary groups are given up where that is asked for: libuv ignores it if the kernel refuses. */
 function maySetGroups(): boolean {
