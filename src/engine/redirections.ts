@@ -8,7 +8,7 @@ import { fileFromHere } from '../plan/from-here.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { pathOf, readable } from '../text/bytes.js';
 import type { LaunchResources } from './engine.js';
-import { holdDirectory, pathFrom } from './here.js';
+import { holdDirectory, pathFrom, reopenDirectory } from './here.js';
 
 /** The files behind a plan's descriptors, by descriptor of the child. */
 export type OpenFiles = ReadonlyMap<number, FileHandle>;
@@ -27,14 +27,17 @@ const flags = {
  * Nobody can take back an `open()` that waits. When the plan's time is over, or the signal is aborted, nobody waits for it any
  * more, and a file that comes after all is closed.
  *
+ * @param held this process's directory as it was at the call, where something has been waited for since.
  * @throws {LaunchError} with the step `open`, or `abort`; the files opened before it are closed again.
  */
-export async function openFiles(plan: LaunchPlan, limits: OpenLimits): Promise<OpenFiles> {
+export async function openFiles(plan: LaunchPlan, limits: OpenLimits, held?: number): Promise<OpenFiles> {
   const files = new Map<number, FileHandle>();
   const here = plan.descriptors.some(
     ({ childFd, source }) => source.kind === 'file' && fileFromHere(plan, childFd) !== undefined,
   )
-    ? holdDirectory()
+    ? held === undefined
+      ? holdDirectory()
+      : reopenDirectory(held)
     : undefined;
   const openings: Promise<unknown>[] = [];
   for (const { childFd, source } of plan.descriptors) {

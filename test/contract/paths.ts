@@ -411,6 +411,13 @@ export function pathContract(engine: EngineUnderTest): void {
       const inside = new Command('cat', 'in').errorFile('log').outputBuffer().run();
       process.chdir(path('second'));
       expect((await inside).stdout).toBe('first');
+      process.chdir(path('first'));
+      const launched = new Command('sleep', '600').outputFile('log').pidFile('pid').daemonize().run();
+      process.chdir(path('second'));
+      const daemon = await launched;
+      end(daemon.pid);
+      expect([daemon.pidFile, readFileSync(path('first/pid'), 'utf8')]).toEqual([path('first/pid'), `${daemon.pid}`]);
+      expect([existsSync(path('first/log')), existsSync(path('second/log'))]).toEqual([true, false]);
     });
 
     test.runIf(isRoot)('works below a directory that is closed to the program and to us', async () => {

@@ -126,8 +126,7 @@ async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<Eng
   try {
     if (pidFile !== undefined) await assertUnheld(pidFile, plan.subject);
     const mayBecomeShell = refuseShell(plan);
-    // First: what is waited for before it would come between the call and the directory that it means.
-    files = await openFiles(plan, resources);
+    files = await openFiles(plan, resources, here);
     const execa = await loadExeca(plan.subject);
     pair = sharesPipe(plan) ? await pairFor(plan) : undefined;
     const subprocess = start(execa, plan, files, pair, here);
