@@ -9,7 +9,7 @@ import { type ByteText, fromBytes, joinText, pathOf } from '../text/bytes.js';
  */
 
 /** Linux's flag for a descriptor that only names a place, and needs no right to read it. Node has no constant for it. */
-const O_PATH = 0o10000000;
+export const O_PATH = 0o10000000;
 
 const openHere = (): number => openSync('.', O_PATH | constants.O_DIRECTORY);
 

@@ -147,7 +147,12 @@ function explainFailure(failure: LaunchFailure, subject: Subject): Explanation {
   }
   switch (failure.step) {
     case 'abort':
-      return { what: `its signal was aborted before the start: ${reasonText(failure.cause)}` };
+      return {
+        what:
+          failure.path === undefined
+            ? `its signal was aborted before the start: ${reasonText(failure.cause)}`
+            : `its signal was aborted before ${path} could ${failure.wanted ?? 'be opened'}: ${reasonText(failure.cause)}`,
+      };
     case 'path-search':
       return explainSearch(failure);
     case 'chdir':

@@ -35,6 +35,30 @@ export interface Binding {
   /** Closes the descriptors that are 0 or above. Only for those that the addon has made: Node keeps account of its own. */
   closeAll(fds: Int32Array): void;
 
+  /**
+   * Whether a FIFO that is open here for reading has a writer, or has had one since: 1 or 0, or a negative errno. That is what an
+   * `open()` that waits would wait for; nothing is read.
+   */
+  hasWriter(fd: number): number;
+  /** Clears O_NONBLOCK, for all who share the open file. Returns 0, or a negative errno. */
+  letBlock(fd: number): number;
+
+  // Below, what is no descriptor is the system call that failed, with a negative errno.
+
+  /**
+   * Returns a Unix socket that listens at the path, whose file has those permissions; -1: as the umask has it. A path that begins with
+   * NUL has no file.
+   */
+  listenUnix(path: Buffer, mode: number, backlog: number): number | readonly [call: string, errno: number];
+  /** Returns a TCP socket that listens at an address in digits, and a port; 0: one that is free. */
+  listenTcp(host: string, port: number, backlog: number): number | readonly [call: string, errno: number];
+  /** Returns the port of a TCP socket, or a negative errno. */
+  portOf(fd: number): number;
+  /** Makes two connected sockets. Returns 0, or an errno. */
+  socketPair(ends: Int32Array): number;
+  /** Returns a descriptor of a tap device, and writes its name into the buffer, of 16 bytes, with a NUL behind it. */
+  openTap(name: string, given: Buffer): number | readonly [call: string, errno: number];
+
   // -------------------------------------------------------------- launching
 
   /**

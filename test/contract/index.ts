@@ -11,6 +11,7 @@ import { eventContract } from './events.js';
 import { execAnswerContract } from './exec-answers.js';
 import { execSentenceContract } from './exec-sentences.js';
 import { failedStartContract } from './failed-starts.js';
+import { fifoContract } from './fifos.js';
 import { groupContract } from './groups.js';
 import { inputContract } from './input.js';
 import { killerContract } from './killers.js';
@@ -48,6 +49,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     stoppingContract();
     killerContract();
     descriptorContract(engine);
+    fifoContract(engine);
     blockingContract();
     asyncContract();
     daemonContract();

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { Command, type DaemonResult, PidFileError } from 'vircommand';
@@ -7,6 +8,7 @@ import {
   eventually,
   exists,
   FOREVER,
+  isRoot,
   isRunning,
   rejection,
   umask,
@@ -40,6 +42,22 @@ export function pidFileContract(): void {
         [],
         String(pid),
       ]);
+    });
+
+    test.for<[string, (file: string) => void]>([
+      ['a FIFO', (file) => void execFileSync('mkfifo', [file])],
+      ['a device', (file) => void execFileSync('mknod', [file, 'c', '1', '3'])],
+    ])('that is %s is refused, and is still there', async ([kind, make], { skip }) => {
+      if (kind === 'a device' && !isRoot) skip('only root may make a device');
+      make(path('pid'));
+      const { ino } = statSync(path('pid'));
+      const before = children();
+      const error = await rejection(PidFileError, daemon().run());
+      expect(error.message).toBe(
+        `Pidfile '${path('pid')}' is no regular file, and was left as it is. Choose another path.`,
+      );
+      expect(statSync(path('pid')).ino).toBe(ino);
+      expect(children()).toEqual(before);
     });
 
     test.each([

@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import { type Child, Command, ExitError, LaunchError, pidAbort, type StopSequence } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { eventually, exists, FOREVER, processStat, rejection, sh, useDirectory } from '../helpers/tools.js';
@@ -42,8 +41,6 @@ async function ready(command: Command): Promise<Child> {
 
 export function stoppingContract(): void {
   describe('a program that is stopped', () => {
-    const path = useDirectory();
-
     test('by its timeout: the promise rejects when it is dead and reaped', async () => {
       const error = await rejection(ExitError, sleep().timeout(SHORT_MS).run());
       expect(exists(error.result.pid)).toBe(false);
@@ -64,29 +61,6 @@ export function stoppingContract(): void {
       expect(exists(child.pid)).toBe(false);
       expect(error).toMatchObject({ reason: 'aborted', cause: reason, result: { signal: 'SIGTERM', timedOut: false } });
       expect(error.message).toMatch(/^`sleep 600` was aborted after .*: no longer needed\. It was ended by SIGTERM\.$/);
-    });
-
-    // Nothing can end an open() that waits for the other end of a FIFO, but that other end.
-    test.each([
-      [
-        'its timeout',
-        (command: Command) => command.timeout(SHORT_MS),
-        { step: 'open', reason: 'timeout' },
-        /: '.*fifo' could not be opened for reading within 50 ms\.$/,
-      ],
-      [
-        'its abort signal',
-        (command: Command) => command.abortSignal(AbortSignal.timeout(SHORT_MS)),
-        { step: 'abort', reason: 'aborted' },
-        /: its signal was aborted before the start: .*\.$/,
-      ],
-    ])('by %s, while a file of it is still being opened', async (_what, stopped, known, message) => {
-      const fifo = path('fifo');
-      await new Command('mkfifo', fifo).run();
-      const error = await rejection(LaunchError, stopped(new Command('cat').inputFile(fifo)).run());
-      await writeFile(fifo, '');
-      expect(error).toMatchObject(known);
-      expect(error.message).toMatch(message);
     });
 
     test('by abort(): it is dead when abort() resolves, and wait() tells why', async () => {

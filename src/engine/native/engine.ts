@@ -16,6 +16,7 @@ import { readable } from '../../text/bytes.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
 import type { Engine, EngineProcess, LaunchResources, SyncProcess } from '../engine.js';
+import { type SeenFifos, seenFifos } from '../fifo.js';
 import { HeldDirectory } from '../here.js';
 import { closeFiles, closeFilesSync, type OpenFiles, openFiles, openFilesSync } from '../redirections.js';
 import { Descriptors, type Ends, NO_FILES, type OpenFds } from './ends.js';
@@ -39,6 +40,7 @@ export class NativeEngine implements Engine {
   readonly #native: Native;
   readonly #binding: Binding;
   readonly #descriptors: Descriptors;
+  readonly #fifos: SeenFifos;
   /** Why there are no files in memory; empty where there are; `undefined` until it is known. */
   #memoryFileProblem: string | undefined;
   /** Whether there is a watcher, with the event loop and without. */
@@ -48,6 +50,7 @@ export class NativeEngine implements Engine {
     this.#native = native;
     this.#binding = native.binding;
     this.#descriptors = new Descriptors(native.binding);
+    this.#fifos = seenFifos(native.binding);
   }
 
   readonly #inherited = (): Uint8Array[] => this.#environment();
@@ -118,7 +121,7 @@ export class NativeEngine implements Engine {
     const here = hold(plan);
     let files: OpenFiles = new Map();
     try {
-      if (opensFiles) files = await openFiles(plan, resources);
+      if (opensFiles) files = await openFiles(plan, resources, this.#fifos);
       const fds = new Map(Array.from(files, ([childFd, { fd }]) => [childFd, fd]));
       if (here?.isLeft === true) return await this.#launch(beginningThere(plan), fds, resources, here);
       return await this.#launch(plan, fds, resources, needsHere(plan) ? here : undefined);
@@ -132,7 +135,7 @@ export class NativeEngine implements Engine {
     const here = needsHere(plan) ? hold(plan) : undefined;
     let files: OpenFds = NO_FILES;
     try {
-      files = openFilesSync(plan);
+      files = openFilesSync(plan, resources.deadline, this.#fifos);
       const started = this.#start(plan, files, resources, { waits: true, here });
       return new NativeSyncProcess(this.#binding, started, plan, resources);
     } finally {
@@ -148,7 +151,7 @@ export class NativeEngine implements Engine {
     try {
       return execInPlace(
         plan,
-        { binding: this.#binding, descriptors: this.#descriptors, start, here: here?.fd },
+        { binding: this.#binding, descriptors: this.#descriptors, fifos: this.#fifos, start, here: here?.fd },
         onReady,
       );
     } finally {

@@ -11,6 +11,7 @@ import { stepTable } from '../../plan/step-table.js';
 import { errnoName } from '../../text/errno.js';
 import { encode } from '../../wire/encode.js';
 import type { LaunchResources } from '../engine.js';
+import type { SeenFifos } from '../fifo.js';
 import { closeFilesSync, openFilesSync } from '../redirections.js';
 import type { Descriptors, OpenFds } from './ends.js';
 import { untilExec } from './prepared-child.js';
@@ -36,6 +37,7 @@ const noResources: LaunchResources = {
 export interface ExecTools {
   readonly binding: Binding;
   readonly descriptors: Descriptors;
+  readonly fifos: SeenFifos;
   /** Starts a child that is waited for turn by turn. */
   readonly start: (plan: LaunchPlan, files: OpenFds, resources: LaunchResources) => Started;
   /** A descriptor of this process's directory, where the plan needs one. */
@@ -48,7 +50,7 @@ export interface ExecTools {
  * @throws {CommandError} if a step fails; this process is still itself then.
  */
 export function execInPlace(plan: LaunchPlan, tools: ExecTools, onReady: () => void): never {
-  const files = openFilesSync(plan);
+  const files = openFilesSync(plan, Infinity, tools.fifos);
   try {
     rehearse(plan, files, tools);
     assertRoom(plan, tools);

@@ -18,6 +18,7 @@ import { diagnose, hasTooLongWord } from '../diagnose.js';
 import type { Engine, EngineProcess, LaunchResources } from '../engine.js';
 import { holdDirectory, nameFrom, pathFrom, reopenDirectory } from '../here.js';
 import { closeFiles, type OpenFiles, openFiles } from '../redirections.js';
+import { portableFifos } from './fifo-opener.js';
 import { type Execa, loadExeca } from './load-execa.js';
 import { isShell, refuseShell } from './no-shell.js';
 import { PortableProcess } from './process.js';
@@ -126,7 +127,7 @@ async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<Eng
   try {
     if (pidFile !== undefined) await assertUnheld(pidFile, plan.subject);
     const mayBecomeShell = refuseShell(plan);
-    files = await openFiles(plan, resources, here);
+    files = await openFiles(plan, resources, portableFifos, here);
     const execa = await loadExeca(plan.subject);
     pair = sharesPipe(plan) ? await pairFor(plan) : undefined;
     const subprocess = start(execa, plan, files, pair, here);

@@ -122,6 +122,13 @@ bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_p
   FUNCTION("tryRoom", addon_try_room)                      \
   FUNCTION("giveAway", addon_give_away)                    \
   FUNCTION("closeAll", addon_close_all)                    \
+  FUNCTION("hasWriter", addon_has_writer)                  \
+  FUNCTION("letBlock", addon_let_block)                    \
+  FUNCTION("listenUnix", addon_listen_unix)                \
+  FUNCTION("listenTcp", addon_listen_tcp)                  \
+  FUNCTION("portOf", addon_port_of)                        \
+  FUNCTION("socketPair", addon_socket_pair)                \
+  FUNCTION("openTap", addon_open_tap)                      \
   FUNCTION("launch", addon_launch)                         \
   FUNCTION("undo", addon_undo)                             \
   FUNCTION("exec", addon_exec)                             \

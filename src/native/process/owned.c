@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -96,6 +97,14 @@ int owned_pipes(struct owned *owned, int32_t *ends, size_t count) {
     owned_add(owned, ends[2 * i], OWNED_DESCRIPTOR);
     owned_add(owned, ends[2 * i + 1], OWNED_DESCRIPTOR);
   }
+  return 0;
+}
+
+int owned_socket_pair(struct owned *owned, int32_t ends[2]) {
+  if (reserve(owned, 2) < 0) return ENOMEM;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return errno;
+  owned_add(owned, ends[0], OWNED_DESCRIPTOR);
+  owned_add(owned, ends[1], OWNED_DESCRIPTOR);
   return 0;
 }
 

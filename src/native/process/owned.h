@@ -19,6 +19,9 @@ struct owned {
 /* Makes pipes, all or none: two ends each, reading and writing, closed on exec. 0, or an errno. */
 int owned_pipes(struct owned *owned, int32_t *ends, size_t count);
 
+/* Makes two connected stream sockets, closed on exec. 0, or an errno. */
+int owned_socket_pair(struct owned *owned, int32_t ends[2]);
+
 /* Makes a file in memory that holds the bytes. A descriptor that is closed on exec, or a negative errno. */
 int owned_memory_file(struct owned *owned, const void *bytes, size_t size);
 
