@@ -16,6 +16,10 @@ import { AS_UTF8, bare, MAY_BE_MISSING } from '../spec/bare.js';
  * did has merely got the number of one that is gone.
  */
 export async function assertUnheld(file: PidFilePath, subject: Subject): Promise<void> {
+  // A device or a FIFO cannot hold a pid, and must not be replaced for that: think of /dev/null, and of root.
+  const there = statSync(file.path, MAY_BE_MISSING);
+  if (there !== undefined && !there.isFile() && !there.isDirectory())
+    throw new PidFileError(file.name, { isNot: 'regular' }, subject);
   let pid: number;
   try {
     pid = await readPid(file);
