@@ -305,7 +305,7 @@ describe.for(['native', 'portable'])('no secret leaves the %s engine', (engine) 
   });
 
   test('by a daemon, nor by what was written to its standard input', async () => {
-    const daemon = await secretive('sh', '-c', `cat >/dev/null; sleep ${FOREVER}`).daemonize().inputPipe().run();
+    const daemon = await secretive('sh', '-c', `cat >/dev/null; exec sleep ${FOREVER}`).daemonize().inputPipe().run();
     track(daemon.pid);
     expect(leaksIn(viewsOf(daemon))).toEqual([]);
     await new Promise<void>((resolve) => daemon.stdin.end(secret('daemon'), resolve));

@@ -49,7 +49,7 @@ for (const engine of ['native', 'portable']) {
 }
 
 test('nor does what console.log prints of a command, a child or a result, nor what explain() tells', async () => {
-  const command = new Command('sh', '-c', 'sleep 600', BAD);
+  const command = new Command('sh', '-c', 'exec sleep 600', BAD);
   expect(inspect(command)).not.toMatch(CONTROLS);
   expect(command.explain()).not.toMatch(CONTROLS);
   const child = await command.runAsync();
