@@ -12,7 +12,7 @@ import { bare } from '../spec/bare.js';
 import { readable } from '../text/bytes.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 import { parentSteps, type StepName, stepNames } from '../text/step-names.js';
-import { sizeOf } from './diagnose.js';
+import { isDenial, sizeOf } from './diagnose.js';
 
 /** How a command that is not really run shall seem to end. What is left out: exit code 0, no signal, no output. */
 export interface DryRunResponse {
@@ -137,6 +137,6 @@ function known(plan: LaunchPlan, name: StepName, errno: string): LaunchFailure |
     errno,
     wanted: row.wish(step),
     ...(path === undefined ? {} : { path }),
-    ...(errno === 'EPERM' ? { privilege } : {}),
+    ...(isDenial(errno, row.capability) ? { privilege } : {}),
   };
 }

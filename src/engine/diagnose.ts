@@ -153,7 +153,7 @@ function ceilingOf(step: Step): Pick<LaunchFailure, 'ceiling'> | undefined {
 }
 
 /** Whether an errno says that a privilege is missing: for some steps, such as a better nice value, that is EACCES. */
-const isDenial = (errno: string, capability: string | undefined): boolean =>
+export const isDenial = (errno: string, capability: string | undefined): boolean =>
   errno === 'EPERM' || (errno === 'EACCES' && capability !== undefined);
 
 /** What this process lacks for a step that it may not take. */

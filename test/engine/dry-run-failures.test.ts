@@ -57,6 +57,11 @@ describe('a launch that a dry run has fail', () => {
       'Cannot start `/x`: this process may not take the nice value -5 (setpriority: EPERM). Run as root, or with the capability CAP_SYS_NICE.',
     ],
     [
+      { step: 'setpriority', errno: 'EACCES' },
+      () => new Command('/x').nice(-5),
+      'Cannot start `/x`: this process may not take the nice value -5 (setpriority: EACCES). Run as root, or with the capability CAP_SYS_NICE.',
+    ],
+    [
       { step: 'cgroup', errno: 'ENOENT', path: '/g' },
       () => new Command('/x').cgroup('/sys/fs/cgroup/absent'),
       "Cannot start `/x`: the control group '/g' does not exist (cgroup: ENOENT). Make a directory below the mount point of version 2, and name that.",

@@ -232,6 +232,19 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
     ],
     [
       {
+        step: 'setpriority',
+        errno: 'EACCES',
+        wanted: 'take the nice value -5',
+        privilege: { isRoot: true, capability: 'CAP_SYS_NICE', isHeld: false, isInNamespace: false },
+      },
+      'this process may not take the nice value -5 (setpriority: EACCES). It is root without the capability CAP_SYS_NICE; have the container or service that it runs in give it.',
+    ],
+    [
+      { step: 'selinux', errno: 'EACCES', wanted: 'take the SELinux label x' },
+      'it could not take the SELinux label x (selinux: EACCES).',
+    ],
+    [
+      {
         step: 'setuid',
         errno: 'EPERM',
         wanted: 'take the uid 5',

@@ -167,7 +167,8 @@ test('nobody may not take a nice value below 0, and hears so', async ({ skip }) 
   expect(failure).toEqual({
     step: 'setpriority',
     errno: 'EACCES',
-    message: 'Cannot start `true`: it could not take the nice value -5 (setpriority: EACCES).',
+    message:
+      'Cannot start `true`: this process may not take the nice value -5 (setpriority: EACCES). Run as root, or with the capability CAP_SYS_NICE.',
   });
 });
 
@@ -186,7 +187,7 @@ test('nobody may not lower the out-of-memory score, and hears so', async ({ skip
     { through: asNobody },
   );
   expect(failure).toBe(
-    'LaunchError: Cannot start `true`: it could not take the out-of-memory score -1000 (oom_score_adj: EACCES).',
+    'LaunchError: Cannot start `true`: this process may not take the out-of-memory score -1000 (oom_score_adj: EACCES). Run as root, or with the capability CAP_SYS_RESOURCE.',
   );
 });
 
