@@ -65,6 +65,15 @@ export class KillTreeResult {
     return this.#isComplete;
   }
 
+  /** A sentence: who was ended, in which way, who survived, and whether that is all. It stands in a template as well. */
+  toString(): string {
+    const way = { cgroup: 'control group', group: 'session or group', walk: 'walk', root: 'root' }[this.level];
+    const ended = this.ended.length === 0 ? 'No process was ended' : `Ended: ${this.ended.join(', ')}`;
+    const unseen = this.isComplete ? '' : '; not all may have been seen';
+    const left = this.survivors.length === 0 ? unseen : `; still there: ${this.survivors.join(', ')}`;
+    return `${ended} (by ${way})${left}.`;
+  }
+
   /** One line: the level, how many were ended, who survived, and whether that is all. */
   [inspect.custom](): string {
     const survivors = this.survivors.length === 0 ? '' : `, survivors ${this.survivors.join(' ')}`;

@@ -240,6 +240,11 @@ export class ProcessHandle implements Disposable {
     if (typeof this.#identity === 'object' && 'pidfd' in this.#identity) this.#identity.pidfd.close();
   }
 
+  /** The process as it stands in a sentence: `process 4711`. */
+  toString(): string {
+    return `process ${this.pid}`;
+  }
+
   /** One line for `console.log`. */
   [inspect.custom](): string {
     return `ProcessHandle { pid ${this.pid} }`;

@@ -1,7 +1,7 @@
 import { define } from '../spec/bare.js';
 import { type CommandSpec, printable } from '../spec/spec.js';
 import { printCommand } from '../text/quote.js';
-import { shown, shownLines } from '../text/shown.js';
+import { inBackticks, shownLines } from '../text/shown.js';
 
 /** What every error of this library is: a sentence for a person, a `code` for a program, and the command that it is about. */
 export abstract class CommandError extends Error {
@@ -75,15 +75,6 @@ class SpecSubject implements Subject {
   get command(): string {
     return (this.#command ??= printCommand(printable(this.spec, { env: false })));
   }
-}
-
-const LONGEST_COMMAND = 120;
-
-export function inBackticks(command: string): string {
-  const line = shown(command);
-  return line.length > LONGEST_COMMAND
-    ? `\`${line.slice(0, LONGEST_COMMAND - 1).replace(/[\ud800-\udbff]$/, '')}…\``
-    : `\`${line}\``;
 }
 
 export const cannotStart = (subject: Subject): string => `Cannot start ${inBackticks(subject.command)}`;

@@ -2,7 +2,8 @@ import type { RunResult } from '../result/run-result.js';
 import type { CommandSpec, LimitResource, LimitSpec } from '../spec/spec.js';
 import { formatDuration } from '../text/duration.js';
 import type { SignalName } from '../text/signals.js';
-import { CommandError, inBackticks } from './command-error.js';
+import { inBackticks } from '../text/shown.js';
+import { CommandError } from './command-error.js';
 import { reasonText } from './explanation.js';
 
 /** Why a program's end counts as a failure. */
@@ -34,9 +35,8 @@ export class ExitError extends CommandError {
   /** All that is known of the run. */
   readonly result: RunResult;
 
-  /** `killer` is the call of this library that sent SIGKILL, where one did. */
   constructor(spec: CommandSpec | undefined, result: RunResult, log: string, stop?: StopReport, killer?: string) {
-    const sentence = stop === undefined ? exitSentence(spec, result, killer) : stopSentence(result, stop);
+    const sentence = sentenceOf(spec, result, stop, killer);
     const tail = lastLines(log);
     super(
       tail === '' ? sentence : `${sentence}\n\n${tail}`,
@@ -49,13 +49,18 @@ export class ExitError extends CommandError {
   }
 }
 
+/** How a program ended, and why. `killer` is the call of this library that sent SIGKILL, where one did. */
+export const sentenceOf = (
+  spec: CommandSpec | undefined,
+  result: RunResult,
+  stop: StopReport | undefined,
+  killer: string | undefined,
+): string => (stop === undefined ? exitSentence(spec, result, killer) : stopSentence(result, stop));
+
 function exitSentence(spec: CommandSpec | undefined, result: RunResult, killer: string | undefined): string {
-  const { command, exitCode, signal, durationMs } = result;
-  const name = inBackticks(command);
-  const after = formatDuration(durationMs);
-  if (exitCode === 0) return `${name} exited with code 0 after ${after}, which check does not take.`;
-  if (signal === null) return `${name} exited with code ${String(exitCode)} after ${after}.`;
-  return [`${name} was ended by ${signal} after ${after}.`, ...whySignaled(spec, result, killer)].join(' ');
+  const sentence = String(result);
+  if (result.exitCode === 0) return sentence.replace(/\.$/, ', which check does not take.');
+  return [sentence, ...whySignaled(spec, result, killer)].join(' ');
 }
 
 /** Why the kernel, or this process, may have ended it so. Of other signals, whoever sent them knows. */

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { inspect } from 'node:util';
-import { quoted } from '../text/shown.js';
-import { CommandError, inBackticks, type Subject } from './command-error.js';
+import { inBackticks, quoted } from '../text/shown.js';
+import { CommandError, type Subject } from './command-error.js';
 import { reasonText } from './explanation.js';
 
 /** A pidfile that cannot be had, read or written. `heldBy` tells the process that has it. */

@@ -1,4 +1,5 @@
-import { CommandError, inBackticks, type Subject } from './command-error.js';
+import { inBackticks } from '../text/shown.js';
+import { CommandError, type Subject } from './command-error.js';
 
 /** One thing that was said wrongly, and how it was said. */
 export interface Mistake {

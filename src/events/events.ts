@@ -2,12 +2,12 @@ import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import { debuglog } from 'node:util';
 import type { CommandError } from '../errors/command-error.js';
+import { ExitError } from '../errors/exit-error.js';
 import type { ResourceUsage, RunResult } from '../result/run-result.js';
 import { valueDescriptor } from '../spec/bare.js';
-import { type CommandSpec, printable } from '../spec/spec.js';
-import { toBytes } from '../text/bytes.js';
-import { formatDuration } from '../text/duration.js';
-import { shown } from '../text/shown.js';
+import { type CommandSpec, type LaunchMode, printable } from '../spec/spec.js';
+import { readable, toBytes } from '../text/bytes.js';
+import { inBackticks, quoted } from '../text/shown.js';
 import type { SignalName } from '../text/signals.js';
 
 /** Published on `vircommand:launch` when a program has started. */
@@ -55,7 +55,7 @@ const debug = debuglog('vircommand');
 
 /** Whether anybody listens: who publishes need not put together what nobody reads. */
 export const isHeard = {
-  launch: (): boolean => launches.hasSubscribers,
+  launch: (): boolean => launches.hasSubscribers || debug.enabled,
   exit: (): boolean => exits.hasSubscribers || debug.enabled,
 };
 
@@ -79,8 +79,17 @@ const nodeStart = channel('tracing:child_process.spawn:start');
 const nodeEnd = channel('tracing:child_process.spawn:end');
 const nodeError = channel('tracing:child_process.spawn:error');
 
-export function publishLaunch(event: LaunchEvent): void {
-  launches.publish(withHiddenSpec(event));
+/** Tells of a launch, on the channel and, under `NODE_DEBUG=vircommand`, as a line on standard error. */
+export function publishLaunch(event: LaunchEvent, mode: LaunchMode): void {
+  if (launches.hasSubscribers) launches.publish(withHiddenSpec(event));
+  if (debug.enabled) debug('process %d: %s', event.pid, launchSentence(event, mode));
+}
+
+function launchSentence({ command, spec, engine }: LaunchEvent, mode: LaunchMode): string {
+  const name = inBackticks(command);
+  if (mode === 'exec') return `${name} takes the place of this process.`;
+  const file = spec.pidFile === undefined ? '' : `, with the pidfile ${quoted(readable(spec.pidFile))}`;
+  return `${name} was launched${mode === 'daemon' ? ' as a daemon' : ''} by the ${engine} engine${file}.`;
 }
 
 /** What `child_process` would have published: for an engine that goes past it. Secret arguments are hidden. */
@@ -105,22 +114,15 @@ export function publishAsNode(spec: CommandSpec, pid: number | undefined, error?
 }
 
 /** Tells of an end, on the channel and, under `NODE_DEBUG=vircommand`, as a line on standard error. */
-export function publishExit(event: ExitEvent): void {
+export function publishExit(event: ExitEvent, sentence: () => string): void {
   if (exits.hasSubscribers) exits.publish(withHiddenSpec(event));
-  if (!debug.enabled) return;
-  const { exitCode, signal, durationMs, pid } = event.result;
-  debug(
-    '%s (pid %d): %s after %s',
-    shown(event.command),
-    pid,
-    signal ?? `exit code ${String(exitCode)}`,
-    formatDuration(durationMs),
-  );
+  if (debug.enabled) debug('process %d: %s', event.result.pid, sentence());
 }
 
+/** The end of a program has its line when it comes, and no second one for the error that it is to somebody. */
 export function publishError(event: ErrorEvent): void {
   if (errors.hasSubscribers) errors.publish(withHiddenSpec(event));
-  if (debug.enabled) debug('%s', event.error.message.split('\n', 1)[0]);
+  if (debug.enabled && !(event.error instanceof ExitError)) debug('%s', event.error.message.split('\n', 1)[0]);
 }
 
 /** Calls back with each launch of this thread, and gives the way to call it off. */
@@ -139,9 +141,9 @@ export function publishAdopted(event: AdoptedEvent): void {
   if (adopted.hasSubscribers) adopted.publish(event);
   if (debug.enabled)
     debug(
-      'adopted %s (pid %d): %s',
-      shown(event.command ?? 'process'),
+      'process %d: %s, which was adopted, %s.',
       event.pid,
-      event.signal ?? `exit code ${String(event.exitCode)}`,
+      event.command === undefined ? 'it' : inBackticks(event.command),
+      event.signal === null ? `exited with code ${String(event.exitCode)}` : `was ended by ${event.signal}`,
     );
 }

@@ -99,6 +99,11 @@ export class PidFileLock implements Disposable {
     this.release();
   }
 
+  /** A sentence: the file, and whether it is held. It stands in a template as well. */
+  toString(): string {
+    return `Pidfile ${quoted(this.path)} ${this.isHeld ? `is held for process ${this.pid}` : 'was released'}.`;
+  }
+
   /** One line for `console.log`. */
   [inspect.custom](): string {
     return `PidFileLock { ${quoted(this.path)}, pid ${this.pid}${this.isHeld ? '' : ', released'} }`;

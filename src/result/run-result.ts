@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import type { Mutable } from '../spec/spec.js';
 import { formatDuration } from '../text/duration.js';
 import type { SignalName } from '../text/signals.js';
-import { shown } from '../text/shown.js';
+import { inBackticks, shown } from '../text/shown.js';
 
 /** What the kernel counted for a process and the children that it waited for. */
 export interface ResourceUsage {
@@ -65,6 +65,18 @@ export class RunResult<Stdout = Captured, Stderr = Captured, Code extends number
   constructor(fields: RunResultFields<Stdout, Stderr, Code>) {
     fill(this, fields);
     Object.freeze(this);
+  }
+
+  /**
+   * A sentence: the command, how it ended, and after how long. It stands in a template as well.
+   *
+   * @example
+   * const result = await new Command('grep', '-q', 'nobody', '/etc/passwd').run({ check: false });
+   * console.log(String(result)); // `grep -q nobody /etc/passwd` exited with code 0 after 2 ms.
+   */
+  toString(): string {
+    const end = this.signal === null ? `exited with code ${String(this.exitCode)}` : `was ended by ${this.signal}`;
+    return `${inBackticks(this.command)} ${end} after ${formatDuration(this.durationMs)}.`;
   }
 
   /** One line: the command, how it ended, and after how long. */

@@ -14,7 +14,7 @@ import { UsageError } from '../errors/usage-error.js';
 import type { RunResult } from '../result/run-result.js';
 import type { StopSequence } from '../spec/spec.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
-import { shown } from '../text/shown.js';
+import { inBackticks, shown } from '../text/shown.js';
 import { forget, know, rememberReleased } from './known-children.js';
 import type { Launch } from './launch.js';
 import { type Ending, Outcome } from './outcome.js';
@@ -60,6 +60,8 @@ export class Child<
   readonly #stopping: Stopping;
   readonly #stopInTime: StopInTime;
   #hasEnded = false;
+  /** How it has ended, once that is known. */
+  #result: RunResult | undefined;
   #isReleased = false;
   #isStopped = false;
   #isAborted = false;
@@ -254,6 +256,18 @@ export class Child<
     await this.free();
   }
 
+  /**
+   * A sentence: the command, and its pid, or how it has ended. It stands in a template as well.
+   *
+   * @example
+   * const child = await new Command('sleep', '1').runAsync();
+   * console.log(`${child}`); // `sleep 1` runs as process 4711.
+   */
+  toString(): string {
+    if (this.#result !== undefined) return String(this.#result);
+    return `${inBackticks(this.#launch.subject.command)} ${this.#hasEnded ? 'has ended; it was' : 'runs as'} process ${this.pid}.`;
+  }
+
   /** One line: the command, its pid and whether it runs. */
   [inspect.custom](): string {
     return `Child { ${shown(this.#launch.subject.command)}, pid ${this.pid}, ${this.#hasEnded ? 'ended' : 'running'} }`;
@@ -298,7 +312,9 @@ export class Child<
     const { handshake } = this.#process;
     if (handshake?.failure !== undefined) return handshake.failure;
     try {
-      return new Outcome(this.#launch, end, this.pid, this.#stopping.report);
+      const outcome = new Outcome(this.#launch, end, this.pid, this.#stopping.report);
+      this.#result = outcome.result;
+      return outcome;
     } catch (error) {
       return error as CommandError;
     }

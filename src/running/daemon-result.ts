@@ -4,7 +4,7 @@ import type { ProcessHandle } from '../ending/process-handle.js';
 import type { Handshake } from '../engine/engine.js';
 import type { Subject } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
-import { quoted, shown } from '../text/shown.js';
+import { inBackticks, quoted, shown } from '../text/shown.js';
 
 /** The fields of a {@link DaemonResult}. */
 export interface DaemonResultFields<
@@ -120,6 +120,12 @@ export class DaemonResult<
     throw new UsageError(this.#subject, [
       { call: `${method}()`, problem: 'no handshake was asked for; call requireHandshake() before run()' },
     ]);
+  }
+
+  /** A sentence: the command, its pid and its pidfile. It stands in a template as well. */
+  toString(): string {
+    const file = this.pidFile === undefined ? '' : `, with the pidfile ${quoted(this.pidFile)}`;
+    return `${inBackticks(this.command)} was launched as daemon ${this.pid}${file}.`;
   }
 
   /** One line: the command, its pid and its pidfile. */

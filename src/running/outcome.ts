@@ -2,7 +2,7 @@ import { type Accepted, accepts } from '../builder/wait-options.js';
 import { killerOf } from '../ending/sent-kills.js';
 import type { ProcessEnd } from '../engine/engine.js';
 import type { CommandError } from '../errors/command-error.js';
-import { ExitError, type StopReport } from '../errors/exit-error.js';
+import { ExitError, sentenceOf, type StopReport } from '../errors/exit-error.js';
 import { fromHere } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { isHeard, publishExit, publishOnce } from '../events/events.js';
@@ -29,11 +29,18 @@ export class Outcome {
     this.#launch = launch;
     this.#stop = stop;
     this.result = makeResult(launch, end, pid, stop?.reason === 'timeout');
-    if (isHeard.exit())
-      publishExit({ command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) });
     // The clock of a dry run is another one, and no pid of it is given twice.
     const launchedAt = launch.engine.name === 'dry-run' ? 0 : launch.startedAt;
     this.#killer = this.result.signal === 'SIGKILL' ? killerOf(pid, launchedAt) : undefined;
+    if (!isHeard.exit()) return;
+    const event = { command: subject.command, spec, result: this.result, unclaimed: unclaimedOutput(spec, captures) };
+    publishExit(event, () => this.#sentence());
+  }
+
+  /** How it ended, before anybody has said which ends are no error. */
+  #sentence(): string {
+    const isWell = this.#stop === undefined && this.result.exitCode === 0;
+    return isWell ? String(this.result) : sentenceOf(this.#launch.spec, this.result, this.#stop, this.#killer);
   }
 
   /** The result, or the error that it is to somebody who waits so. What is accepted where nothing is said here, the command says. */

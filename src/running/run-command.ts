@@ -81,9 +81,9 @@ function framedSync<T>(said: Said, work: (launch: Launch, onLaunch: (pid: number
 
 // ---------------------------------------------------------------- telling
 
-function tellOfLaunch({ spec, subject, engine }: Launch, pid: number): void {
+function tellOfLaunch({ spec, subject, engine, mode }: Launch, pid: number): void {
   if (engine.name !== 'dry-run') noteRoot(spec, pid);
-  if (isHeard.launch()) publishLaunch({ command: subject.command, spec, pid, engine: engine.name });
+  if (isHeard.launch()) publishLaunch({ command: subject.command, spec, pid, engine: engine.name }, mode);
   if (engine.name === 'native') publishAsNode(spec, pid);
 }
 

@@ -39,3 +39,13 @@ export function shownLines(text: string): string {
 export function quoted(text: string): string {
   return `'${shown(text)}'`;
 }
+
+const LONGEST_COMMAND = 120;
+
+/** A command in a message: one line of it. */
+export function inBackticks(command: string): string {
+  const line = shown(command);
+  return line.length > LONGEST_COMMAND
+    ? `\`${line.slice(0, LONGEST_COMMAND - 1).replace(/[\ud800-\udbff]$/, '')}…\``
+    : `\`${line}\``;
+}

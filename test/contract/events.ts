@@ -89,21 +89,32 @@ export function eventContract(engine: EngineUnderTest): void {
       expect([result.stdout, result.stderr]).toEqual(['', '']);
     });
 
-    test('is a line for each run and each error with NODE_DEBUG=vircommand, without variables and secrets', async () => {
+    test('is a line for each launch and each end with NODE_DEBUG=vircommand, without variables and secrets', async () => {
       const command = new Command('env', 'NODE_DEBUG=vircommand', process.execPath, fixture('speak.js'));
       const result = await command.outputBuffer().errorBuffer().run();
       expect(result.stdout).toBe('');
+      const pids: string[] = [];
       const lines = result.stderr
         .trim()
         .split('\n')
-        .map((line) => line.replace(/^VIRCOMMAND \d+: /, ''));
-      expect(lines).toEqual([
-        expect.stringMatching(/^sh -c 'echo noise; echo noise >&2' '\*\*\*' \(pid \d+\): exit code 0 after /),
-        expect.stringMatching(/^sh -c 'echo noise >&2; exit 3' \(pid \d+\): exit code 3 after /),
-        expect.stringMatching(/^`sh -c 'echo noise >&2; exit 3'` exited with code 3 after /),
-        expect.stringMatching(/^sh -c 'kill -TERM \$\$' \(pid \d+\): SIGTERM after /),
+        .map((line) => line.replace(/^VIRCOMMAND \d+: /, ''))
+        .map((line) => line.replace(/^process (\d+): /, (_all, pid: string) => (pids.push(pid), '')));
+      const launched = `was launched by the ${engine.name} engine.`;
+      expect(lines.map((line) => line.replace(/after [\d.]+ \w+\./, 'after a time.'))).toEqual([
+        `\`sh -c 'echo noise; echo noise >&2' '***'\` ${launched}`,
+        "`sh -c 'echo noise; echo noise >&2' '***'` exited with code 0 after a time.",
+        `\`sh -c 'echo noise >&2; exit 3'\` ${launched}`,
+        "`sh -c 'echo noise >&2; exit 3'` exited with code 3 after a time.",
+        `\`sh -c 'kill -TERM $$'\` ${launched}`,
+        "`sh -c 'kill -TERM $$'` was ended by SIGTERM after a time.",
+        `\`sleep 600\` ${launched}`,
+        '`sleep 600` did not finish within 50 ms. It was ended by SIGTERM.',
+        `\`true '***'\` was launched as a daemon by the ${engine.name} engine.`,
         expect.stringMatching(/^Cannot start `\/nowhere\/tool`/),
       ]);
+      // Each program has one number, at its launch and at its end.
+      expect(pids).toEqual([0, 0, 2, 2, 4, 4, 6, 6, 8].map((first) => pids[first]));
+      expect(new Set(pids).size).toBe(5);
       expect(result.stderr).not.toMatch(/hunter2|swordfish/);
     });
   });

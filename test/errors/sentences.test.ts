@@ -9,12 +9,14 @@ import {
   CommandError,
   type CommandSpec,
   ExitError,
+  KillTreeResult,
   LaunchError,
   PidFileError,
   RunResult,
   UnsupportedError,
   UsageError,
 } from '../../src/index.js';
+import { dryRun } from '../../src/testing.js';
 import type { RunResultFields } from '../../src/result/run-result.js';
 
 const spec = (...argv: string[]): CommandSpec => ({
@@ -623,6 +625,40 @@ describe('a command in a message', () => {
   test('shows no variables, and *** for a secret', () => {
     const secretive: CommandSpec = { ...spec('prog', 'hunter2'), secretArgs: [1], env: [['PASSWORD', 'hunter3']] };
     expect(subjectOf(secretive)).toMatchObject({ command: "prog '***'", spec: secretive });
+  });
+});
+
+// ---------------------------------------------------------------- what is printed in a template
+
+describe('in a template stands a sentence:', () => {
+  test('how a run ended', () => {
+    expect(String(result({ exitCode: 3 }))).toBe('`prog -x` exited with code 3 after 1.3 s.');
+    expect(String(result({ signal: 'SIGTERM', exitCode: null }))).toBe('`prog -x` was ended by SIGTERM after 1.3 s.');
+  });
+
+  test('what a child does, and how it has ended', async () => {
+    const child = await new Command('cat').inputPipe().runAsync();
+    expect(String(child)).toBe(`\`cat\` runs as process ${child.pid}.`);
+    child.stdin.end();
+    const ended = await child.wait();
+    expect(String(child)).toBe(String(ended));
+    expect(String(ended)).toMatch(/^`cat` exited with code 0 after \d/);
+  });
+
+  test('what a daemon is, and what was ended', async () => {
+    using _dry = dryRun();
+    const daemon = await new Command('sleep', '60').secretArg('x').daemonize().pidFile('/run/x.pid').run();
+    expect(String(daemon)).toBe(
+      `\`sleep 60 '***'\` was launched as daemon ${daemon.pid}, with the pidfile '/run/x.pid'.`,
+    );
+    expect(String(daemon.process)).toBe(`process ${daemon.pid}`);
+    const fields = { level: 'group', ended: [5, 6], survivors: [7] } as const;
+    expect(String(new KillTreeResult(fields, true))).toBe('Ended: 5, 6 (by session or group); still there: 7.');
+    const nothing = { level: 'walk', ended: [], survivors: [] } as const;
+    expect(String(new KillTreeResult(nothing, true))).toBe('No process was ended (by walk).');
+    expect(String(new KillTreeResult(nothing, false))).toBe(
+      'No process was ended (by walk); not all may have been seen.',
+    );
   });
 });
 

@@ -70,7 +70,7 @@ test('nor does a line of NODE_DEBUG=vircommand', () => {
     encoding: 'utf8',
     env: { ...process.env, NODE_DEBUG: 'vircommand', NO_COLOR: '1' },
   });
-  expect(stderr.match(/^VIRCOMMAND/gm)).toHaveLength(2);
+  expect(stderr.match(/^VIRCOMMAND/gm)).toHaveLength(3);
   expect(stderr).toContain(SHOWN);
   expect(stderr).not.toMatch(CONTROLS);
 });
