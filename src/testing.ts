@@ -82,7 +82,7 @@ export function dryRun(options?: DryRunOptions): DryRun {
   };
 }
 
-/** A command without the variables that `envPassCommon()` has passed: they are this machine's, and stand behind `LC_ALL=C`. */
+/** A command without what `envPassCommon()` has passed, which is this machine's. It was called where all of its variables are there, be it with other values. */
 function withoutCommon(spec: CommandSpec): CommandSpec {
   const { env = [] } = spec;
   const passed = new Map<string, ByteText>([['LC_ALL', 'C']]);
@@ -90,9 +90,10 @@ function withoutCommon(spec: CommandSpec): CommandSpec {
     const value = variableOf(name);
     if (value !== undefined && typeof value !== 'symbol') passed.set(name, value);
   }
-  const isPassed = ([name, value]: readonly [string, ByteText]): boolean => {
+  if (env.filter(([name]) => passed.has(name)).length < passed.size) return spec;
+  const isOwn = ([name, value]: readonly [string, ByteText]): boolean => {
     const common = passed.get(name);
-    return common !== undefined && isSameText(common, value);
+    return common === undefined || !isSameText(common, value);
   };
-  return env.filter(isPassed).length === passed.size ? { ...spec, env: env.filter((one) => !isPassed(one)) } : spec;
+  return { ...spec, env: env.filter(isOwn) };
 }

@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync, unlinkSync } from 'node:fs';
 
 const { names, value, dist, only } = JSON.parse(readFileSync(0, 'utf8'));
 const { Command, OutputBuffer, UsageError, engineInfo, pidWait, PidFile } = await import(`${dist}/index.js`);
-const { dryRun } = await import(`${dist}/testing.js`);
+const { dryRun, running } = await import(`${dist}/testing.js`);
 const isNative = engineInfo().engine === 'native';
 
 const makeValue = {
@@ -207,6 +207,27 @@ const scenarios = {
     const dry = dryRun({ respond: () => ({ exitCode: 2, stdout: 'x' }) });
     try {
       return [plain(await new Command('prog', 'a').outputBuffer().run({ check: false })), dry.commands];
+    } finally {
+      dry[Symbol.dispose]();
+    }
+  },
+  played: async () => {
+    const program = running({ stdout: 'ready', onSignal: () => ({ stdout: ' bye', exitCode: 3 }) });
+    const dry = dryRun({
+      respond: ({ argv }) => (argv[0] === 'fails' ? { fail: { step: 'execve', errno: 'ENOENT' } } : program),
+    });
+    try {
+      const failure = await attempt(() => new Command('fails').run());
+      const child = await new Command('prog').inputPipe().outputPipe().errorPipe().timeout(60_000).runAsync();
+      child.stdin.write('x');
+      const { exitCode, signal } = await child.stop();
+      let text = '';
+      for await (const piece of child.stdout) text += piece;
+      const daemon = await new Command('prog')
+        .daemonize()
+        .run()
+        .catch((error) => error.constructor.name);
+      return [failure, exitCode, signal, text, program.signals, dry.argv, dry.kills.length, daemon];
     } finally {
       dry[Symbol.dispose]();
     }
