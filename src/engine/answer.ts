@@ -44,13 +44,25 @@ export interface ReadResponse {
 export function readResponse(call: string, answer: unknown): ReadResponse {
   if (typeof answer !== 'object' || answer === null)
     throw gave(call, '', answer, 'give an object with any of: exitCode, signal, stdout, stderr');
-  const { exitCode, signal, stdout, stderr } = bare(answer as DryRunResponse);
+  // A result that was recorded is an answer as well: it says `null` for what it has not.
+  const { exitCode, signal, stdout, stderr } = ownFields(answer);
   if (exitCode !== undefined && !Number.isInteger(exitCode))
     throw gave(call, 'the exit code ', exitCode, 'it is a whole number');
   if (signal !== undefined && signalNumber(signal) === undefined)
     throw gave(call, 'the signal ', signal, "write its name, as 'SIGTERM'");
   return { exitCode, signal, stdout: bytesOf(call, 'stdout', stdout), stderr: bytesOf(call, 'stderr', stderr) };
 }
+
+const fields = ['exitCode', 'signal', 'stdout', 'stderr'] as const;
+
+/** What an answer says, `null` being nothing. */
+function ownFields(answer: object): DryRunResponse {
+  const said = Object.entries(answer).filter(([, value]) => value !== undefined && value !== null);
+  return bare(Object.fromEntries(said) as DryRunResponse);
+}
+
+/** Whether an object says anything that an answer may say. */
+export const isResponse = (answer: object): boolean => fields.some((name) => Object.hasOwn(ownFields(answer), name));
 
 /** The bytes that a program is to write. */
 export function bytesOf(call: string, stream: string, data: unknown): Buffer {

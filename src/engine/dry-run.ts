@@ -177,7 +177,9 @@ export class DryRunEngine implements Engine {
 
   /** Gives a command the process that the answer says. @throws {LaunchError} where it says that the launch fails. */
   #cast(plan: LaunchPlan, resources: LaunchResources, answer: DryRunAnswer): PlayedProcess {
-    if (answer !== undefined && Object.hasOwn(answer, 'fail')) failLaunch(plan, (answer as { fail: unknown }).fail);
+    const said: unknown = answer;
+    if (typeof said === 'object' && said !== null && Object.hasOwn(said, 'fail'))
+      failLaunch(plan, (said as { fail: unknown }).fail);
     const role = answer instanceof PlayedProgram ? answer : readResponse('respond()', answer ?? {});
     const process = new PlayedProcess(role, plan, resources, this);
     this.#played.push(process);

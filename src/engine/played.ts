@@ -13,16 +13,16 @@ import { bare } from '../spec/bare.js';
 import type { CommandSpec } from '../spec/spec.js';
 import { readable } from '../text/bytes.js';
 import type { SignalName } from '../text/signals.js';
-import { bytesOf, type DryRunResponse, type ReadResponse, readResponse } from './answer.js';
+import { bytesOf, type DryRunResponse, isResponse, type ReadResponse, readResponse } from './answer.js';
 import type { EngineProcess, Handshake, LaunchResources, ProcessEnd } from './engine.js';
 
 /**
  * What a played program does when something reaches it. With an `exitCode` or a `signal` it ends so; with only `stdout` or `stderr` it
- * writes that and goes on; `'ignore'` does nothing. Nothing at all: what a program does that has no answer of its own.
+ * writes that and goes on; `'ignore'` does nothing. An object without any of these, and everything else, is no answer.
  */
 export type PlayedAnswer = DryRunResponse | 'ignore' | undefined;
 
-/** A {@link PlayedAnswer}, at once or later. A function that gives nothing, or something else than an object, gives none. */
+/** A {@link PlayedAnswer}, at once or later. */
 // eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- a function that gives nothing is an answer.
 type Answering = PlayedAnswer | void | number | Promise<PlayedAnswer | void | number>;
 
@@ -347,7 +347,7 @@ export class PlayedProcess implements EngineProcess {
     if (this.hasEnded || !(this.#role instanceof PlayedProgram)) return;
     const obey = (answer: unknown): void => {
       if (this.hasEnded || answer === 'ignore') return;
-      if (typeof answer !== 'object' || answer === null) {
+      if (typeof answer !== 'object' || answer === null || !isResponse(answer)) {
         unanswered?.();
         return;
       }

@@ -13,7 +13,7 @@ import {
   OutputBuffer,
   UsageError,
 } from '../../src/index.js';
-import { dryRun } from '../../src/testing.js';
+import { dryRun, type DryRunResponse } from '../../src/testing.js';
 import { withVariables } from '../helpers/tools.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
 
@@ -111,6 +111,22 @@ describe('dryRun()', () => {
       signal: 'SIGTERM',
       rawStatus: 15,
     });
+  });
+
+  test('answers with a result that was recorded', async () => {
+    const results = [
+      await new Command('sh', '-c', 'echo out; echo err >&2; exit 3')
+        .outputBuffer()
+        .errorBuffer()
+        .run({ check: false }),
+      await new Command('sh', '-c', 'kill -9 $$').run({ check: false }),
+    ];
+    for (const { exitCode, signal, stdout, stderr } of results) {
+      const answer = { exitCode, signal, stdout, stderr } as DryRunResponse;
+      using _dry = dryRun({ respond: () => answer });
+      const result = await absent().outputBuffer().errorBuffer().run({ check: false });
+      expect(result).toMatchObject({ exitCode, signal, stdout: stdout ?? '', stderr: stderr ?? '' });
+    }
   });
 
   test('answers late, with nothing, and by throwing', async () => {
@@ -357,6 +373,7 @@ describe('a dry run of what waits', () => {
     [{ exitCode: 'x' }, 'exit code'],
     [{ signal: 'SIGKIL' }, 'signal'],
     [{ stdout: 5 }, 'as stdout 5'],
+    ['text', "'text'; give an object with any of: exitCode, signal, stdout, stderr"],
   ] as const)('refuses the answer %o', async ([answer, what]) => {
     using _dry = dryRun({ respond: () => answer as never });
     await expect(absent().run()).rejects.toThrow(new RegExp(`respond\\(\\) gave (the )?${what}`));

@@ -125,6 +125,16 @@ describe('onSignal() answers', () => {
     expect(await other.wait({ check: false })).toMatchObject({ signal: 'SIGQUIT' });
   });
 
+  // What push() and add() give: a function that only takes notes answers nothing.
+  test.each([undefined, null, 1, true, 'text', new Set(['SIGTERM']), {}, { stdout: undefined }])(
+    'with %o, which is no answer',
+    async (answer) => {
+      using _dry = playing({ onSignal: () => answer as never }).dry;
+      const child = await absent().runAsync();
+      expect(await child.stop()).toMatchObject({ signal: 'SIGTERM' });
+    },
+  );
+
   test('later', async () => {
     const { dry } = playing({ onSignal: async () => ({ exitCode: 0 }) });
     using _dry = dry;
