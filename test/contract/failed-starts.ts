@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { Command, LaunchError, type StepName } from 'vircommand';
 import { describe, expect, test } from 'vitest';
+import { inParent } from '../helpers/native.js';
 import { foreignElf, objectFile, withMissingLoader } from './elf.js';
 import { NOWHERE, rejection, sh, useDirectory, withVariables, writeProgram } from '../helpers/tools.js';
 
@@ -254,6 +255,26 @@ export function failedStartContract(): void {
       const { size } = fstatSync(fd);
       closeSync(fd);
       expect({ outcomes, size }).toEqual({ outcomes: [], size: 0 });
+    });
+
+    // What is below an engine, such as a package or Node itself, may throw what nobody has foreseen: Node tells it as it is, and so do we.
+    test('for a reason of its own is told with that reason, and no other is made up', async ({ skip }) => {
+      if (process.env['VIRCOMMAND_ENGINE'] !== 'portable') skip('nothing but the kernel is below the native engine');
+      const told = await inParent(
+        async ({ Command: Program }) => {
+          await new Program('true').run();
+          // Packages define properties by descriptors that inherit: with this one, none of theirs is valid.
+          Object.defineProperty(Object.prototype, 'get', { value: () => 1, configurable: true });
+          const error = await new Program('true').run().then(String, (reason: unknown) => reason as LaunchError);
+          Reflect.deleteProperty(Object.prototype, 'get');
+          return typeof error === 'string' ? error : [error.message, (error.cause as Error).message.replace(/\.$/, '')];
+        },
+        undefined,
+        { env: { VIRCOMMAND_ENGINE: 'portable' } },
+      );
+      const [message, reason] = told;
+      expect(reason).not.toBe('');
+      expect(message).toBe(`Cannot start \`true\`: it could not be started: ${reason}.`);
     });
   });
 }

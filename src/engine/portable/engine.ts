@@ -13,6 +13,7 @@ import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { isPathFromHere } from '../../plan/program.js';
 import type { Step } from '../../plan/step-table.js';
 import { readable } from '../../text/bytes.js';
+import { reasonOf } from '../../text/reading.js';
 import { quoted } from '../../text/shown.js';
 import { diagnose, hasTooLongWord } from '../diagnose.js';
 import type { Engine, EngineProcess, LaunchResources } from '../engine.js';
@@ -279,8 +280,14 @@ function programFile(plan: LaunchPlan, here: number | undefined): string {
   throw new LaunchError(plan.subject, { step: 'execve', errno: 'ENOENT', path: readable(plan.file) });
 }
 
+/** Whether Node could not tell its working directory, which it asks the kernel for by this call of libuv. */
+const isNoDirectory = (cause: unknown): boolean =>
+  cause instanceof Error && Object.hasOwn(cause, 'syscall') && (cause as NodeJS.ErrnoException).syscall === 'uv_cwd';
+
 /** execa asks for this process's own working directory, for the child's and for its errors, and throws where that has been removed. */
 function withoutDirectory(plan: LaunchPlan, here: number | undefined, cause: unknown): LaunchFailure {
+  // Anything else that it throws is no news of the directory, and is told as it is.
+  if (!isNoDirectory(cause)) return { step: 'clone', wanted: `be started: ${reasonOf(cause)}`, cause };
   if (here === undefined && plan.directory === undefined) return { step: 'chdir', errno: 'ENOENT', path: '.', cause };
   // Then the kernel has refused the start itself, and what it answered is lost.
   if (hasTooLongWord(plan)) return diagnose(plan, 'E2BIG', cause);
