@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { Command, OutputBuffer, UsageError } from '../../src/index.js';
 import { mistaken } from '../helpers/mistaken.js';
-import { anything, usageError } from '../helpers/usage.js';
+import { anything, lookingMethods, usageError } from '../helpers/usage.js';
 
 const GIVE = 'give a string, a number, a bigint or bytes (Uint8Array)';
 
@@ -119,22 +119,7 @@ test('no call throws, whatever it is given', () => {
     new URL('file:///a%2Fb'),
     new Map(),
   ];
-  const inspecting = [
-    'constructor',
-    'clone',
-    'toString',
-    'writeArgLog',
-    'binaryPath',
-    'spec',
-    'plan',
-    'explain',
-    'run',
-    'runAsync',
-    'runSync',
-    'exec',
-    'argList',
-  ];
-  const methods = Object.getOwnPropertyNames(Command.prototype).filter((name) => !inspecting.includes(name));
+  const methods = Object.getOwnPropertyNames(Command.prototype).filter((name) => !lookingMethods.includes(name));
   const thrown = new Set<string>();
   for (const method of methods) {
     for (const values of odd.flatMap((value) => [

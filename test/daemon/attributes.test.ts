@@ -1,9 +1,9 @@
 import { once } from 'node:events';
-import { existsSync, mkdirSync, openSync, readFileSync, rmdirSync, statSync } from 'node:fs';
+import { existsSync, openSync, readFileSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { type AnyCommand, Command, UnsupportedError } from 'vircommand';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   eventually,
   isRunning,
@@ -14,6 +14,7 @@ import {
   useDirectory,
   useProcesses,
 } from '../helpers/tools.js';
+import { makeControlGroup } from '../helpers/groups.js';
 import { lockHolder, sleeper, targetsOf, variablesOf } from '../helpers/daemons.js';
 import { fieldsOf, lanes, needsRoot, NOBODY, readProc, useNativeEngine } from '../helpers/native.js';
 
@@ -33,25 +34,6 @@ const ways: readonly (readonly [name: string, take: <C extends AnyCommand>(comma
   ...lanes.map(([lane, take]) => [`in the lane ${lane}`, take] as const),
   ['with a pidfile', (command) => command.pidFile(path('pid'))],
 ];
-
-/** A control group, gone after the test; nothing where this process may not make one. */
-function makeControlGroup(name: string): string | undefined {
-  const mount = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/self/mounts', 'utf8'))?.[1];
-  const own = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1];
-  if (mount === undefined || own === undefined) return undefined;
-  const directory = `${mount}${own === '/' ? '' : own}/${name}`;
-  try {
-    mkdirSync(directory);
-  } catch {
-    // It is read-only, or another user's.
-    return undefined;
-  }
-  onTestFinished(async () => {
-    await eventually('the control group is empty', () => readFileSync(`${directory}/cgroup.procs`, 'utf8') === '');
-    rmdirSync(directory);
-  });
-  return directory;
-}
 
 describe.for(ways)('a daemon, %s, has', ([way, take]) => {
   test('its limits, umask, nice value and out-of-memory score, and this process keeps its own', async () => {

@@ -32,6 +32,19 @@ useNativeEngine();
 const path = useDirectory();
 const keep = useProcesses();
 
+/** Writes to a daemon and reads from it. */
+async function talksByPipes(take: (typeof lanes)[number][1]): Promise<void> {
+  const { pid, stdin, stdout } = await take(new Command('cat').daemonize()).inputPipe().outputPipe().run();
+  keep(pid);
+  stdin.write('hello');
+  const [chunk] = (await once(stdout, 'data')) as [Buffer];
+  expect(chunk.toString()).toBe('hello');
+  const ended = once(stdout, 'close');
+  stdin.end();
+  stdout.resume();
+  await ended;
+}
+
 describe.for(lanes)('in the lane %s', ([lane, take]) => {
   test('a daemon is taken there', () => {
     expect(take(sleeper()).plan().lane).toBe(lane);
@@ -53,17 +66,7 @@ describe.for(lanes)('in the lane %s', ([lane, take]) => {
     expect(children()).toEqual([]);
   });
 
-  test('pipes of a daemon are streams of the caller', async () => {
-    const { pid, stdin, stdout } = await take(new Command('cat').daemonize()).inputPipe().outputPipe().run();
-    keep(pid);
-    stdin.write('hello');
-    const [chunk] = (await once(stdout, 'data')) as [Buffer];
-    expect(chunk.toString()).toBe('hello');
-    const ended = once(stdout, 'close');
-    stdin.end();
-    stdout.resume();
-    await ended;
-  });
+  test('pipes of a daemon are streams of the caller', () => talksByPipes(take));
 });
 
 /** A pidfile alone takes a daemon to the helper; what changes privileges comes after it there. */
@@ -213,17 +216,7 @@ describe.for(
     expect(readFileSync(path('pid'), 'utf8')).toBe('of somebody else');
   });
 
-  test('pipes of a daemon are streams of the caller', async () => {
-    const { pid, stdin, stdout } = await take(new Command('cat').daemonize()).inputPipe().outputPipe().run();
-    keep(pid);
-    stdin.write('hello');
-    const [chunk] = (await once(stdout, 'data')) as [Buffer];
-    expect(chunk.toString()).toBe('hello');
-    const ended = once(stdout, 'close');
-    stdin.end();
-    stdout.resume();
-    await ended;
-  });
+  test('pipes of a daemon are streams of the caller', () => talksByPipes(take));
 });
 
 const PARENTS = 5;

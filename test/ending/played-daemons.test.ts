@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Command, ExitError, killPainfully, killTree, PidFile, PidFileError, ProcessError } from '../../src/index.js';
-import { dryRun, type PlayedProgram, running, type RunningOptions } from '../../src/testing.js';
+import { dryRun } from '../../src/testing.js';
+import { playing } from '../helpers/played.js';
 import { rejection, useDirectory } from '../helpers/tools.js';
 
 const path = useDirectory();
@@ -11,18 +12,6 @@ const daemon = (...args: string[]) => new Command(server, ...args).daemonize();
 afterEach(() => {
   vi.useRealTimers();
 });
-
-function playing(options?: RunningOptions) {
-  const programs: PlayedProgram[] = [];
-  const dry = dryRun({
-    strict: true,
-    respond: () => {
-      programs.push(running(options));
-      return programs.at(-1);
-    },
-  });
-  return { dry, last: () => programs.at(-1)! };
-}
 
 describe('a daemon of a dry run', () => {
   test('goes on without an answer, and holds its pidfile until it is ended', async () => {

@@ -3,7 +3,8 @@ import { text } from 'node:stream/consumers';
 import { inspect } from 'node:util';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Command, ExitError, LaunchError, pidAbort, pidWait, UsageError } from '../../src/index.js';
-import { dryRun, type PlayedProgram, running, type RunningOptions } from '../../src/testing.js';
+import { dryRun, running, type RunningOptions } from '../../src/testing.js';
+import { playing } from '../helpers/played.js';
 import { rejection } from '../helpers/tools.js';
 
 const absent = (...args: string[]) => new Command('vircommand-no-such-program', ...args);
@@ -11,19 +12,6 @@ const absent = (...args: string[]) => new Command('vircommand-no-such-program', 
 afterEach(() => {
   vi.useRealTimers();
 });
-
-/** A dry run that answers every command with a program that goes on. The last one is given by `last()`. */
-function playing(options?: RunningOptions) {
-  const programs: PlayedProgram[] = [];
-  const dry = dryRun({
-    strict: true,
-    respond: () => {
-      programs.push(running(options));
-      return programs.at(-1);
-    },
-  });
-  return { dry, last: () => programs.at(-1)! };
-}
 
 describe('running() goes on', () => {
   test('until it is signaled, and each process has a pid of its own', async () => {

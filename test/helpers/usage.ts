@@ -3,6 +3,23 @@ import { Command, UsageError } from '../../src/index.js';
 /** A caller in JavaScript can say anything. */
 export const anything = (value: unknown) => value as never;
 
+/** The methods of a command that say nothing: they look at it, copy it or run it. */
+export const lookingMethods: readonly string[] = [
+  'constructor',
+  'clone',
+  'toString',
+  'writeArgLog',
+  'binaryPath',
+  'spec',
+  'plan',
+  'explain',
+  'run',
+  'runAsync',
+  'runSync',
+  'exec',
+  'argList',
+];
+
 /** The mistakes of a command, as its plan tells them. */
 export function usageError(build: (command: Command) => unknown, command = new Command('prog')): UsageError {
   build(command);

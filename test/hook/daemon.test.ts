@@ -2,9 +2,8 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { LaunchError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { eventually, rejection, useDirectory, useProcesses } from '../helpers/tools.js';
-import { lockHolder, targetsOf } from '../helpers/daemons.js';
+import { lockHolder, sleeper, targetsOf } from '../helpers/daemons.js';
 import { inParent, useNativeEngine } from '../helpers/native.js';
-import { daemon } from './tools.js';
 
 useNativeEngine();
 const path = useDirectory();
@@ -14,7 +13,7 @@ const keep = useProcesses();
 
 describe('the hook of a daemon', () => {
   test('runs in the daemon, which has its pidfile by then, and the lock on it to its end', async () => {
-    const { pid } = await daemon()
+    const { pid } = await sleeper()
       .pidFile(path('pid'))
       .preExecHook(
         ({ file, pidFile }: { file: string; pidFile: string }, child) => {
@@ -47,7 +46,7 @@ describe('the hook of a daemon', () => {
   test('that dies leaves a pidfile alone that somebody else has taken over', async () => {
     const error = await rejection(
       LaunchError,
-      daemon()
+      sleeper()
         .pidFile(path('pid'))
         .preExecHook((file: string) => {
           process.getBuiltinModule('node:fs').writeFileSync(`${file}.new`, '0'.repeat(String(process.pid).length));
@@ -93,7 +92,7 @@ describe('the hook of a daemon', () => {
   });
 
   test('with a handshake comes before it', async () => {
-    const result = await daemon()
+    const result = await sleeper()
       .pidFile(path('pid'))
       .requireHandshake()
       .preExecHook((file: string) => process.getBuiltinModule('node:fs').writeFileSync(file, 'hook'), path('told'))

@@ -2,8 +2,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { type AnyCommand, Command, LaunchError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { children, eventually, isRunning, rejection, useDirectory, useProcesses } from '../helpers/tools.js';
+import { sleeper } from '../helpers/daemons.js';
 import { useNativeEngine } from '../helpers/native.js';
-import { daemon, descriptors, marked, sh, useOpenEngine } from './tools.js';
+import { descriptors, marked, sh, useOpenEngine } from './tools.js';
 
 useNativeEngine();
 useOpenEngine();
@@ -247,7 +248,7 @@ describe('a hook that fails means that the program never runs, and leaves nothin
 
   test.for<[string, () => AnyCommand]>([
     ['', () => new Command('true')],
-    [', of a daemon, which leaves no pidfile', () => daemon().pidFile(path('pid'))],
+    [', of a daemon, which leaves no pidfile', () => sleeper().pidFile(path('pid'))],
   ])('is told where Node itself cannot be executed%s', async ([, command]) => {
     const node = process.execPath;
     process.execPath = '/nowhere/node';

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { Command, UsageError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { rejection, useDirectory, useProcesses } from '../helpers/tools.js';
+import { sleeper } from '../helpers/daemons.js';
 import { useNativeEngine } from '../helpers/native.js';
-import { daemon } from './tools.js';
 
 useNativeEngine();
 const path = useDirectory();
@@ -95,10 +95,10 @@ describe('a hook that cannot be one is a mistake', () => {
   });
 
   test('a daemon takes a timeout only with a hook', async () => {
-    await rejection(UsageError, daemon().timeout(1000).run());
+    await rejection(UsageError, sleeper().timeout(1000).run());
     keep(
       (
-        await daemon()
+        await sleeper()
           .timeout(20_000)
           .preExecHook(() => 0)
           .run()

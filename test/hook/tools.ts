@@ -1,8 +1,8 @@
 import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { type AnyCommand, Command } from 'vircommand';
 import { beforeAll, onTestFinished } from 'vitest';
+import { holdersOf } from '../helpers/daemons.js';
 
-export const daemon = () => new Command('sleep', '600').daemonize();
 export const sh = (script: string, ...words: string[]) => new Command('sh', '-c', script, ...words);
 
 /** Launches a program before the tests of a file: the first launch of a thread opens what that keeps, and no test shall find it. */
@@ -22,18 +22,11 @@ export const descriptors = (): string[] =>
   });
 
 /** Gives a command a descriptor of a file of its own, by which every process of its launch is known. */
-export function marked<C extends AnyCommand>(command: C, file: string): { command: C; holders: () => string[] } {
+export function marked<C extends AnyCommand>(command: C, file: string): { command: C; holders: () => number[] } {
   const fd = openSync(file, 'w');
   onTestFinished(() => closeSync(fd));
-  const holds = (pid: string): boolean => {
-    try {
-      return readdirSync(`/proc/${pid}/fd`).some((number) => readlinkSync(`/proc/${pid}/fd/${number}`) === file);
-    } catch {
-      return false; // It is gone, or a thread of the kernel, which has no descriptors.
-    }
-  };
   return {
     command: command.preserveFd(fd),
-    holders: () => readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && pid !== String(process.pid) && holds(pid)),
+    holders: () => holdersOf(file).filter((pid) => pid !== process.pid),
   };
 }

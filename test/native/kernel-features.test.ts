@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { Command, engineInfo, UnsupportedError } from 'vircommand';
-import { describe, expect, onTestFinished, test } from 'vitest';
-import { eventually, rejection, useDirectory } from '../helpers/tools.js';
+import { describe, expect, test } from 'vitest';
+import { makeControlGroup } from '../helpers/groups.js';
+import { rejection, useDirectory } from '../helpers/tools.js';
 import {
   inParent,
   lanes,
@@ -16,25 +17,6 @@ import {
 useNativeEngine();
 
 const path = useDirectory();
-
-/** A new control group, gone after the test; nothing where this process may not make one. */
-function makeControlGroup(name: string): string | undefined {
-  const mount = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/self/mounts', 'utf8'))?.[1];
-  const own = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1];
-  if (mount === undefined || own === undefined) return undefined;
-  const directory = `${mount}${own === '/' ? '' : own}/${name}`;
-  try {
-    mkdirSync(directory);
-  } catch {
-    // It is read-only, or another user's.
-    return undefined;
-  }
-  onTestFinished(async () => {
-    await eventually('the control group is empty', () => readFileSync(`${directory}/cgroup.procs`, 'utf8') === '');
-    rmdirSync(directory);
-  });
-  return directory;
-}
 
 const noGroup = 'there is no control group of version 2 here that this process may write to';
 

@@ -16,6 +16,17 @@ const { keep, stranger, holder } = useHolders();
 const file = () => path('x.pid');
 const own = String(process.pid);
 
+/** Launches an owner by a script that starts another process of its group and tells its pid. */
+async function withMember(script: string): Promise<{ pid: number; member: number }> {
+  const { pid } = await new Command('sh', '-c', script, path('member')).daemonize().pidFile(file()).run();
+  keep(pid);
+  const member = await eventually(
+    'it has started another one',
+    () => existsSync(path('member')) && Number(readFileSync(path('member'), 'utf8')),
+  );
+  return { pid, member: keep(member) };
+}
+
 describe('PidFile.forceCleanup', () => {
   test('finds no fault in a file that is not there, and makes none', async () => {
     await PidFile.forceCleanup(file());
@@ -62,14 +73,7 @@ describe('PidFile.forceCleanup', () => {
   test('ends the processes of the group, where that is asked for, and no others', async () => {
     for (const group of [false, true]) {
       const script = `sleep ${FOREVER} & echo $! >"$0.new"; mv "$0.new" "$0"; wait`;
-      const { pid } = await new Command('sh', '-c', script, path('member')).daemonize().pidFile(file()).run();
-      keep(pid);
-      const member = keep(
-        await eventually(
-          'it has started another one',
-          () => existsSync(path('member')) && Number(readFileSync(path('member'), 'utf8')),
-        ),
-      );
+      const { pid, member } = await withMember(script);
       expect(processStat(member)?.group).toBe(processStat(pid)?.group);
       await PidFile.forceCleanup(file(), { group });
       expect([group, isRunning(pid), existsSync(file()), isRunning(member)]).toEqual([group, false, false, !group]);
@@ -159,14 +163,7 @@ describe('PidFile.forceCleanup', () => {
   test('refuses to end one that has come after the owner', async () => {
     // Of the owner's group, one ignores SIGTERM: so the cleaner is still at work when the owner has gone.
     const script = `(trap '' TERM; exec sleep ${FOREVER}) & echo $! >"$0.new"; mv "$0.new" "$0"; wait`;
-    const { pid } = await new Command('sh', '-c', script, path('member')).daemonize().pidFile(file()).run();
-    keep(pid);
-    const member = keep(
-      await eventually(
-        'it has started another one',
-        () => existsSync(path('member')) && Number(readFileSync(path('member'), 'utf8')),
-      ),
-    );
+    const { member } = await withMember(script);
     await eventually('that ignores SIGTERM', () => readFileSync(`/proc/${member}/cmdline`, 'utf8').startsWith('sleep'));
     const cleaning = rejection(PidFileError, PidFile.forceCleanup(file(), { group: true }));
     await eventually('the owner has gone', () => lockHolder(file()) === undefined);
