@@ -13,7 +13,15 @@ import {
 } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
-import { Command, type CommandSpec, LaunchError, PidFileError, UnsupportedError, UsageError } from 'vircommand';
+import {
+  Command,
+  type CommandSpec,
+  LaunchError,
+  PidFile,
+  PidFileError,
+  UnsupportedError,
+  UsageError,
+} from 'vircommand';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { EngineUnderTest } from './engine.js';
 import { inParent } from '../helpers/native.js';
@@ -102,6 +110,10 @@ export function pathContract(engine: EngineUnderTest): void {
       try {
         expect(readFileSync(pidFile, 'latin1').trim()).toBe(String(daemon.pid));
         expect(daemon.pidFile).toBe(`${path('pid')}\\xff`);
+        expect(await PidFile.read(pidFile)).toBe(daemon.pid);
+        expect(await PidFile.readIfAlive(pidFile, Buffer.from('sleep'))).toBe(daemon.pid);
+        using met = await PidFile.open(pidFile, { program: 'sleep' });
+        expect(met?.pid).toBe(daemon.pid);
         expect(
           await rejection(PidFileError, new Command('sleep', '600').daemonize().pidFile(pidFile).run()),
         ).toMatchObject({

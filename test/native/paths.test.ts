@@ -169,6 +169,25 @@ describe('what begins in the directory of this process is found there, though it
   });
 });
 
+// As with child_process, whose child is made at the call.
+test.each(lanes)(
+  'a program is in the directory of the call, though this process leaves it while files are opened, by the lane %s',
+  async (_lane, take) => {
+    makeBoth();
+    await new Command('true').run(); // It opens what this thread keeps.
+    const before = descriptors();
+    const launched = outputOf(take(new Command('./tool').errorFile('log')));
+    process.chdir(path('other'));
+    expect(await launched).toBe(`${itself}\n${itself}`);
+    expect([existsSync(path('app/log')), existsSync(path('other/log'))]).toEqual([true, false]);
+    process.chdir(path('app'));
+    const elsewhere = outputOf(take(new Command('./tool').workingDirectory('sub').errorFile('log')));
+    process.chdir(path('other'));
+    expect(await elsewhere).toBe(`${itself}\n${itself}`);
+    await eventually('all is closed', () => descriptors() === before);
+  },
+);
+
 test.each(lanes)('no program gets a descriptor of the directory by the lane %s', async (_lane, take) => {
   makeBoth();
   writeProgram(path('app/list'), '#!/bin/sh\nfor fd in /proc/$$/fd/*; do readlink $fd; done; echo end\n');
