@@ -26,7 +26,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     teardownTimeout: 30_000,
     globalSetup: './test/helpers/nothing-left.ts',
-    setupFiles: './test/helpers/mark.ts',
+    setupFiles: ['./test/helpers/mark.ts', './test/helpers/surroundings.ts'],
     reporters: ['default', './test/helpers/skip-reporter.ts'],
   },
 });
