@@ -1195,6 +1195,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Starts the program and resolves when it is running. Buffers, timeout and abort signal work as with `run()`.
    *
+   * Of a standard error that nobody has claimed, the last 4 KiB are kept for the error of `child.wait()`.
+   *
    * The child belongs to this process and ends with it, unless {@link Child.release} lets it go. Answers to `virCommandRunAsync`.
    *
    * @throws {UsageError} {LaunchError} {UnsupportedError} as `run()`.

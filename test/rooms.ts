@@ -86,6 +86,7 @@ export const rooms: readonly Room[] = [
     [
       'engine',
       'diagnose',
+      'drain',
       'explain',
       'here',
       'patience',

@@ -37,7 +37,8 @@ function outputSource(output: OutputSpec, childFd: 1 | 2, mode: LaunchMode, host
     case 'unclaimed':
       // What this process writes to is what it leaves to the program in its place.
       if (mode === 'exec') return { kind: 'fd', fd: childFd };
-      return mode === 'run' ? { kind: 'pipe', for: 'log' } : { kind: 'null' };
+      // The reason of a failure is on standard error.
+      return mode === 'run' || (mode === 'async' && childFd === 2) ? { kind: 'pipe', for: 'log' } : { kind: 'null' };
     case 'fd':
       return { kind: 'fd', fd: output.fd };
     case 'file':

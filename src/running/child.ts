@@ -186,7 +186,8 @@ export class Child<
    * Lets the program outlive this object and this process, and gives its pid.
    *
    * Timeout, abort signal and output limit no longer reach it; the event loop no longer waits for it. End it later with
-   * `pidAbort(pid)`, or wait for it with `pidWait(pid)`. Answers to the pid that `virCommandRunAsync` hands out.
+   * `pidAbort(pid)`, or wait for it with `pidWait(pid)`. A standard error that nobody has claimed is read by another process from then on
+   * (`cat`), so that the program can go on writing when this process has ended. Answers to the pid that `virCommandRunAsync` hands out.
    *
    * @example
    * const pid = (await new Command('sleep', '1').runAsync()).release();
@@ -197,6 +198,7 @@ export class Child<
     this.#stopInTime.letGo();
     disown(this.#process);
     this.#process.unref();
+    if (!this.#hasEnded) this.#process.leaveLog?.();
     rememberReleased(this);
     return this.pid;
   }

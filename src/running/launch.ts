@@ -109,8 +109,12 @@ export class Launch implements LaunchResources {
   }
 }
 
-/** What nobody claimed is kept in small, but a program that writes too much is stopped all the same. */
-function logLimit({ outputLimit }: CommandSpec): CaptureLimit {
+/** The same for `runAsync()`, whose programs may run for long: the first and the last 4 KiB. */
+const ASYNC_LOG_LIMIT: CaptureLimit = bare({ bytes: 8 * 1024, policy: 'headAndTail' });
+
+/** What nobody claimed is kept in small, but a program of `run()` that writes too much is stopped all the same. */
+function logLimit({ spec: { outputLimit }, mode }: LaunchPlan): CaptureLimit {
+  if (mode === 'async') return ASYNC_LOG_LIMIT;
   return outputLimit?.policy === 'kill' ? bare({ ...LOG_LIMIT, stopAbove: outputLimit.bytes }) : LOG_LIMIT;
 }
 
@@ -118,7 +122,7 @@ function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachme
   const captures = new Map<1 | 2, Capture>();
   for (const { childFd, source } of plan.descriptors) {
     if (source.kind !== 'pipe' || source.for === 'caller' || (childFd !== 1 && childFd !== 2)) continue;
-    const capture = new Capture(source.for === 'log' ? logLimit(plan.spec) : plan.spec.outputLimit);
+    const capture = new Capture(source.for === 'log' ? logLimit(plan) : plan.spec.outputLimit);
     captures.set(childFd, capture);
     const buffer = childFd === 1 ? stdoutBuffer : stderrBuffer;
     if (buffer !== undefined) connectBuffer(buffer, capture);

@@ -14,7 +14,7 @@ export type InputSpec =
 
 /** Where a stream that the program writes goes to. */
 export type OutputSpec =
-  /** Nobody asked for it: kept in small for the log by `run()`, `/dev/null` otherwise. */
+  /** Nobody asked for it: kept in small for the log by `run()`, and standard error by `runAsync()`; `/dev/null` otherwise. */
   | { readonly to: 'unclaimed' }
   | { readonly to: 'fd'; readonly fd: number; readonly closeInParent?: true }
   | { readonly to: 'file'; readonly path: ByteText; readonly append?: true }

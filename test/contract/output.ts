@@ -2,7 +2,16 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { Command, ExitError, type ExitEvent, OutputBuffer } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { eventually, rejection, sh, umask, useDirectory } from '../helpers/tools.js';
+import {
+  eventually,
+  isRunning,
+  nodeFixture,
+  rejection,
+  sh,
+  umask,
+  useDirectory,
+  useProcesses,
+} from '../helpers/tools.js';
 
 /** Enough for two pipes that are merged to betray themselves. */
 const ALTERNATIONS = 2000;
@@ -15,6 +24,7 @@ const MOST_KEPT = 100_000;
 export function outputContract(): void {
   describe('output', () => {
     const path = useDirectory();
+    const started = useProcesses();
 
     test('both streams come back as text, each by itself', async () => {
       const result = await sh('echo out é; echo err ß >&2').outputBuffer().errorBuffer().run();
@@ -128,10 +138,30 @@ export function outputContract(): void {
       expect(unclaimed?.stdout?.length).toBeLessThan(MOST_KEPT);
     });
 
-    test('runAsync() gives unclaimed streams to /dev/null', async () => {
-      await (await sh('readlink /proc/self/fd/1 /proc/self/fd/2 > "$1"', path('seen')).runAsync()).wait();
-      const lines = readFileSync(path('seen'), 'utf8').trim().split('\n');
-      expect(lines).toEqual([path('seen'), '/dev/null']);
+    test('runAsync() keeps the end of an unclaimed standard error for its error, and gives standard output to /dev/null', async () => {
+      const script = 'exec 3>&1; readlink /proc/self/fd/3 >&2; seq 1 100000 >&2; echo "the reason" >&2; exit 3';
+      const events: ExitEvent[] = [];
+      const listen = (event: unknown): void => void events.push(event as ExitEvent);
+      subscribe('vircommand:exit', listen);
+      const child = await sh(script).runAsync();
+      const error = await rejection(ExitError, child.wait());
+      unsubscribe('vircommand:exit', listen);
+      expect(error.message).toMatch(/ exited with code 3 after .*\n\n99992\n[^]*\n100000\nthe reason$/);
+      expect([error.result.stdout, error.result.stderr]).toEqual([undefined, undefined]);
+      const unclaimed = events[0]?.unclaimed;
+      expect(unclaimed?.stderr).toMatch(/^\/dev\/null\n1\n2\n[^]*bytes left out[^]*\nthe reason\n$/);
+      expect(unclaimed?.stderr?.length).toBeLessThan(9 * 1024);
+      expect(unclaimed).not.toHaveProperty('stdout');
+    });
+
+    // With child_process and stdio 'pipe', the program would die of SIGPIPE at its first word.
+    test('a released program goes on writing to an unclaimed standard error when the process that started it has ended', async () => {
+      const script = `until [ -e "$1/gone" ]; do sleep 0.01; done; seq 1 100000 >&2; echo $? >"$1/told"`;
+      const parent = await nodeFixture('release.js', 'sh', '-c', script, 'sh', path()).outputBuffer().run();
+      const pid = started(Number(parent.stdout));
+      writeFileSync(path('gone'), '');
+      await eventually('it has ended', () => !isRunning(pid));
+      expect(readFileSync(path('told'), 'utf8')).toBe('0\n');
     });
 
     test('a file is emptied, or written to at its end, and made with the modes that this process gives', async () => {

@@ -163,14 +163,18 @@ describe('the descriptors', () => {
   const sources = (command: Command, mode: LaunchMode = 'run') =>
     Object.fromEntries(plan(command, mode).descriptors.map(({ childFd, source }) => [childFd, source]));
 
-  test('are /dev/null, and two pipes for the log with run(), which the others have not', () => {
+  test('are /dev/null, and pipes for the log: two with run(), one for standard error with runAsync()', () => {
     expect(sources(prog())).toEqual({
       0: { kind: 'null' },
       1: { kind: 'pipe', for: 'log' },
       2: { kind: 'pipe', for: 'log' },
     });
-    for (const mode of ['async', 'daemon'] as const)
-      expect(sources(prog(), mode)).toEqual({ 0: { kind: 'null' }, 1: { kind: 'null' }, 2: { kind: 'null' } });
+    expect(sources(prog(), 'async')).toEqual({
+      0: { kind: 'null' },
+      1: { kind: 'null' },
+      2: { kind: 'pipe', for: 'log' },
+    });
+    expect(sources(prog(), 'daemon')).toEqual({ 0: { kind: 'null' }, 1: { kind: 'null' }, 2: { kind: 'null' } });
   });
 
   test.each([

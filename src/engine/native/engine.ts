@@ -4,12 +4,14 @@ import { LaunchError } from '../../errors/launch-error.js';
 import { NO_REFUSALS, type Refusal, withRefusal } from '../../errors/unsupported-error.js';
 import { groupKind, groupMounts } from '../../host/control-groups.js';
 import { isRealEnvironment } from '../../host/environment.js';
+import { thisHost } from '../../host/host.js';
 import { realClock } from '../../host/time.js';
 import { type Binding, places } from '../../native/binding.js';
 import type { Native } from '../../native/load.js';
 import { entriesOf } from '../../plan/environment.js';
 import { needsHere } from '../../plan/from-here.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
+import { planLaunch } from '../../plan/plan-launch.js';
 import { type Step, stepTable } from '../../plan/step-table.js';
 import { bare } from '../../spec/bare.js';
 import { readable } from '../../text/bytes.js';
@@ -17,6 +19,7 @@ import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
 import type { Engine, EngineProcess, LaunchResources, SyncProcess } from '../engine.js';
 import { type SeenFifos, seenFifos } from '../fifo.js';
+import { NO_RESOURCES, readerOf } from '../drain.js';
 import { HeldDirectory } from '../here.js';
 import { closeFiles, closeFilesSync, type OpenFiles, openFiles, openFilesSync } from '../redirections.js';
 import { Descriptors, type Ends, NO_FILES, type OpenFds } from './ends.js';
@@ -172,10 +175,23 @@ export class NativeEngine implements Engine {
       return daemon;
     }
     const pidFile = new DaemonPidFile(this.#binding, plan, started.pid, here);
-    const process = new NativeProcess(this.#binding, started, plan, resources, pidFile);
+    const drain = (pipe: number): void => {
+      this.#drain(pipe);
+    };
+    const process = new NativeProcess(this.#binding, started, plan, resources, pidFile, drain);
     this.#giveToStreams(started);
     resources.onStart?.(process);
     return process.started;
+  }
+
+  /** Has a process of its own read a pipe to its end, and throw away what comes. */
+  #drain(pipe: number): void {
+    try {
+      const plan = planLaunch(readerOf(pipe), thisHost, { mode: 'daemon', inherited: this.environment });
+      void this.launch(plan, NO_RESOURCES);
+    } catch {
+      // There is no `cat`, or no process left: it is read for as long as this process lives.
+    }
   }
 
   /** The streams of the caller and of a handshake are there, and own their descriptors. Most launches have none. */

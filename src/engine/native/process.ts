@@ -7,6 +7,7 @@ import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { SignalName } from '../../text/signals.js';
 import type { StepName } from '../../text/step-names.js';
+import { drainPipe, inodeOf, mayLeaveLog } from '../drain.js';
 import type { EngineProcess, LaunchResources, ProcessEnd } from '../engine.js';
 import { NativeHandshake } from './handshake.js';
 import type { DaemonPidFile } from './stale-pidfile.js';
@@ -54,6 +55,7 @@ export class NativeProcess implements EngineProcess {
   readonly handshake: NativeHandshake | undefined;
   /** Resolves when the program runs: at once in shared memory, on the report of the helper, and when it is ready if it shakes hands. */
   readonly started: EngineProcess | Promise<EngineProcess>;
+  readonly leaveLog: () => void;
   readonly #watch: Watch;
 
   /** `pidFile` takes back what a daemon could not: it has other ids by the time that it fails, or was ended. */
@@ -63,8 +65,14 @@ export class NativeProcess implements EngineProcess {
     plan: LaunchPlan,
     resources: LaunchResources,
     pidFile: DaemonPidFile,
+    drain: (pipe: number) => void,
   ) {
     this.pid = started.pid;
+    const [, , log] = started.ours;
+    const inode = mayLeaveLog(plan) ? inodeOf(log) : undefined;
+    this.leaveLog = () => {
+      if (inode !== undefined) drainPipe(log, inode, drain);
+    };
     let onEnd = (_end: ProcessEnd): void => undefined;
     this.ended = new Promise((resolve) => {
       onEnd = resolve;

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
-import type { Readable, Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import type { ResultPromise } from 'execa';
 import { nextTurn } from '../../host/time.js';
 import type { Capture } from '../../io/capture.js';
@@ -8,6 +8,7 @@ import { LAST_READ, OutputPipe } from '../../io/output-pipe.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { ExitStatus } from '../../result/exit-status.js';
 import { type SignalName, signalNumber } from '../../text/signals.js';
+import { drainStream, mayLeaveLog } from '../drain.js';
 import type { EngineProcess, LaunchResources, ProcessEnd } from '../engine.js';
 
 /** How much is written to the child at once. What a child that ends early has not taken is counted in such pieces. */
@@ -23,6 +24,7 @@ export class PortableProcess implements EngineProcess {
   readonly stderr: OutputPipe | null = null;
   readonly ended: Promise<ProcessEnd>;
   readonly handshake = undefined;
+  readonly leaveLog: () => void;
   readonly #subprocess: ResultPromise;
   readonly #captured: CapturedStream[] = [];
   readonly #mayStopReading: Promise<void>;
@@ -65,13 +67,16 @@ export class PortableProcess implements EngineProcess {
       const stream = shared ?? (childFd === 1 ? subprocess.stdout : subprocess.stderr)!;
       const capture = resources.captures.get(childFd as 1 | 2);
       if (capture !== undefined) {
-        this.#captured.push(new CapturedStream(stream, capture));
+        this.#captured.push(new CapturedStream(stream as Socket, capture));
         continue;
       }
       const output = new OutputPipe(stream as Socket);
       if (childFd === 1) this.stdout = output;
       else this.stderr = output;
     }
+    this.leaveLog = () => {
+      if (mayLeaveLog(plan) && subprocess.stderr?.destroyed === false) drainStream(subprocess.stderr);
+    };
     this.ended = this.#end(exited);
   }
 
@@ -87,10 +92,12 @@ export class PortableProcess implements EngineProcess {
 
   ref(): void {
     this.#subprocess.ref();
+    for (const output of this.#captured) output.ref();
   }
 
   unref(): void {
     this.#subprocess.unref();
+    for (const output of this.#captured) output.unref();
   }
 
   async #feed(stdin: Writable, input: Uint8Array): Promise<void> {
@@ -147,9 +154,9 @@ class CapturedStream {
   readonly closed: Promise<void>;
   ended = false;
   bytesRead = 0;
-  readonly #stream: Readable;
+  readonly #stream: Socket;
 
-  constructor(stream: Readable, capture: Capture) {
+  constructor(stream: Socket, capture: Capture) {
     this.#stream = stream;
     stream.on('data', (chunk: Buffer) => {
       this.bytesRead += chunk.length;
@@ -162,6 +169,15 @@ class CapturedStream {
       };
       stream.once('end', end).once('close', end).on('error', end);
     });
+  }
+
+  /** Whether the event loop waits for what comes. Every pipe of `child_process` is a socket. */
+  ref(): void {
+    this.#stream.ref();
+  }
+
+  unref(): void {
+    this.#stream.unref();
   }
 
   close(): void {

@@ -1,0 +1,68 @@
+import { spawn, type SpawnOptions } from 'node:child_process';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import type { LaunchPlan } from '../plan/launch-plan.js';
+import { bare, WITH_BIGINT } from '../spec/bare.js';
+import type { CommandSpec } from '../spec/spec.js';
+import type { LaunchResources } from './engine.js';
+
+/*
+ * A program of `runAsync()` writes its standard error into a pipe that this process reads, if nobody has claimed it. One that is released may
+ * outlive this process, and without a reader its next word would end it by SIGPIPE. So another process reads the pipe then, to its end.
+ */
+
+/** The program that reads, and throws away what comes. */
+const READER = 'cat';
+
+/** Whether the standard error of a program is read for the log alone, and the program may be released. */
+export const mayLeaveLog = ({ mode, descriptors }: LaunchPlan): boolean =>
+  mode === 'async' &&
+  descriptors.some(({ childFd, source }) => childFd === 2 && source.kind === 'pipe' && source.for === 'log');
+
+/** What a descriptor means, to be known again where its number may mean something else. */
+export const inodeOf = (fd: number): bigint => fstatSync(fd, WITH_BIGINT).ino;
+
+/** Opens a pipe of this process once more, if it is open still, and has it read elsewhere. */
+export function drainPipe(fd: number, inode: bigint, drain: (pipe: number) => void): void {
+  let pipe: number;
+  try {
+    pipe = openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch {
+    // It is closed, so nobody writes to it; or there is no /proc, and it is read for as long as this process lives.
+    return;
+  }
+  try {
+    if (inodeOf(pipe) === inode) drain(pipe);
+  } finally {
+    closeSync(pipe);
+  }
+}
+
+/** The command of the reader, a daemon. */
+export const readerOf = (pipe: number): CommandSpec => ({
+  version: 1,
+  argv: [READER],
+  stdin: { from: 'fd', fd: pipe },
+  stdout: { to: 'unclaimed' },
+  stderr: { to: 'unclaimed' },
+  daemonize: true,
+});
+
+/** What a launch has that reads nothing and is waited for by nobody. */
+export const NO_RESOURCES: LaunchResources = Object.freeze({
+  input: undefined,
+  captures: new Map(),
+  waitForOutputEnd: false,
+  opaque: undefined,
+  deadline: Infinity,
+  abortSignal: undefined,
+  onStart: undefined,
+});
+
+/** The same for a stream of `child_process`. */
+export function drainStream(stream: Readable): void {
+  const reader = spawn(READER, [], bare<SpawnOptions>({ stdio: [stream, 'ignore', 'ignore'], detached: true }));
+  // Without one, it is read for as long as this process lives.
+  reader.once('error', () => undefined);
+  reader.unref();
+}
