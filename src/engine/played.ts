@@ -125,7 +125,7 @@ export class PlayedProgram {
 
   /** Ends it with an exit code. After its end, nothing happens. */
   exit(exitCode = 0): void {
-    this.end({ exitCode });
+    this.#played('exit').finish(readResponse('exit()', { exitCode }));
   }
 
   /** Ends it in any way: what is left out is exit code 0, no signal, and no last words. */

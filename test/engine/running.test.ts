@@ -398,7 +398,7 @@ describe('a mistake with running()', () => {
     const program = running();
     expect(inspect(program)).toBe('PlayedProgram { not launched }');
     expect([program.pid, program.isRunning, program.signals]).toEqual([undefined, false, []]);
-    expect(() => program.exit()).toThrow(/^end\(\): this program has not been launched/);
+    expect(() => program.exit()).toThrow(/^exit\(\): this program has not been launched/);
     using _dry = dryRun({ respond: () => program });
     await absent().runAsync();
     await expect(absent().runAsync()).rejects.toThrow('call running() in each answer');
