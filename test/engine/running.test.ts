@@ -235,6 +235,14 @@ describe('the streams of running()', () => {
     });
   });
 
+  test('leave their last words in the error, where nobody has asked for them', async () => {
+    const { dry, last } = playing({ stderr: 'a reason\n' });
+    using _dry = dry;
+    const child = await absent().runAsync();
+    last().exit(3);
+    expect((await rejection(ExitError, child.wait())).message).toMatch(/exited with code 3 after .*\.\n\na reason$/);
+  });
+
   test('are cut by an output limit, which stops it', async () => {
     const { dry, last } = playing({ stdout: 'abc' });
     using _dry = dry;
