@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, type Stats, statSync } from 'node:fs';
 import { mkdir, rename, rmdir, writeFile } from 'node:fs/promises';
 import type { Subject } from '../errors/command-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
@@ -17,7 +17,7 @@ import { AS_UTF8, bare, MAY_BE_MISSING } from '../spec/bare.js';
  */
 export async function assertUnheld(file: PidFilePath, subject: Subject): Promise<void> {
   // A device or a FIFO cannot hold a pid, and must not be replaced for that: think of /dev/null, and of root.
-  const there = statSync(file.path, MAY_BE_MISSING);
+  const there = look(file, subject);
   if (there !== undefined && !there.isFile() && !there.isDirectory())
     throw new PidFileError(file.name, { isNot: 'regular' }, subject);
   let pid: number;
@@ -34,6 +34,15 @@ export async function assertUnheld(file: PidFilePath, subject: Subject): Promise
     throw error;
   }
   throw new PidFileError(file.name, { heldBy: { pid, command: programNameOf(pid) } }, subject);
+}
+
+/** A launch has one sentence for a place that it may not reach, whichever call finds out, and on whichever engine. */
+function look({ path, name }: PidFilePath, subject: Subject): Stats | undefined {
+  try {
+    return statSync(path, MAY_BE_MISSING);
+  } catch (cause) {
+    throw fileError(name, 'written', Object.assign(cause as NodeJS.ErrnoException, { syscall: 'open' }), subject);
+  }
 }
 
 /**
