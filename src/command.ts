@@ -135,7 +135,8 @@ const NO_ATTACHMENTS: Attachments = Object.freeze({
 /**
  * A program to run: its arguments, environment, descriptors, privileges and limits, put together call by call.
  *
- * Nothing happens until {@link Command.run} or {@link Command.runAsync}. Unless told otherwise the program reads
+ * Nothing happens until one of four calls runs it: {@link Command.run} to its end, or as a daemon; {@link Command.runAsync} beside this
+ * process; {@link Command.runSync} without the event loop; {@link Command.exec} in the place of this process. Unless told otherwise the program reads
  * `/dev/null`, inherits this process's environment, directory and ids, and has no descriptors but 0, 1 and 2.
  *
  * A setting that is given `undefined` was not said: `.timeout(options.timeout)` needs no `if`. Arguments, and names and descriptors to
@@ -163,6 +164,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    *
    * A bare name is looked for in this process's PATH, when the command runs; empty and relative entries of PATH are
    * skipped. A name with a slash is a path, from this process's directory if it is relative.
+   *
+   * @category Making one
    *
    * @example
    * const list = new Command('ls', '-l', '/var/log');
@@ -195,6 +198,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Takes a whole argument vector, the program first. Answers to `virCommandNewArgs`.
    *
+   * @category Making one
+   *
    * @example
    * const list = Command.fromArgv(['ls', '-l', '/var/log']);
    */
@@ -214,6 +219,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Everything in it is checked as if it were said anew; a field of another shape, or one that no spec has, is a mistake that
    * names it. What the spec names as `attached` is not in it: say it again. Whether it is a daemon's, the compiler knows of a spec
    * of this process; one out of JSON may be either's.
+   *
+   * @category Making one
    *
    * @example
    * const again = Command.fromSpec(JSON.parse(JSON.stringify(new Command('true').spec())) as CommandSpec);
@@ -246,6 +253,12 @@ export class Command<out Kind extends CommandKind = 'program'> {
    *
    * The copy is of the same class. What a subclass keeps in properties is copied as it is; its constructor is not called, so
    * private fields (`#name`) of a subclass are not there: use properties, or clone in a method of your own.
+   *
+   * @category Making one
+   *
+   * @example
+   * const list = new Command('ls');
+   * const long = list.clone().arg('-l');
    */
   clone(): this {
     const copy = fromDraft(this.#draft.copy()) as this;
@@ -265,6 +278,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Adds one argument. Numbers are written in decimal; bytes are taken as they are. Answers to `virCommandAddArg`.
    *
+   * @category Arguments
+   *
    * @example
    * new Command('head').arg('-n').arg(3).arg('/etc/passwd');
    */
@@ -274,6 +289,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   /**
    * Adds arguments: values, or arrays of values. Answers to `virCommandAddArgSet` and `virCommandAddArgList`.
+   *
+   * @category Arguments
    *
    * @example
    * new Command('tar').args('-c', ['-f', 'all.tar'], 'src', 'test');
@@ -286,6 +303,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   /**
    * Adds one argument of the form `name=value`. Answers to `virCommandAddArgPair`.
+   *
+   * @category Arguments
    *
    * @example
    * new Command('dnsmasq').argPair('--conf-file', '/etc/dnsmasq.conf');
@@ -301,6 +320,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Adds one argument, formatted as by C's `printf`. Answers to `virCommandAddArgFormat`.
    *
+   * @category Arguments
+   *
    * @example
    * new Command('seq').argFormat('%03d', 7);
    */
@@ -315,6 +336,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Adds one argument that is never printed: `toString()`, errors, events and `console.log` show `***` in its place.
    *
    * Other users can still read it in the process list while the program runs.
+   *
+   * @category Arguments
    *
    * @example
    * new Command('mount').args('-o').secretArg('password=hunter2');
@@ -333,6 +356,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * said, with what {@link Command.envInherit} adds. The same name again replaces the value and keeps its place. `undefined` sets nothing, as in `child_process`.
    * Answers to `virCommandAddEnvPair`.
    *
+   * @category Environment
+   *
    * @example
    * new Command('date').env('TZ', 'UTC');
    */
@@ -346,6 +371,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   /**
    * Sets a variable from text of the form `NAME=value`. Answers to `virCommandAddEnvString`.
+   *
+   * @category Environment
    *
    * @example
    * new Command('vi').envString('TERM=xterm');
@@ -362,6 +389,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Sets a variable, formatted as by C's `printf`. Answers to `virCommandAddEnvFormat`.
    *
+   * @category Environment
+   *
    * @example
    * new Command('qemu-system-x86_64').envFormat('QEMU_AUDIO_DRV', '%s', 'none');
    */
@@ -376,6 +405,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Passes variables on with the values that they have in this process now. One that is not set is not passed, and
    * the environment is closed all the same. Answers to `virCommandAddEnvPass`.
+   *
+   * @category Environment
    *
    * @example
    * new Command('xterm').envPass('DISPLAY', 'XAUTHORITY');
@@ -397,6 +428,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Makes a small, dependable environment: `LC_ALL=C`, and of this process's variables `LD_PRELOAD`, `LD_LIBRARY_PATH`,
    * `PATH`, `HOME`, `USER`, `LOGNAME` and `TMPDIR`, as far as they are set. Answers to `virCommandAddEnvPassCommon`.
    *
+   * @category Environment
+   *
    * @example
    * new Command('lvs').envPassCommon();
    */
@@ -407,6 +440,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Sets `XDG_DATA_HOME`, `XDG_CACHE_HOME` and `XDG_CONFIG_HOME` to their usual places below a directory. Answers to
    * `virCommandAddEnvXDG`.
+   *
+   * @category Environment
    *
    * @example
    * new Command('swtpm').envXdg('/var/lib/libvirt/swtpm');
@@ -427,6 +462,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Keeps all variables of this process, as they are when the command runs; what else is said about the environment is added to
    * them, or takes their place. Without it, the first variable that is said closes the environment. libvirt has no such call.
    *
+   * @category Environment
+   *
    * @example
    * new Command('make').envInherit().env('LC_ALL', 'C');
    */
@@ -436,6 +473,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   /**
    * Empties the environment, and forgets what was set before. libvirt has no such call.
+   *
+   * @category Environment
    *
    * @example
    * new Command('/usr/bin/env').envClear().env('ONLY', 'this');
@@ -451,6 +490,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   /**
    * Keeps a descriptor open in the program, at the same number and here too. Answers to `virCommandPreserveFD`.
+   *
+   * @category Descriptors and files
    *
    * @example
    * import { openSync } from 'node:fs';
@@ -468,6 +509,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    *
    * To run the command a second time is a mistake then: the descriptor is gone.
    *
+   * @category Descriptors and files
+   *
    * @example
    * import { openSync } from 'node:fs';
    * import { Command } from 'vircommand';
@@ -481,6 +524,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Passes a descriptor, at another number if `as` says so. Every assignment works, such as 3 to 4 with 4 to 3.
    * Answers to `virCommandPassFD`.
+   *
+   * @category Descriptors and files
    *
    * @example
    * import { openSync } from 'node:fs';
@@ -501,6 +546,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Passes listening sockets by systemd's protocol: they become 3, 4 …, and `LISTEN_FDS` and `LISTEN_PID` are set.
    * Answers to `virCommandPassListenFDs`.
    *
+   * @category Descriptors and files
+   *
    * @example
    * new Command('virtlogd').listenFds(0);
    */
@@ -519,6 +566,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Makes a descriptor of this process the program's standard input. It stays open here. Answers to `virCommandSetInputFD`.
    *
+   * @category Descriptors and files
+   *
    * @example
    * import { openSync } from 'node:fs';
    * import { Command } from 'vircommand';
@@ -534,6 +583,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Makes a descriptor of this process the program's standard output. It stays open here. Answers to `virCommandSetOutputFD`.
    *
+   * @category Descriptors and files
+   *
    * @example
    * import { openSync } from 'node:fs';
    * import { Command } from 'vircommand';
@@ -545,6 +596,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   /**
    * Makes a descriptor of this process the program's standard error. It stays open here. Answers to `virCommandSetErrorFD`.
+   *
+   * @category Descriptors and files
    *
    * @example
    * import { openSync } from 'node:fs';
@@ -560,6 +613,13 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Makes a pipe whose writing end is `child.stdin`. Answers to `virCommandSetInputFD` with -1.
    *
    * For `runAsync()` and daemons; with `run()` nobody could write to it.
+   *
+   * @category Descriptors and files
+   *
+   * @example
+   * await using child = await new Command('sort').inputPipe().outputBuffer().runAsync();
+   * child.stdin.end('b\na\n');
+   * const { stdout } = await child.wait();
    */
   inputPipe(): this & HasStdin<Writable> {
     return this.#say('inputPipe', [], (draft, call) => draft.set('stdin', { from: 'pipe' }, call)) as this &
@@ -570,13 +630,27 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Makes a pipe whose reading end is `child.stdout`. Answers to `virCommandSetOutputFD` with -1.
    *
    * For `runAsync()` and daemons; with `run()` nobody could read it.
+   *
+   * @category Descriptors and files
+   *
+   * @example
+   * await using child = await new Command('ls').outputPipe().runAsync();
+   * for await (const chunk of child.stdout) process.stdout.write(chunk);
    */
   outputPipe(): this & HasStdout<Readable> {
     return this.#say('outputPipe', [], (draft, call) => draft.set('stdout', { to: 'pipe' }, call)) as this &
       HasStdout<Readable>;
   }
 
-  /** Makes a pipe whose reading end is `child.stderr`. Answers to `virCommandSetErrorFD` with -1. */
+  /**
+   * Makes a pipe whose reading end is `child.stderr`. Answers to `virCommandSetErrorFD` with -1.
+   *
+   * @category Descriptors and files
+   *
+   * @example
+   * await using child = await new Command('ls', '/nowhere').errorPipe().runAsync();
+   * child.stderr.pipe(process.stderr);
+   */
   errorPipe(): this & HasStderr<Readable> {
     return this.#say('errorPipe', [], (draft, call) => draft.set('stderr', { to: 'pipe' }, call)) as this &
       HasStderr<Readable>;
@@ -585,6 +659,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Makes standard error the same open file as standard output, as `2>&1` does: what is written keeps its order.
    * Answers to `virCommandSetErrorFD` with the address that `virCommandSetOutputFD` was given.
+   *
+   * @category Descriptors and files
    *
    * @example
    * new Command('make').outputFile('/tmp/make.log').errorToOutput();
@@ -595,6 +671,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   /**
    * Opens a file as the program's standard input; a relative path begins in this process's directory. The descriptor is the program's own: no byte goes through this process.
+   *
+   * @category Descriptors and files
    *
    * @example
    * new Command('wc', '-l').inputFile('/etc/passwd');
@@ -610,6 +688,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Opens a file as the program's standard output, new or emptied, or at its end with `append`. The program writes
    * to it by itself, so a daemon's log goes on when this process has ended.
    *
+   * @category Descriptors and files
+   *
    * @example
    * new Command('dnsmasq').outputFile('/var/log/dnsmasq.log', { append: true }).errorToOutput();
    */
@@ -620,7 +700,14 @@ export class Command<out Kind extends CommandKind = 'program'> {
     );
   }
 
-  /** Opens a file as the program's standard error. The same file as standard output's is opened once, and both share it. */
+  /**
+   * Opens a file as the program's standard error. The same file as standard output's is opened once, and both share it.
+   *
+   * @category Descriptors and files
+   *
+   * @example
+   * new Command('dnsmasq').errorFile('/var/log/dnsmasq.err', { append: true });
+   */
   errorFile(path: Path | undefined, options?: FileOptions): this {
     if (path === undefined) return this;
     return this.#say('errorFile', options === undefined ? [path] : [path, options], (draft, call) =>
@@ -628,7 +715,14 @@ export class Command<out Kind extends CommandKind = 'program'> {
     );
   }
 
-  /** Gives the program this process's own standard input, output and error. */
+  /**
+   * Gives the program this process's own standard input, output and error.
+   *
+   * @category Descriptors and files
+   *
+   * @example
+   * await new Command('vi', 'notes.txt').inheritStdio().run();
+   */
   inheritStdio(): this {
     return this.#say('inheritStdio', [], (draft, call) => {
       draft.set('stdin', bare({ from: 'fd', fd: 0 }), call);
@@ -637,7 +731,14 @@ export class Command<out Kind extends CommandKind = 'program'> {
     });
   }
 
-  /** Makes this process's ends of the pipes non-blocking, which streams are in Node anyway. Answers to `virCommandNonblockingFDs`. */
+  /**
+   * Makes this process's ends of the pipes non-blocking, which streams are in Node anyway. Answers to `virCommandNonblockingFDs`.
+   *
+   * @category Descriptors and files
+   *
+   * @example
+   * new Command('cat').inputPipe().nonblockingFds();
+   */
   nonblockingFds(): this {
     return this.#flag('nonblockingFds');
   }
@@ -648,6 +749,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Feeds text or bytes to the program's standard input, and then its end. A program that does not read it all is no
    * error: `result.inputWritten` tells how much it took. Bytes are copied now: what becomes of them later does not matter.
    * Answers to `virCommandSetInputBuffer`.
+   *
+   * @category Buffers
    *
    * @example
    * const { stdout } = await new Command('sort').inputBuffer('b\na\n').outputBuffer().run();
@@ -667,6 +770,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    *
    * There is no limit unless {@link Command.outputLimit} sets one. Answers to `virCommandSetOutputBuffer`.
    *
+   * @category Buffers
+   *
    * @example
    * const { stdout } = await new Command('head', '-c', '16', '/dev/urandom').outputBuffer({ encoding: 'buffer' }).run();
    */
@@ -680,6 +785,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Captures what the program writes to its standard error, as {@link Command.outputBuffer} does for standard output.
    * Answers to `virCommandSetErrorBuffer`.
+   *
+   * @category Buffers
    *
    * @example
    * const both = new OutputBuffer();
@@ -697,6 +804,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * and the last half, `kill` keeps the head and stops the program, which is an {@link ExitError} then. `kill` counts what
    * nobody claimed of `run()` as well; where no output is captured at all, it is a mistake.
    *
+   * @category Buffers
+   *
    * @example
    * const { stdout, outputTruncated } = await new Command('seq', '100000').outputBuffer().outputLimit(1000, 'headAndTail').run();
    */
@@ -713,6 +822,11 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Waits for the end of the output instead of the end of the program, as libvirt does: a process that the program left
    * behind, and that holds an output pipe, keeps `run()` waiting.
+   *
+   * @category Buffers
+   *
+   * @example
+   * await new Command('sh', '-c', '(sleep 1; echo late) &').outputBuffer().waitForOutputEnd().run();
    */
   waitForOutputEnd(): this {
     return this.#flag('waitForOutputEnd');
@@ -723,6 +837,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Starts the program in a directory; a relative one is meant from this process's. A daemon's is always `/`.
    * Answers to `virCommandSetWorkingDirectory`.
+   *
+   * @category Attributes of the process
    *
    * @example
    * new Command('git', 'status').workingDirectory('/srv/app');
@@ -740,6 +856,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * A mask is written in octal: 22, 27 and 77 are mistakes, since 0o022, 0o027 and 0o077 are meant. As text, `'0o026'` is what
    * it says.
    *
+   * @category Attributes of the process
+   *
    * @example
    * new Command('touch', 'secret').umask(0o077);
    */
@@ -751,6 +869,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Sets a resource limit, soft and hard; without `hard`, both are the same. Values are in the resource's own unit and exact.
    * Answers to `setrlimit()`.
    *
+   * @category Attributes of the process
+   *
    * @example
    * new Command('qemu-system-x86_64').limit('memlock', 'unlimited').limit('core', 0);
    */
@@ -760,34 +880,76 @@ export class Command<out Kind extends CommandKind = 'program'> {
     return this.#say('limit', values, (draft, call) => draft.limit(resource, soft, hard, call));
   }
 
-  /** Limits the memory that the program may lock, in bytes. Answers to `virCommandSetMaxMemLock`. */
+  /**
+   * Limits the memory that the program may lock, in bytes. Answers to `virCommandSetMaxMemLock`.
+   *
+   * @category Attributes of the process
+   *
+   * @example
+   * new Command('qemu-system-x86_64').maxMemLock('unlimited');
+   */
   maxMemLock(bytes: Limit | undefined): this {
     return this.#setting('maxMemLock', [bytes], (draft, call) => draft.limit('memlock', bytes, bytes, call));
   }
 
-  /** Limits the processes of the program's user. Answers to `virCommandSetMaxProcesses`. */
+  /**
+   * Limits the processes of the program's user. Answers to `virCommandSetMaxProcesses`.
+   *
+   * @category Attributes of the process
+   *
+   * @example
+   * new Command('make', '-j8').maxProcesses(100);
+   */
   maxProcesses(count: Limit | undefined): this {
     return this.#setting('maxProcesses', [count], (draft, call) => draft.limit('nproc', count, count, call));
   }
 
-  /** Limits the open files: the number is the limit itself, where libvirt adds one. Answers to `virCommandSetMaxFiles`. */
+  /**
+   * Limits the open files: the number is the limit itself, where libvirt adds one. Answers to `virCommandSetMaxFiles`.
+   *
+   * @category Attributes of the process
+   *
+   * @example
+   * new Command('nginx').maxFiles(65_536);
+   */
   maxFiles(count: Limit | undefined): this {
     return this.#setting('maxFiles', [count], (draft, call) => draft.limit('nofile', count, count, call));
   }
 
-  /** Limits the size of a core file, in bytes; 0 for none. Answers to `virCommandSetMaxCoreSize`. */
+  /**
+   * Limits the size of a core file, in bytes; 0 for none. Answers to `virCommandSetMaxCoreSize`.
+   *
+   * @category Attributes of the process
+   *
+   * @example
+   * new Command('qemu-system-x86_64').maxCoreSize(0);
+   */
   maxCoreSize(bytes: Limit | undefined): this {
     return this.#setting('maxCoreSize', [bytes], (draft, call) => draft.limit('core', bytes, bytes, call));
   }
 
-  /** Sets the nice value, -20 (first) to 19 (last). Answers to `setpriority()`. */
+  /**
+   * Sets the nice value, -20 (first) to 19 (last). Answers to `setpriority()`.
+   *
+   * @category Attributes of the process
+   *
+   * @example
+   * new Command('make').nice(10);
+   */
   nice(value: number | undefined): this {
     return this.#setting('nice', [value], (draft, call) =>
       draft.setInteger('nice', value, { what: 'the nice value', min: -20, max: 19 }, call),
     );
   }
 
-  /** Sets how readily the kernel ends the program when memory runs out, -1000 (never) to 1000 (first). */
+  /**
+   * Sets how readily the kernel ends the program when memory runs out, -1000 (never) to 1000 (first).
+   *
+   * @category Attributes of the process
+   *
+   * @example
+   * new Command('make').oomScoreAdjust(500);
+   */
   oomScoreAdjust(score: number | undefined): this {
     return this.#setting('oomScoreAdjust', [score], (draft, call) =>
       draft.setInteger('oomScoreAdjust', score, { what: 'the score', min: -1000, max: 1000 }, call),
@@ -798,6 +960,14 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Starts the program in a control group, named by its directory: `/sys/fs/cgroup/machine.slice/vm`. Default: this process's own.
    * The directory is made and removed by the caller. One that is no group of version 2, such as one of version 1, is a `LaunchError` of the
    * step `cgroup`, before anything was started. Answers to `cgroup.procs` of cgroups(7).
+   *
+   * @category Attributes of the process
+   *
+   * @example
+   * import { mkdirSync } from 'node:fs';
+   * import { Command } from 'vircommand';
+   * mkdirSync('/sys/fs/cgroup/machine.slice/vm', { recursive: true });
+   * await new Command('sleep', '1').cgroup('/sys/fs/cgroup/machine.slice/vm').run();
    */
   cgroup(dir: Path | undefined): this {
     return this.#setting('cgroup', [dir], (draft, call) => {
@@ -808,17 +978,39 @@ export class Command<out Kind extends CommandKind = 'program'> {
     });
   }
 
-  /** Starts the program in a session, and so in a process group, of its own. Answers to `setsid()`. */
+  /**
+   * Starts the program in a session, and so in a process group, of its own. Answers to `setsid()`.
+   *
+   * @category Attributes of the process
+   *
+   * @example
+   * new Command('dnsmasq', '--keep-in-foreground').newSession();
+   */
   newSession(): this {
     return this.#flag('newSession');
   }
 
-  /** Starts the program in a process group of its own, in this session. Answers to `setpgid()`. */
+  /**
+   * Starts the program in a process group of its own, in this session. Answers to `setpgid()`.
+   *
+   * @category Attributes of the process
+   *
+   * @example
+   * const job = await new Command('make').processGroup().runAsync();
+   * await killPainfully(job.pid, { group: true });
+   */
   processGroup(): this {
     return this.#flag('processGroup');
   }
 
-  /** Has the kernel send the program a signal when this process dies, even by SIGKILL. Default: SIGKILL. Answers to `PR_SET_PDEATHSIG`. */
+  /**
+   * Has the kernel send the program a signal when this process dies, even by SIGKILL. Default: SIGKILL. Answers to `PR_SET_PDEATHSIG`.
+   *
+   * @category Attributes of the process
+   *
+   * @example
+   * new Command('qemu-system-x86_64').dieWithParent('SIGTERM');
+   */
   dieWithParent(signal: SignalName = 'SIGKILL'): this {
     return this.#say('dieWithParent', [signal], (draft, call) => {
       if (draft.signal(signal, call)) draft.set('dieWithParent', signal, call);
@@ -827,7 +1019,14 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   // ---------------------------------------------------------------- privileges
 
-  /** Runs the program as a user, with that user's uid, gid and supplementary groups, by name or number. */
+  /**
+   * Runs the program as a user, with that user's uid, gid and supplementary groups, by name or number.
+   *
+   * @category Privileges
+   *
+   * @example
+   * new Command('dnsmasq').user('nobody');
+   */
   user(nameOrUid: string | number | undefined): this {
     return this.#setting('user', [nameOrUid], (draft, call) => {
       const user =
@@ -838,17 +1037,38 @@ export class Command<out Kind extends CommandKind = 'program'> {
     });
   }
 
-  /** Sets the user id. It goes with {@link Command.gid}, or the program would keep this process's group. Answers to `virCommandSetUID`. */
+  /**
+   * Sets the user id. It goes with {@link Command.gid}, or the program would keep this process's group. Answers to `virCommandSetUID`.
+   *
+   * @category Privileges
+   *
+   * @example
+   * new Command('dnsmasq').uid(65_534).gid(65_534);
+   */
   uid(id: number | undefined): this {
     return this.#setting('uid', [id], (draft, call) => draft.setInteger('uid', id, { what: 'a uid', ...ids }, call));
   }
 
-  /** Sets the group id. Answers to `virCommandSetGID`. */
+  /**
+   * Sets the group id. Answers to `virCommandSetGID`.
+   *
+   * @category Privileges
+   *
+   * @example
+   * new Command('dnsmasq').uid(65_534).gid(65_534);
+   */
   gid(id: number | undefined): this {
     return this.#setting('gid', [id], (draft, call) => draft.setInteger('gid', id, { what: 'a gid', ...ids }, call));
   }
 
-  /** Sets the supplementary groups, all of them. Default: those of the user. Answers to `setgroups()`. */
+  /**
+   * Sets the supplementary groups, all of them. Default: those of the user. Answers to `setgroups()`.
+   *
+   * @category Privileges
+   *
+   * @example
+   * new Command('qemu-system-x86_64').user('qemu').groups([36]);
+   */
   groups(list: readonly number[] | undefined): this {
     return this.#setting('groups', [list], (draft, call) => {
       if (!isArray(list)) {
@@ -862,12 +1082,26 @@ export class Command<out Kind extends CommandKind = 'program'> {
     });
   }
 
-  /** Takes all capabilities from the program, but those of {@link Command.allowCap}. Answers to `virCommandClearCaps`. */
+  /**
+   * Takes all capabilities from the program, but those of {@link Command.allowCap}. Answers to `virCommandClearCaps`.
+   *
+   * @category Privileges
+   *
+   * @example
+   * new Command('dnsmasq').clearCaps().allowCap('CAP_NET_BIND_SERVICE');
+   */
   clearCaps(): this {
     return this.#flag('clearCaps');
   }
 
-  /** Leaves or gives the program a capability: effective, permitted, inheritable, ambient and bounding. Answers to `virCommandAllowCap`. */
+  /**
+   * Leaves or gives the program a capability: effective, permitted, inheritable, ambient and bounding. Answers to `virCommandAllowCap`.
+   *
+   * @category Privileges
+   *
+   * @example
+   * new Command('dnsmasq').user('nobody').clearCaps().allowCap('CAP_NET_ADMIN').allowCap('CAP_NET_BIND_SERVICE');
+   */
   allowCap(name: CapabilityName): this {
     return this.#say('allowCap', [name], (draft, call) => {
       if (!(capabilityNames as readonly string[]).includes(name))
@@ -876,31 +1110,67 @@ export class Command<out Kind extends CommandKind = 'program'> {
     });
   }
 
-  /** Makes sure that the program, and all that it starts, never gains privileges by executing a file. Answers to `PR_SET_NO_NEW_PRIVS`. */
+  /**
+   * Makes sure that the program, and all that it starts, never gains privileges by executing a file. Answers to `PR_SET_NO_NEW_PRIVS`.
+   *
+   * @category Privileges
+   *
+   * @example
+   * new Command('sh', '-c', 'sudo true').noNewPrivileges();
+   */
   noNewPrivileges(): this {
     return this.#flag('noNewPrivileges');
   }
 
-  /** Runs the program under a SELinux label. Answers to `virCommandSetSELinuxLabel`. */
+  /**
+   * Runs the program under a SELinux label. Answers to `virCommandSetSELinuxLabel`.
+   *
+   * @category Privileges
+   *
+   * @example
+   * new Command('qemu-system-x86_64').selinuxLabel('system_u:system_r:svirt_t:s0:c1,c2');
+   */
   selinuxLabel(label: string | undefined): this {
     return this.#setting('selinuxLabel', [label], (draft, call) =>
       draft.setString('selinuxLabel', label, 'the label', call),
     );
   }
 
-  /** Runs the program under an AppArmor profile. Answers to `virCommandSetAppArmorProfile`. */
+  /**
+   * Runs the program under an AppArmor profile. Answers to `virCommandSetAppArmorProfile`.
+   *
+   * @category Privileges
+   *
+   * @example
+   * new Command('qemu-system-x86_64').appArmorProfile('libvirt-11111111-2222-3333-4444-555555555555');
+   */
   appArmorProfile(profile: string | undefined): this {
     return this.#setting('appArmorProfile', [profile], (draft, call) =>
       draft.setString('appArmorProfile', profile, 'the profile', call),
     );
   }
 
-  /** Gives the program a core-scheduling group of its own: no other program shares a core with it. Answers to `virCommandSetRunAlone`. */
+  /**
+   * Gives the program a core-scheduling group of its own: no other program shares a core with it. Answers to `virCommandSetRunAlone`.
+   *
+   * @category Privileges
+   *
+   * @example
+   * new Command('qemu-system-x86_64').runAlone();
+   */
   runAlone(): this {
     return this.#say('runAlone', [], (draft, call) => draft.set('coreScheduling', 'alone', call));
   }
 
-  /** Puts the program into the core-scheduling group of another process. Answers to `virCommandSetRunAmong`. */
+  /**
+   * Puts the program into the core-scheduling group of another process. Answers to `virCommandSetRunAmong`.
+   *
+   * @category Privileges
+   *
+   * @example
+   * const first = await new Command('qemu-system-x86_64').runAlone().runAsync();
+   * new Command('qemu-system-x86_64').runAmong(first.pid);
+   */
   runAmong(pid: number | undefined): this {
     return this.#setting('runAmong', [pid], (draft, call) => {
       const among = draft.integer(pid, call, { what: 'a pid', min: 1, max: 0x7fff_ffff });
@@ -915,6 +1185,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * It outlives this process. To the compiler it is a `Command<'daemon'>` from here on, which is no plain `Command`. `run()` resolves when it has been executed, and rejects with the step that failed if it was not.
    * Answers to `virCommandDaemonize`.
    *
+   * @category Daemons, hooks, handshake
+   *
    * @example
    * const { pid } = await new Command('sleep', '1').daemonize().run();
    */
@@ -925,6 +1197,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Writes the daemon's pid to a file, before `run()` resolves. A file that a living process holds is a
    * {@link PidFileError}; one that a crash left behind is taken over. Answers to `virCommandSetPidFile`.
+   *
+   * @category Daemons, hooks, handshake
    *
    * @example
    * new Command('dnsmasq', '--keep-in-foreground').daemonize().pidFile('/run/dnsmasq.pid');
@@ -947,6 +1221,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    *
    * A mistake if `opaque` cannot be cloned, or the function's source cannot stand alone. The run rejects with a {@link LaunchError} of the
    * step `hook`, with the hook's own words, if it fails; {@link UnsupportedError} in the portable engine.
+   *
+   * @category Daemons, hooks, handshake
    *
    * @example
    * const write = (path: string) => process.getBuiltinModule('node:fs').writeFileSync(path, String(process.pid));
@@ -983,6 +1259,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Holds the program before its first instruction until `child.handshakeNotify()`, or, for a daemon, until its result's. If this
    * process ends without it, the program is not executed. Answers to `virCommandRequireHandshake`.
    *
+   * @category Daemons, hooks, handshake
+   *
    * @example
    * await using daemon = await new Command('sleep', '1').daemonize().requireHandshake().run();
    * await daemon.handshakeNotify();
@@ -999,6 +1277,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    *
    * Other codes, signals, a timeout, an abort and an overrun of the output limit stay errors. The option `check` of `run()` and
    * `wait()` comes before it. Answers to what a caller does with the status of `virCommandRun(cmd, &status)`.
+   *
+   * @category Its end
    *
    * @example
    * const { exitCode } = await new Command('grep', '-q', 'nobody', '/etc/passwd').check([0, 1]).run();
@@ -1019,6 +1299,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * reason `timeout`, once the program is dead. A launch that by then has not come to its program, since a hook or the opening
    * of a file takes so long, is a {@link LaunchError} of that reason. `runSync()` obeys it from the program's start on.
    *
+   * @category Time
+   *
    * @example
    * await new Command('sleep', '0.1').timeout(5000).run();
    */
@@ -1033,6 +1315,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Stops the program when the signal is aborted, by {@link Command.stopSequence}. A signal that is aborted before the
    * start means that nothing is started.
+   *
+   * @category Time
    *
    * @example
    * await new Command('sleep', '0.1').abortSignal(AbortSignal.timeout(5000)).run();
@@ -1054,6 +1338,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * All that stops the program obeys it: timeout, abort signal, output limit, {@link Child.stop}, {@link Child.abort}, {@link Child.free} and the
    * end of an `await using` block. So does the end of this process, be it by Ctrl-C, for 5 s at most; then SIGKILL. Without one,
    * `abort()`, `free()` and the end of this process give it 10 ms, as libvirt does.
+   *
+   * @category Time
    *
    * @example
    * new Command('postgres').timeout(60_000).stopSequence([['SIGINT', 2000], ['SIGQUIT', 500], ['SIGKILL', 0]]);
@@ -1078,6 +1364,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Prints the command so that a shell would run the same: quoted, with its variables. Secret arguments are `***`.
    * Answers to `virCommandToString` and `virCommandToStringFull`.
    *
+   * @category Looking at it
+   *
    * @throws {UsageError} if mistakes were made: what would be printed is not what was said.
    *
    * @example
@@ -1091,6 +1379,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Writes variables and arguments to a descriptor, unquoted, as one line. Answers to `virCommandWriteArgLog`.
    *
+   * @category Looking at it
+   *
    * @throws {UsageError} if mistakes were made.
    *
    * @example
@@ -1101,13 +1391,22 @@ export class Command<out Kind extends CommandKind = 'program'> {
     writeFileSync(fd, argLog(printable(this.#data(), { env: true })));
   }
 
-  /** The arguments, without the program: text, or bytes where they are no UTF-8. Answers to `virCommandGetArgList`. */
+  /**
+   * The arguments, without the program: text, or bytes where they are no UTF-8. Answers to `virCommandGetArgList`.
+   *
+   * @category Looking at it
+   *
+   * @example
+   * new Command('ls', '-l').arg('/').argList; // ['-l', '/']
+   */
   get argList(): readonly (string | Uint8Array)[] {
     return this.#draft.argv.slice(1).map((word) => (typeof word === 'string' ? word : toBytes(word)));
   }
 
   /**
    * The file that would be executed. Bytes that are not UTF-8 stand as `\xff`. Answers to `virCommandGetBinaryPath`.
+   *
+   * @category Looking at it
    *
    * @throws {LaunchError} if PATH gives none.
    *
@@ -1120,6 +1419,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   /**
    * Everything that was said, as frozen, plain data.
+   *
+   * @category Looking at it
    *
    * @throws {UsageError} if mistakes were made.
    *
@@ -1135,6 +1436,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Answers every question about the launch and starts nothing: the file, the exact vectors, where each descriptor comes
    * from, and the steps of the child in order.
    *
+   * @category Looking at it
+   *
    * @throws {UsageError} if mistakes were made. {LaunchError} if PATH gives no such program.
    *
    * @example
@@ -1147,6 +1450,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   /**
    * Prints the plan for a person, with the engine and the steps of the child, numbered.
+   *
+   * @category Looking at it
    *
    * @throws {UsageError} if mistakes were made. {LaunchError} if PATH gives no such program.
    *
@@ -1166,9 +1471,11 @@ export class Command<out Kind extends CommandKind = 'program'> {
   // ---------------------------------------------------------------- running it
 
   /**
-   * Runs the program and resolves when it has ended with exit code 0, or, for a daemon, when it is running.
+   * **Runs the program**, and resolves when it has ended with exit code 0, or, for a daemon, when it is running.
    *
    * Output that nobody claimed is kept in small, for the error's message and for `vircommand:exit`. Answers to `virCommandRun`.
+   *
+   * @category Running it
    *
    * @throws {UsageError} if mistakes were made. {LaunchError} if it could not be started; {UnsupportedError} if the engine cannot do it;
    * {PidFileError} if the pidfile is held. {ExitError} for every other end than exit code 0, unless `check` is false; always after
@@ -1193,11 +1500,13 @@ export class Command<out Kind extends CommandKind = 'program'> {
   }
 
   /**
-   * Starts the program and resolves when it is running. Buffers, timeout and abort signal work as with `run()`.
+   * **Starts the program**, and resolves when it is running. Buffers, timeout and abort signal work as with `run()`.
    *
    * Of a standard error that nobody has claimed, the last 4 KiB are kept for the error of `child.wait()`.
    *
    * The child belongs to this process and ends with it, unless {@link Child.release} lets it go. Answers to `virCommandRunAsync`.
+   *
+   * @category Running it
    *
    * @throws {UsageError} {LaunchError} {UnsupportedError} as `run()`.
    *
@@ -1213,8 +1522,10 @@ export class Command<out Kind extends CommandKind = 'program'> {
   }
 
   /**
-   * Runs the program and holds this thread until it has ended, with the same result and the same errors as {@link Command.run}.
+   * **Runs the program and holds this thread** until it has ended, with the same result and the same errors as {@link Command.run}.
    * Buffers, timeout, stop sequence and output limit work as there; an abort signal counts only before the start.
+   *
+   * @category Running it
    *
    * @throws {UnsupportedError} in the portable engine, which cannot read, wait and obey a timeout at once without the event loop.
    * {UsageError} {LaunchError} {ExitError} as `run()`.
@@ -1235,13 +1546,15 @@ export class Command<out Kind extends CommandKind = 'program'> {
   }
 
   /**
-   * Replaces this process by the program: same pid, same parent; descriptors, environment, directory, ids, capabilities and
+   * **Replaces this process by the program**: same pid, same parent; descriptors, environment, directory, ids, capabilities and
    * limits as the command says. Returns only by throwing, and then this process is unharmed.
    *
    * Standard streams that nobody named stay this process's own; all other descriptors are closed. A child rehearses the
    * launch first, up to the exec itself, so that what can fail fails there. Then the children that this process owns are
    * ended, as at its exit. Listeners of `'exit'` are not called, and nothing of this process goes on: no timer, no thread.
    * Answers to `virCommandExec`, and to `execve(2)`.
+   *
+   * @category Running it
    *
    * @throws {UsageError} if mistakes were made, if the command needs somebody who is still there (a buffer, a pipe, a timeout),
    * or in a worker thread. {LaunchError} with the step that failed. {UnsupportedError} in the portable engine and in a dry run.

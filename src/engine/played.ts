@@ -113,22 +113,56 @@ export class PlayedProgram {
     return this.#process?.signals ?? [];
   }
 
-  /** Writes to its standard output. After its end, nothing is written. */
+  /**
+   * Writes to its standard output. After its end, nothing is written.
+   *
+   * @example
+   * const server = running();
+   * using dry = dryRun({ respond: () => server });
+   * const child = await new Command('redis-server').outputPipe().runAsync();
+   * server.write('ready\n');
+   */
   write(data: string | Uint8Array): void {
     this.#played('write').write(1, bytesOf('write()', 'stdout', data));
   }
 
-  /** Writes to its standard error. */
+  /**
+   * Writes to its standard error.
+   *
+   * @example
+   * const server = running();
+   * using dry = dryRun({ respond: () => server });
+   * const child = await new Command('redis-server').outputPipe().runAsync();
+   * server.writeError('out of memory\n');
+   */
   writeError(data: string | Uint8Array): void {
     this.#played('writeError').write(2, bytesOf('writeError()', 'stderr', data));
   }
 
-  /** Ends it with an exit code. After its end, nothing happens. */
+  /**
+   * Ends it with an exit code. After its end, nothing happens.
+   *
+   * @example
+   * const server = running();
+   * using dry = dryRun({ respond: () => server });
+   * const child = await new Command('redis-server').outputPipe().runAsync();
+   * server.exit(1);
+   * await child.wait({ check: [1] });
+   */
   exit(exitCode = 0): void {
     this.#played('exit').finish(readResponse('exit()', { exitCode }));
   }
 
-  /** Ends it in any way: what is left out is exit code 0, no signal, and no last words. */
+  /**
+   * Ends it in any way: what is left out is exit code 0, no signal, and no last words.
+   *
+   * @example
+   * const server = running();
+   * using dry = dryRun({ respond: () => server });
+   * const child = await new Command('redis-server').outputPipe().runAsync();
+   * server.end({ signal: 'SIGSEGV', stderr: 'stack smashing detected\n' });
+   * await child.wait({ check: false });
+   */
   end(response: DryRunResponse = {}): void {
     this.#played('end').finish(readResponse('end()', response));
   }

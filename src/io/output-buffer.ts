@@ -25,7 +25,14 @@ export class OutputBuffer {
     };
   }
 
-  /** The bytes taken so far, as a copy of its own. */
+  /**
+   * The bytes taken so far, as a copy of its own.
+   *
+   * @example
+   * const buffer = new OutputBuffer();
+   * await new Command('head', '-c', '16', '/dev/urandom').outputBuffer(buffer).run();
+   * buffer.bytes().length; // 16
+   */
   bytes(): Buffer {
     return Buffer.from(this.#capture.bytes());
   }

@@ -39,6 +39,9 @@ export const PidFile = {
    * The path of a pidfile: the directory, the name, and `.pid`; as bytes if one of them is bytes. Answers to `virPidFileBuildPath`.
    *
    * @throws {TypeError} if one of them is neither text nor bytes, or holds a NUL.
+   *
+   * @example
+   * PidFile.path('/run/dnsmasq', 'default'); // '/run/dnsmasq/default.pid'
    */
   path,
 
@@ -46,6 +49,9 @@ export const PidFile = {
    * Reads a pid: digits, then the end or white space; blanks, a plus sign and zeros may stand before them. Answers to `virPidFileReadPath`.
    *
    * @throws {PidFileError} if the file cannot be read, or holds something else.
+   *
+   * @example
+   * const pid = await PidFile.read('/run/dnsmasq.pid');
    */
   async read(path: string | Uint8Array): Promise<number> {
     const file = pidFilePath('PidFile.read', path);
@@ -61,6 +67,10 @@ export const PidFile = {
    * interpreter. The program can be checked where there is a `/proc` that shows the process.
    *
    * @throws {PidFileError} if the file cannot be read, or holds something else, or if the process lives and its program cannot be seen.
+   *
+   * @example
+   * const pid = await PidFile.readIfAlive('/run/dnsmasq.pid', 'dnsmasq');
+   * console.log(pid === undefined ? 'nobody runs' : `process ${pid} runs`);
    */
   async readIfAlive(path: string | Uint8Array, program?: string | Uint8Array): Promise<number | undefined> {
     const file = pidFilePath('PidFile.readIfAlive', path);
@@ -181,6 +191,9 @@ export const PidFile = {
    * {@link PidFile.forceCleanup}, to give up one's own {@link PidFile.release}. Answers to `virPidFileDeletePath`.
    *
    * @throws {PidFileError} if it cannot be removed.
+   *
+   * @example
+   * await PidFile.remove('/run/dnsmasq.pid');
    */
   async remove(path: string | Uint8Array): Promise<void> {
     const file = pidFilePath('PidFile.remove', path);

@@ -223,6 +223,11 @@ export class Child<
    * Lets the program go on, and resolves when it has been executed. Answers to `virCommandHandshakeNotify`.
    *
    * @throws {UsageError} if `requireHandshake()` was not called. {LaunchError} with the step that failed, if one did.
+   *
+   * @example
+   * const child = await new Command('sleep', '1').requireHandshake().runAsync();
+   * await child.handshakeNotify();
+   * await child.wait();
    */
   async handshakeNotify(): Promise<void> {
     await this.#handshake('handshakeNotify').notify();

@@ -69,7 +69,16 @@ export class DaemonResult<
     return this.#process;
   }
 
-  /** Resolves at once: a daemon's `run()` resolves when the daemon stands before its handshake. Answers to `virCommandHandshakeWait`. */
+  /**
+   * Resolves at once: a daemon's `run()` resolves when the daemon stands before its handshake. Answers to `virCommandHandshakeWait`.
+   *
+   * @throws {UsageError} if `requireHandshake()` was not called.
+   *
+   * @example
+   * const daemon = await new Command('sleep', '1').daemonize().requireHandshake().run();
+   * await daemon.handshakeWait();
+   * await daemon.handshakeNotify();
+   */
   async handshakeWait(): Promise<void> {
     this.#assertHandshake('handshakeWait');
     return Promise.resolve();

@@ -78,6 +78,16 @@ test('every export, and every public member of an exported class, has a doc comm
   expect(compiler.undocumented([...entries.values()])).toEqual([]);
 });
 
+test('every public method of an exported class has an example', () => {
+  expect(compiler.untagged([...entries.values()], 'example')).toEqual([]);
+});
+
+test('every method of Command has a category, and those that run it have one of their own', () => {
+  expect(compiler.untagged([...entries.values()], 'category', (name) => name === 'Command')).toEqual([]);
+  const running = read('src/command.ts').match(/@category Running it\n[^]*?\n {3}\*\/\n {2}(?:async )?\w+/g) ?? [];
+  expect(running.map((text) => /\w+$/.exec(text)?.[0])).toEqual(['run', 'runAsync', 'runSync', 'exec']);
+});
+
 describe('the checks can fail', () => {
   const scratch = (name: string, text: string) => {
     const file = join(cache, name);
@@ -144,6 +154,20 @@ describe('the checks can fail', () => {
       "links.md:11 the link 'links.md#nothing' names a heading that does not exist.",
     ]);
     expect([...fragments(readFileSync(file, 'utf8'))]).toEqual(['a-b--c-e_f', 'same', 'same-1']);
+  });
+
+  test('a public method without an example is reported', () => {
+    const file = scratch(
+      'untagged.ts',
+      [
+        'export class A {',
+        '  /** Does it. */ one(): void {}',
+        '  /**\n   * Does it.\n   * @example\n   * new A().two();\n   */ two(): void {}',
+        '  #three(): void {}',
+        '}',
+      ].join('\n'),
+    );
+    expect(compiler.untagged([file], 'example')).toEqual(['A.one() has no @example.']);
   });
 
   test('an export or a public member without a doc comment is reported', () => {

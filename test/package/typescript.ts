@@ -93,6 +93,20 @@ export class Compiler {
       .join(' ');
   }
 
+  /** Says which public methods of the exported classes of a name have no such tag. */
+  untagged(entries: readonly string[], tag: string, isMeant: (className: string) => boolean = () => true): string[] {
+    const checked = this.program([...entries]);
+    const classes = entries
+      .flatMap((entry) => exportsOf(checked, entry))
+      .filter(({ name }) => isMeant(name))
+      .flatMap(({ symbol }) => (symbol.declarations ?? []).filter(ts.isClassDeclaration));
+    return classes.flatMap((declaration) =>
+      Array.from(methodsOf(declaration))
+        .filter(([, methods]) => !tagsOf(methods).includes(tag))
+        .map(([method]) => `${declaration.name?.text ?? ''}.${method}() has no @${tag}.`),
+    );
+  }
+
   /** Says which exports of the entry files, and which public members of exported classes, have no doc comment. */
   undocumented(entries: readonly string[]): string[] {
     const checked = this.program([...entries]);
@@ -116,6 +130,22 @@ export class Compiler {
     }
     return [...missing];
   }
+}
+
+/** The names of the tags in the comments of a method, of all its overloads. */
+const tagsOf = (methods: readonly ts.Node[]): string[] =>
+  methods.flatMap((method) => ts.getJSDocTags(method).map((tag) => tag.tagName.text));
+
+/** The public methods of a class by their names, each with its overloads. Those of `String()` and of `await using` are called by nobody. */
+function methodsOf(declaration: ts.ClassDeclaration): Map<string, ts.ClassElement[]> {
+  const methods = new Map<string, ts.ClassElement[]>();
+  for (const member of declaration.members) {
+    if (!ts.isMethodDeclaration(member) || !ts.isIdentifier(member.name)) continue;
+    const name = member.name.text;
+    if (name !== 'toString' && !tagsOf([member]).includes('internal'))
+      methods.set(name, [...(methods.get(name) ?? []), member]);
+  }
+  return methods;
 }
 
 function exportsOf(program: ts.Program, file: string): { name: string; symbol: ts.Symbol }[] {
