@@ -235,7 +235,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
   }
 
   static #fromSpec(spec: CommandSpec): Command {
-    const command = new Command(argumentOf(spec.argv[0] ?? ''));
+    const command = new Command(argumentOf(spec.argv.at(0) ?? ''));
     for (const { method, values } of callsOf(spec))
       (Command.prototype[method] as (...values: readonly unknown[]) => Command).apply(command, [...values]);
     const { preExecHook } = spec;

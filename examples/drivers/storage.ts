@@ -14,7 +14,7 @@ export async function virtualSize(path: string): Promise<number> {
 /** Converts an image, and tells how many percent are done. An abort leaves no half of one: remove the target then. */
 export async function convertImage(from: string, to: string, onProgress: (percent: number) => void, signal?: AbortSignal): Promise<void> {
   const command = new Command('qemu-img', 'convert', '-p', '-O', 'qcow2', from, to).envPassCommon().abortSignal(signal);
-  await using child = await command.outputPipe().runAsync();
+  await using child = await command.outputPipe().errorBuffer().runAsync();
   // qemu-img writes one line over the other: "    (42.10/100%)\r".
   let text = '';
   for await (const piece of child.stdout) {

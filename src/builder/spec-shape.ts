@@ -83,7 +83,7 @@ const tuple =
   (words: string, ...readers: readonly Reader[]): Reader =>
   (value, where) =>
     isArray(value) && value.length === readers.length
-      ? readers.map((reader, index) => reader(value[index], `${where}[${index}]`))
+      ? readers.map((reader, index) => reader(value.at(index), `${where}[${index}]`))
       : misfit(where, words, value);
 
 /** An object with these fields, of which some may be absent, and no others. */

@@ -102,7 +102,7 @@ const meekSequence: StopSequence = [['SIGTERM', PATIENCE_MS]];
 
 /** Ends a process that a dry run plays, by the time of the test. @throws {ProcessError} `EBUSY` */
 export async function endPlayed(played: PlayedProcess, call: DryRunKill['call'], steps: StopSequence): Promise<void> {
-  played.noteKill(call, steps[0]?.[0] ?? 'SIGKILL');
+  played.noteKill(call, steps.at(0)?.[0] ?? 'SIGKILL');
   const target: Target = {
     number: played.pid,
     syscall: 'kill',

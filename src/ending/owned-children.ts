@@ -96,7 +96,7 @@ export function endOwned(): void {
     const passedMs = now() - startedAt;
     left = left.filter((one) => !isDone(one, passedMs));
     if (left.length === 0) return;
-    const nextMs = Math.min(...left.map(({ steps }) => (steps[0]?.atMs ?? 0) - passedMs));
+    const nextMs = Math.min(...left.map(({ steps }) => (steps.at(0)?.atMs ?? 0) - passedMs));
     pause(left.some(({ isWatched }) => isWatched) ? Math.min(nextMs, LOOK_MS) : nextMs);
   }
 }
@@ -104,9 +104,13 @@ export function endOwned(): void {
 /** Takes the steps that are due. True: nothing is left to do for this child. */
 function isDone({ child, steps, isWatched }: LastSteps, passedMs: number): boolean {
   if (isWatched && hasEnded(child)) return true;
-  while (steps[0] !== undefined && steps[0].atMs <= passedMs)
-    if (trySignal(child, steps.shift()!.signal) !== 'sent') return true;
-  return steps.length === 0;
+  for (;;) {
+    const next = steps.at(0);
+    if (next === undefined) return true;
+    if (next.atMs > passedMs) return false;
+    steps.shift();
+    if (trySignal(child, next.signal) !== 'sent') return true;
+  }
 }
 
 /** Whether `/proc` shows that a child has ended, which nobody reaps any more. Where it shows nothing, that is not known. */

@@ -25,6 +25,7 @@ import { type KillTreeResult, killTreeOf } from './kill-tree.js';
 import { type Root, roots } from './roots.js';
 import { noteKill } from './sent-kills.js';
 import { sequenceOption, withLastWord } from './stop-sequence.js';
+import { bare } from '../spec/bare.js';
 
 /** How {@link ProcessHandle.stop} goes about it. */
 export interface ProcessStopOptions {
@@ -70,7 +71,7 @@ export class ProcessHandle implements Disposable {
   /** @internal `root` is what is known of the tree below it. */
   constructor(pid: number, identity: Identity, root?: Root) {
     this.pid = pid;
-    this.#identity = identity;
+    this.#identity = typeof identity === 'object' ? bare(identity) : identity;
     this.#root = root;
   }
 
@@ -201,7 +202,7 @@ export class ProcessHandle implements Disposable {
     }
     const dryRun = dryRunOf('stop');
     if (dryRun !== undefined) {
-      dryRun.kills.push({ call: 'stop', pid: this.pid, signal: sequence[0]?.[0] ?? 'SIGKILL' });
+      dryRun.kills.push({ call: 'stop', pid: this.pid, signal: sequence.at(0)?.[0] ?? 'SIGKILL' });
       return;
     }
     const target = this.#target();

@@ -20,8 +20,10 @@ export function withLastWord(sequence: StopSequence): StopSequence {
   return sequence.at(-1)?.[0] === 'SIGKILL' ? sequence : [...sequence, ['SIGKILL', 0]];
 }
 
+const isGrace = (ms: unknown): boolean => typeof ms === 'number' && ms >= 0 && ms <= LONGEST_TIMER;
+
 export function isStopStep(step: unknown): step is StopSequence[number] {
-  return isArray(step) && step.length === 2 && typeof step[1] === 'number' && step[1] >= 0 && step[1] <= LONGEST_TIMER;
+  return isArray(step) && step.length === 2 && isGrace(step.at(1));
 }
 
 /** What is said to a caller whose sequence is none. */

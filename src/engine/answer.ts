@@ -125,7 +125,7 @@ function known(plan: LaunchPlan, name: StepName, errno: string): LaunchFailure |
     case 'abort':
       return undefined;
     case 'path-search':
-      return isPath(spec.argv[0] ?? '') ? undefined : { step: name, errno };
+      return isPath(spec.argv.at(0) ?? '') ? undefined : { step: name, errno };
     case 'open': {
       const file = descriptors
         .map(({ source }) => source)

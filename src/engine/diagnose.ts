@@ -100,7 +100,7 @@ export function fileToLookAt(plan: LaunchPlan): string | undefined {
 
 /** Whether the program was named by its path and its arguments: it is not there, and its first word is. */
 function isLine({ spec }: LaunchPlan, errno: string): boolean {
-  const program = toBytes(spec.argv[0] ?? '').toString();
+  const program = toBytes(spec.argv.at(0) ?? '').toString();
   const end = program.search(/ +[^ ]/);
   if (errno !== 'ENOENT' || end <= 0) return false;
   const first = program.slice(0, end);
@@ -195,7 +195,7 @@ function vectorBytes(words: readonly Uint8Array[]): number {
 function longestWord({ argv, envp }: LaunchPlan): Pick<LaunchFailure, 'longest'> {
   const isLong = (word: Uint8Array): boolean => word.length >= LONGEST_WORD;
   const index = argv.findIndex(isLong);
-  if (index >= 0) return { longest: { what: `the argument ${index}`, bytes: argv[index]?.length ?? 0 } };
+  if (index >= 0) return { longest: { what: `the argument ${index}`, bytes: argv.at(index)?.length ?? 0 } };
   const variable = envp.find(isLong);
   if (variable === undefined) return {};
   const name = Buffer.from(variable.subarray(0, variable.indexOf(EQUALS, 1))).toString();

@@ -150,7 +150,7 @@ export class PlayedProgram {
    * await child.wait({ check: [1] });
    */
   exit(exitCode = 0): void {
-    this.#played('exit').finish(readResponse('exit()', { exitCode }));
+    this.end({ exitCode });
   }
 
   /**
@@ -327,7 +327,7 @@ export class PlayedProcess implements EngineProcess {
 
   write(fd: 1 | 2, bytes: Buffer): void {
     if (this.hasEnded || bytes.length === 0) return;
-    const target = fd === 2 && this.#plan.descriptors[2]?.source.kind === 'stdout' ? 1 : fd;
+    const target = fd === 2 && this.#plan.descriptors.at(2)?.source.kind === 'stdout' ? 1 : fd;
     this.#captures.get(target)?.write(bytes);
     (target === 1 ? this.stdout : this.stderr)?.write(bytes);
   }
@@ -448,7 +448,7 @@ export class PlayedProcess implements EngineProcess {
 
   /** The program, by the name that it was given. */
   get programName(): string {
-    return readable(this.spec.argv[0] ?? '');
+    return readable(this.spec.argv.at(0) ?? '');
   }
 
   stopReading(): void {
@@ -465,7 +465,7 @@ export class PlayedProcess implements EngineProcess {
 }
 
 function isForCaller({ descriptors }: LaunchPlan, fd: number): boolean {
-  const source = descriptors[fd]?.source;
+  const source = descriptors.at(fd)?.source;
   return source?.kind === 'pipe' && source.for === 'caller';
 }
 

@@ -29,7 +29,8 @@ export abstract class CommandError extends Error {
 
 /** An error of Node's own about a system call quotes paths as they are, and is printed with the error that it caused. */
 function escapeSystemError(cause: unknown): void {
-  if (!(cause instanceof Error) || !('syscall' in cause) || cause.message === shownLines(cause.message)) return;
+  if (!(cause instanceof Error) || !Object.hasOwn(cause, 'syscall') || cause.message === shownLines(cause.message))
+    return;
   const { stack } = cause;
   cause.message = shownLines(cause.message);
   if (stack !== undefined) cause.stack = shownLines(stack);

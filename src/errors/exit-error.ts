@@ -5,6 +5,7 @@ import type { SignalName } from '../text/signals.js';
 import { inBackticks } from '../text/shown.js';
 import { CommandError } from './command-error.js';
 import { reasonText } from './explanation.js';
+import { bare } from '../spec/bare.js';
 
 /** Why a program's end counts as a failure. */
 export type ExitReason = 'exit-code' | 'signal' | 'timeout' | 'aborted' | 'output-limit' | 'out-of-memory';
@@ -35,7 +36,8 @@ export class ExitError extends CommandError {
   /** All that is known of the run. */
   readonly result: RunResult;
 
-  constructor(spec: CommandSpec | undefined, result: RunResult, log: string, stop?: StopReport, killer?: string) {
+  constructor(spec: CommandSpec | undefined, result: RunResult, log: string, report?: StopReport, killer?: string) {
+    const stop = report === undefined ? undefined : bare(report);
     const sentence = sentenceOf(spec, result, stop, killer);
     const tail = lastLines(log);
     super(
@@ -55,7 +57,7 @@ export const sentenceOf = (
   result: RunResult,
   stop: StopReport | undefined,
   killer: string | undefined,
-): string => (stop === undefined ? exitSentence(spec, result, killer) : stopSentence(result, stop));
+): string => (stop === undefined ? exitSentence(spec, result, killer) : stopSentence(result, bare(stop)));
 
 function exitSentence(spec: CommandSpec | undefined, result: RunResult, killer: string | undefined): string {
   const sentence = String(result);
@@ -104,7 +106,7 @@ function stopSentence(result: RunResult, stop: StopReport): string {
     case 'timeout':
       return `${name} did not finish within ${formatDuration(stop.limit ?? 0)}. ${endSentence(result, stop)}`;
     case 'aborted':
-      return `${name} was aborted after ${formatDuration(stop.sent[0]?.atMs ?? result.durationMs)}${stop.cause === undefined ? '' : `: ${reasonText(stop.cause)}`}. ${endSentence(result, stop)}`;
+      return `${name} was aborted after ${formatDuration(stop.sent.at(0)?.atMs ?? result.durationMs)}${stop.cause === undefined ? '' : `: ${reasonText(stop.cause)}`}. ${endSentence(result, stop)}`;
     case 'output-limit':
       return `${name} wrote more than ${stop.limit ?? 0} bytes to ${stop.stream ?? 'stdout'}. ${endSentence(result, stop)} Raise outputLimit(), or choose its policy 'truncate' or 'headAndTail'.`;
     case 'out-of-memory':
@@ -117,7 +119,7 @@ function endSentence({ exitCode, signal, durationMs }: RunResult, { sent }: Stop
   if (last === undefined)
     return signal === null ? `It exited with code ${String(exitCode)}.` : `It was ended by ${signal}.`;
   if (signal === null) return `It exited with code ${String(exitCode)} after ${last.signal}.`;
-  const first = sent[0];
+  const first = sent.at(0);
   if (first === undefined || sent.length === 1 || signal !== last.signal) return `It was ended by ${signal}.`;
   const ignored = sent.slice(0, -1);
   const names = ignored.map((entry) => entry.signal).join(' and ');

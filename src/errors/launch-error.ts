@@ -358,7 +358,7 @@ function separateValues(
   { spec }: Subject,
   { step, errno, isLine = step === 'path-search' }: LaunchFailure,
 ): string | undefined {
-  const program = spec?.argv[0];
+  const program = spec?.argv.at(0);
   if (errno !== 'ENOENT' || !isLine || spec === undefined || program === undefined) return undefined;
   const line = toBytes(program).toString();
   if (!/[^ ] +[^ ]/.test(line)) return undefined;

@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import { inBackticks, quoted } from '../text/shown.js';
 import { CommandError, type Subject } from './command-error.js';
 import { reasonText } from './explanation.js';
+import { bare } from '../spec/bare.js';
 
 /** A pidfile that cannot be had, read or written. `heldBy` tells the process that has it. */
 export class PidFileError extends CommandError {
@@ -18,7 +19,8 @@ export class PidFileError extends CommandError {
   /** The errno's name, where the file could not be used. */
   readonly errno: string | undefined;
 
-  constructor(path: string, problem: PidFileProblem, subject: Subject = { command: '', spec: undefined }) {
+  constructor(path: string, known: PidFileProblem, subject: Subject = { command: '', spec: undefined }) {
+    const problem = bare(known);
     super(pidFileSentence(path, problem), subject, problem.cause === undefined ? undefined : { cause: problem.cause });
     this.path = path;
     this.heldBy = problem.heldBy?.pid;

@@ -1,3 +1,5 @@
+import { bare } from '../spec/bare.js';
+
 /** What went wrong with a process. */
 export interface ProcessFailure {
   /** The errno's name. */
@@ -24,7 +26,8 @@ export class ProcessError extends Error {
   /** The system call that failed; `undefined` where none was made. */
   readonly syscall: string | undefined;
 
-  constructor(message: string, { code, pid, syscall, cause }: ProcessFailure) {
+  constructor(message: string, failure: ProcessFailure) {
+    const { code, pid, syscall, cause } = bare(failure);
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     this.pid = pid;

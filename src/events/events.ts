@@ -99,7 +99,7 @@ export function publishAsNode(spec: CommandSpec, pid: number | undefined, error?
   // Whoever listens expects a ChildProcess, and hangs listeners on it.
   const process = Object.assign(new EventEmitter(), {
     pid,
-    spawnfile: spawnargs[0],
+    spawnfile: spawnargs.at(0),
     spawnargs,
     exitCode: null,
     signalCode: null,
@@ -122,7 +122,7 @@ export function publishExit(event: ExitEvent, sentence: () => string): void {
 /** The end of a program has its line when it comes, and no second one for the error that it is to somebody. */
 export function publishError(event: ErrorEvent): void {
   if (errors.hasSubscribers) errors.publish(withHiddenSpec(event));
-  if (debug.enabled && !(event.error instanceof ExitError)) debug('%s', event.error.message.split('\n', 1)[0]);
+  if (debug.enabled && !(event.error instanceof ExitError)) debug('%s', event.error.message.split('\n', 1).at(0));
 }
 
 /** Calls back with each launch of this thread, and gives the way to call it off. */

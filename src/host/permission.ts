@@ -2,7 +2,9 @@ import { resolve } from 'node:path';
 import { accessDenied } from '../errors/access-denied.js';
 
 /** Node's permission model, where the process was started with `--permission`. It is read once: what it denies stays denied. */
-const permission = (process as { permission?: { has(scope: string, reference?: string): boolean } }).permission;
+const permission = Object.hasOwn(process, 'permission')
+  ? (process as { permission?: { has(scope: string, reference?: string): boolean } }).permission
+  : undefined;
 
 /** The error that `child_process` throws where no child processes are allowed. The addon is not asked by Node, so it asks. */
 export function launchDenial(): Error | undefined {

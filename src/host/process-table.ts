@@ -160,7 +160,7 @@ function readRow(pid: number): ProcessRow {
     group: Number(group),
     session: Number(session),
     state,
-    start: Number(fields[19]),
+    start: Number(fields.at(19)),
   };
 }
 

@@ -11,7 +11,7 @@ declare const __filename: string | undefined;
 
 /** The file that this code stands in, as a URL: this very file or, in a bundle, the bundle. */
 const thisFile =
-  (import.meta as { readonly url?: string }).url ??
+  (Object.hasOwn(import.meta, 'url') ? (import.meta as { readonly url?: string }).url : undefined) ??
   (typeof __filename === 'string' ? pathToFileURL(__filename).href : 'bundle:unknown');
 
 /** The package that this file belongs to: it lies in src/native/ or, packed, in dist/. `undefined` in somebody else's bundle. */

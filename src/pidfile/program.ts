@@ -6,7 +6,7 @@ import { PidFileError } from '../errors/pidfile-error.js';
 import { inspectProcess } from '../host/process-table.js';
 import { AS_BYTES, AS_LATIN1 } from '../spec/bare.js';
 import { fromBytes, readable, readArgument } from '../text/bytes.js';
-import { isBytes, Wrong } from '../text/reading.js';
+import { elementAt, isBytes, Wrong } from '../text/reading.js';
 import { errnoOf, type PidFilePath } from './content.js';
 
 /** What `/proc/PID/exe` ends in when the program's file has been replaced. */
@@ -93,7 +93,7 @@ const INLINE = /^-\w*c$|^--eval$/;
 async function interprets(pid: number, program: string, wanted: readonly string[]): Promise<boolean> {
   const [, ...words] = (await readFile(`/proc/${pid}/cmdline`, AS_LATIN1)).split('\0');
   const at = words.findIndex((word) => !word.startsWith('-'));
-  const script = words[at];
+  const script = elementAt(words, at);
   if (script === undefined || script === '' || words.slice(0, at).some((word) => INLINE.test(word))) return false;
   // The kernel hands the path on as it was said, and the program may have gone to another directory since.
   const file = resolve(latin1(await readlink(`/proc/${pid}/cwd`, AS_BYTES)), script);

@@ -21,7 +21,7 @@ export function planLaunch(
   host: Host,
   { mode, search = true, subject = subjectOf(spec), inherited }: PlanOptions,
 ): LaunchPlan {
-  const { file, tried } = search ? findProgram(spec, subject, host) : { file: spec.argv[0] ?? '', tried: [] };
+  const { file, tried } = search ? findProgram(spec, subject, host) : { file: spec.argv.at(0) ?? '', tried: [] };
   const directory = plannedDirectory(spec, host);
   const descriptors = planDescriptors(spec, mode, host);
   const steps = planSteps({ spec, host, subject, file, directory, descriptors });

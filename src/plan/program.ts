@@ -14,7 +14,7 @@ export function findProgram(
   subject: Subject,
   host: Host,
 ): { file: ByteText; tried: readonly string[] } {
-  const program = spec.argv[0] ?? '';
+  const program = spec.argv.at(0) ?? '';
   // A relative path is a path, as in a shell. It means this process's directory, not the one the program will start in.
   if (isPath(program)) return { file: absolute(program, host), tried: [] };
 

@@ -132,7 +132,7 @@ export class Child<
     const { sequence } = readOptions('stop', [], options, { sequence: sequenceOption });
     if (!this.#hasEnded) {
       this.#isStopped = true;
-      this.#noteKill('stop', (sequence ?? this.#launch.spec.stopSequence)?.[0]?.[0]);
+      this.#noteKill('stop', (sequence ?? this.#launch.spec.stopSequence)?.at(0)?.[0]);
       this.#stopInTime.begin({ reason: 'aborted' }, sequence);
     }
     const ending = await this.#awaitEnding();
@@ -158,7 +158,7 @@ export class Child<
   /** @internal The same by another function, which a dry run records. */
   async abortBy(call: 'abort' | 'pidAbort'): Promise<void> {
     if (this.#hasEnded) return;
-    this.#noteKill(call, this.#launch.spec.stopSequence?.[0]?.[0]);
+    this.#noteKill(call, this.#launch.spec.stopSequence?.at(0)?.[0]);
     const hastens = this.#stopping.hasBegun && !this.#isAborted;
     this.#isAborted = true;
     this.#beginAbort(hastens);

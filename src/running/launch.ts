@@ -137,7 +137,7 @@ function assertMayLaunch(spec: CommandSpec, subject: Subject): void {
     throw new LaunchError(subject, {
       step: 'execve',
       errno: 'ERR_ACCESS_DENIED',
-      path: readable(spec.argv[0] ?? ''),
+      path: readable(spec.argv.at(0) ?? ''),
       cause,
     });
 }

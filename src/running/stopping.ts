@@ -2,6 +2,7 @@ import { defaultSequence, withLastWord } from '../ending/stop-sequence.js';
 import type { StopReport } from '../errors/exit-error.js';
 import type { StopSequence } from '../spec/spec.js';
 import type { SignalName } from '../text/signals.js';
+import { elementAt } from '../text/reading.js';
 
 /** Why a program is stopped. */
 export type StopCause = Omit<StopReport, 'sent'>;
@@ -58,7 +59,7 @@ export class Stopping {
   next(now: number): NextStep {
     if (now < this.#dueAt) return this.untilDue(now);
     if (this.#cause === undefined) this.begin({ reason: 'timeout', limit: this.#timeoutMs ?? 0 }, now);
-    const step = this.#steps[this.#step];
+    const step = this.#steps.at(this.#step);
     if (step === undefined) {
       this.#dueAt = Infinity;
       return Infinity;
@@ -75,7 +76,8 @@ export class Stopping {
   noteSent(signal: SignalName, outcome: 'sent' | 'ended' | 'refused', atMs: number): void {
     if (outcome === 'ended') return;
     this.#isReported = true;
-    if (outcome === 'sent') this.#sent.push({ signal, atMs, graceMs: this.#steps[this.#step - 1]?.[1] ?? 0 });
+    if (outcome === 'sent')
+      this.#sent.push({ signal, atMs, graceMs: elementAt(this.#steps, this.#step - 1)?.[1] ?? 0 });
   }
 
   /** For how many milliseconds there is nothing to be done. */

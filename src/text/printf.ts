@@ -30,7 +30,7 @@ export function printf(template: string, values: readonly unknown[]): string | W
       if (whole === '%%') return '%';
       // What a `*` stands for comes from the values, before the value itself.
       const size = (part: string | undefined): unknown =>
-        part === '*' ? (values[taken++] ?? null) : part === undefined ? undefined : Number(part);
+        part === '*' ? (values.at(taken++) ?? null) : part === undefined ? undefined : Number(part);
       const conversion: Readonly<Record<keyof Conversion, unknown>> = {
         whole,
         position,
@@ -38,7 +38,7 @@ export function printf(template: string, values: readonly unknown[]): string | W
         width: width === undefined ? 0 : size(width),
         precision: size(precision),
         letter,
-        value: values[taken++],
+        value: values.at(taken++),
       };
       if (taken > values.length) return '';
       const problem = misfit(conversion);

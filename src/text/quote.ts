@@ -81,9 +81,9 @@ export function printCommand({ env, argv }: Printable, options?: PrintOptions): 
   for (const [index, arg] of args.entries()) {
     // An option starts a line. A value stays on its option's line, as long as an option stands
     // right before it or comes anywhere after it; positional arguments have lines of their own.
-    const staysOnLine = !isOption[index] && optionSeen && lastOption >= index - 1;
+    const staysOnLine = isOption.at(index) !== true && optionSeen && lastOption >= index - 1;
     text += (staysOnLine ? ' ' : lineBreak) + quoteWord(arg);
-    optionSeen ||= isOption[index] === true;
+    optionSeen ||= isOption.at(index) === true;
   }
   return text;
 }

@@ -36,6 +36,14 @@ export function isArray(value: unknown): value is readonly unknown[] {
   }
 }
 
+/**
+ * An element of a list, or `undefined` beyond its ends. An index in brackets would lead on to what stands in `Object.prototype` under
+ * that number, and so would a negative one; where it cannot be negative, `.at()` is the same.
+ */
+export function elementAt<T>(list: readonly T[], index: number): T | undefined {
+  return index < 0 ? undefined : list.at(index);
+}
+
 /** Whether a value is bytes, of whatever realm: `instanceof` knows only those of this one. */
 export function isBytes(value: unknown): value is Uint8Array {
   return types.isUint8Array(value);

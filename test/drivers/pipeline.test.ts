@@ -42,7 +42,7 @@ describe('with real programs', () => {
   });
 
   test('the stage that failed is told, with its own words', async () => {
-    const failed = pipe(sh('yes'), sh('head -n 1 >/dev/null; echo "no space" >&2; exit 3'), sh('cat'));
+    const failed = pipe(sh('yes'), sh('head -n 1 >/dev/null; echo "no space" >&2; exit 3').errorBuffer(), sh('cat'));
     const error = await rejection(ExitError, failed);
     expect([error.result.exitCode, error.message.endsWith('no space')]).toEqual([3, true]);
   });

@@ -235,14 +235,6 @@ describe('the streams of running()', () => {
     });
   });
 
-  test('leave their last words in the error, where nobody has asked for them', async () => {
-    const { dry, last } = playing({ stderr: 'a reason\n' });
-    using _dry = dry;
-    const child = await absent().runAsync();
-    last().exit(3);
-    expect((await rejection(ExitError, child.wait())).message).toMatch(/exited with code 3 after .*\.\n\na reason$/);
-  });
-
   test('are cut by an output limit, which stops it', async () => {
     const { dry, last } = playing({ stdout: 'abc' });
     using _dry = dry;
@@ -406,7 +398,7 @@ describe('a mistake with running()', () => {
     const program = running();
     expect(inspect(program)).toBe('PlayedProgram { not launched }');
     expect([program.pid, program.isRunning, program.signals]).toEqual([undefined, false, []]);
-    expect(() => program.exit()).toThrow(/^exit\(\): this program has not been launched/);
+    expect(() => program.exit()).toThrow(/^end\(\): this program has not been launched/);
     using _dry = dryRun({ respond: () => program });
     await absent().runAsync();
     await expect(absent().runAsync()).rejects.toThrow('call running() in each answer');

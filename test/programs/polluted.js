@@ -1,11 +1,9 @@
-// Tells what commands do, first as they are, then with names put into `Object.prototype`, one line of JSON for each time.
-// Reads from standard input: { names, value, dist }. A name that begins with '@@' is a well-known symbol.
-import { closeSync, openSync, readFileSync, unlinkSync } from 'node:fs';
+// Tells what commands do, first as they are, then with names put into `Object.prototype`, as one line of JSON. With `early`, the
+// names are there before the library is imported, and there is no first time.
+// Reads from standard input: { names, value, dist, early }. A name '@@x' is the symbol `Symbol.x`; '@@for:x' is `Symbol.for('x')`.
+import { closeSync, openSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 
-const { names, value, dist, only } = JSON.parse(readFileSync(0, 'utf8'));
-const { Command, OutputBuffer, UsageError, engineInfo, pidWait, PidFile } = await import(`${dist}/index.js`);
-const { dryRun, running } = await import(`${dist}/testing.js`);
-const isNative = engineInfo().engine === 'native';
+const { names, value, dist, early = false, only } = JSON.parse(readFileSync(0, 'utf8'));
 
 const makeValue = {
   text: () => 'polluted',
@@ -16,17 +14,45 @@ const makeValue = {
   function: () => () => 'polluted',
 }[value];
 
+const keys = names.map((name) => {
+  if (name.startsWith('@@for:')) return Symbol.for(name.slice('@@for:'.length));
+  return name.startsWith('@@') ? Symbol[name.slice('@@'.length)] : name;
+});
+function pollute() {
+  for (const key of keys)
+    Object.defineProperty(Object.prototype, key, {
+      __proto__: null,
+      value: makeValue(),
+      writable: true,
+      configurable: true,
+      enumerable: true,
+    });
+}
+function clean() {
+  for (const key of keys) delete Object.prototype[key];
+}
+process.on('uncaughtException', (error) => {
+  clean();
+  console.error(error);
+  process.exit(3);
+});
+
+if (early) pollute();
+const { Command, OutputBuffer, UsageError, engineInfo, killPainfully, killTree, pidWait, PidFile } = await import(
+  `${dist}/index.js`
+);
+const { dryRun, running } = await import(`${dist}/testing.js`);
+const isNative = engineInfo().engine === 'native';
+
 /** What is told of an error: all that a caller sees. */
 const told = (failure) => {
-  const error = Object.assign(
-    Object.create(null),
-    { name: failure.name, code: failure.code, message: failure.message },
-    failure,
-  );
+  const error = Object.assign(Object.create(null), { name: failure.name, message: failure.message }, failure);
   return {
     name: error.name,
     code: error.code,
-    message: error.message?.replace(/ after [\d.]+ m?s/g, ''),
+    message: error.message
+      ?.replaceAll(String(process.pid), 'PID')
+      .replace(/ (?:after|for) [\d.]+ m?s| process \d+/g, ''),
     step: error.step,
     errno: error.errno,
     mistakes: error.mistakes?.map(({ call, problem }) => ({ call, problem })),
@@ -150,6 +176,51 @@ const scenarios = {
     unlinkSync(path);
     return locked;
   },
+  pidfiles: async () => {
+    const path = `/tmp/vircommand-polluted-${process.pid}.pid`;
+    const answers = [await attempt(() => PidFile.read(path)), await attempt(() => PidFile.release(path))];
+    writeFileSync(path, 'no pid');
+    answers.push(await attempt(() => PidFile.read(path)));
+    writeFileSync(path, String(process.ppid));
+    const command = new Command('true').daemonize().pidFile(path);
+    answers.push(isNative || (await attempt(() => command.run())));
+    unlinkSync(path);
+    if (isNative) {
+      await PidFile.acquire(path);
+      answers.push(await attempt(() => command.run()), await attempt(() => PidFile.acquire(path)));
+      await PidFile.release(path);
+    }
+    return answers;
+  },
+  handle: async () => {
+    const child = await new Command('sleep', '60').runAsync();
+    const path = `/tmp/vircommand-polluted-${process.pid}.handle`;
+    writeFileSync(path, String(child.pid));
+    const handle = await attempt(() => PidFile.open(path));
+    await attempt(() => handle.stop());
+    const end = plain(await child.wait({ check: false }));
+    unlinkSync(path);
+    return [await attempt(() => handle.ended.then(() => 'ended')), end];
+  },
+  killing: async () => {
+    const child = await new Command('sleep', '60').runAsync();
+    const outcome = await attempt(() => killPainfully(child.pid, { reapMs: 5000 }));
+    await child.wait({ check: false });
+    const other = await new Command('sh', '-c', 'sleep 60 & wait').newSession().runAsync();
+    const killed = await attempt(() => killTree(other.pid));
+    await other.wait({ check: false });
+    const { level, survivors } = Object.assign(Object.create(null), killed);
+    return [outcome, level, survivors, await attempt(() => killTree('x')), await attempt(() => killTree(process.pid))];
+  },
+  hookFailure: () =>
+    isNative &&
+    new Command('true')
+      .preExecHook(() => {
+        throw new Error('no');
+      })
+      .run(),
+  hookReturned: () => isNative && new Command('true').preExecHook(() => 5).run(),
+  overrun: () => new Command('yes').outputBuffer().outputLimit(10, 'kill').run(),
   sync: async () => isNative && plain(new Command('sh', ...show).env('A', 1).outputBuffer().runSync()),
   hook: async () =>
     isNative &&
@@ -246,27 +317,16 @@ async function tellAll() {
   return answers;
 }
 
-const keyOf = (name) => (name.startsWith('@@') ? Symbol[name.slice(2)] : name);
-process.on('uncaughtException', (error) => {
-  for (const name of names) delete Object.prototype[keyOf(name)];
-  console.error(error);
-  process.exit(3);
-});
-
-const before = await tellAll();
-for (const name of names)
-  Object.defineProperty(Object.prototype, keyOf(name), {
-    __proto__: null,
-    value: makeValue(),
-    writable: true,
-    configurable: true,
-    enumerable: true,
-  });
+let before;
 let after;
 try {
+  if (!early) {
+    before = await tellAll();
+    pollute();
+  }
   after = await tellAll();
 } finally {
-  for (const name of names) delete Object.prototype[keyOf(name)];
+  clean();
 }
 console.log(JSON.stringify({ before, after }));
 process.exit(0);

@@ -83,8 +83,8 @@ export class Descriptors {
           from = files.get(to) ?? -1;
           break;
         case 'stdout':
-          from = moves[1]?.from ?? -1;
-          isShared = moves[1]?.isShared === true;
+          from = moves.at(1)?.from ?? -1;
+          isShared = moves.at(1)?.isShared === true;
           break;
         case 'pipe': {
           const readEnd = ends[next]!;

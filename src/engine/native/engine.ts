@@ -256,7 +256,7 @@ export class NativeEngine implements Engine {
 
   /** Makes the watcher, which must be there before there is a child that ends. */
   #makeReady(plan: LaunchPlan, waits: 0 | 1): void {
-    if (this.#isReady[waits] === true) return;
+    if (this.#isReady.at(waits) === true) return;
     const errno = this.#binding.ready(waits);
     if (errno !== 0)
       throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(errno), syscall: 'epoll_create1' });

@@ -18,6 +18,7 @@ import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
 import { type Descriptors, type Ends, helperMoves } from './ends.js';
 import { closedByProgram, LANE_STEP, type PreparedChild } from './prepared-child.js';
 import { AS_LATIN1 } from '../../spec/bare.js';
+import { elementAt } from '../../text/reading.js';
 
 /** The program that runs a hook, as it was built: this code may run from its source, or in a bundle. */
 const runner = packages.map((directory) => join(directory, 'dist/hook/runner.js')).find((path) => existsSync(path));
@@ -67,7 +68,7 @@ export function prepareWithHook(
   { descriptors, addon, helper, environment }: HookTools,
 ): PreparedChild {
   const at = plan.steps.findIndex(({ step }) => step === 'hook');
-  const hook = plan.steps[at];
+  const hook = elementAt(plan.steps, at);
   if (hook?.step !== 'hook' || runner === undefined) throw typeError('The plan has no hook that could be run.');
   const pidFile = plan.steps.findIndex(({ step }) => step === 'pidfile');
   const pipes = descriptors.makeHelperPipes(plan);
@@ -177,7 +178,7 @@ function encodeRest(
     report: numbers.report,
     handshake: numbers.handshake,
   });
-  const held = steps[pidFile];
+  const held = elementAt(steps, pidFile);
   const before: Operation[] = [{ code: 'sigaction', step: at }, ...closedByProgram(here, at)];
   if (held?.step === 'pidfile') {
     const [acquired] = operationsOf(plan, [held], pidFile, { moves: [], here, parent: process.pid }).operations;
@@ -208,7 +209,8 @@ function openFilesStep(): Step | undefined {
 }
 
 function isForThisProcess(entry: Uint8Array): boolean {
-  const name = Buffer.from(entry.buffer, entry.byteOffset, entry.byteLength).toString('latin1').split('=', 1)[0] ?? '';
+  const name =
+    Buffer.from(entry.buffer, entry.byteOffset, entry.byteLength).toString('latin1').split('=', 1).at(0) ?? '';
   return NOT_FOR_THE_RUNNER.includes(name);
 }
 

@@ -15,11 +15,13 @@ export const execResult = new Int32Array(roomFor('exec'));
 /** What `watch` is told. */
 export const watched = new Int32Array(roomFor('watch'));
 
-const pipeEnds: Int32Array[] = [];
+const pipeEnds = new Map<number, Int32Array>();
 
 /** Room for the ends of so many pipes. */
 export function roomForPipes(count: number): Int32Array {
-  return (pipeEnds[count] ??= new Int32Array(2 * count));
+  let ends = pipeEnds.get(count);
+  if (ends === undefined) pipeEnds.set(count, (ends = new Int32Array(2 * count)));
+  return ends;
 }
 
 const closing = new Int32Array(16);

@@ -16,6 +16,7 @@ import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
 import type { OurEnds } from './ends.js';
 import { watched } from './scratch.js';
 import { acquireProblem } from '../../wire/pidfile-answer.js';
+import { elementAt } from '../../text/reading.js';
 
 const { watch: told, report: reported, output, end: ended } = places;
 
@@ -37,7 +38,7 @@ export function failure(
   kept: readonly StepName[] = [],
 ): CommandError {
   const errno = errnoName(number);
-  const step = plan.steps[index];
+  const step = elementAt(plan.steps, index);
   if (step === undefined && number === 0) return new LaunchError(plan.subject, { step: 'execve', wasEnded: true });
   if (step === undefined) return new LaunchError(plan.subject, { step: 'clone', errno });
   if (step.step === 'pidfile')
@@ -88,7 +89,7 @@ export class Watch {
     const { input } = resources;
     const bytes = input === undefined ? undefined : Buffer.from(input.buffer, input.byteOffset, input.byteLength);
     this.#id = binding.watch(watched, bytes, (...values: unknown[]) => {
-      switch (values[0]) {
+      switch (values.at(0)) {
         case watchEvents.report: {
           const numbers = values as number[];
           const failed = numbers[reported.failed]!;
@@ -103,7 +104,7 @@ export class Watch {
           break;
         }
         case watchEvents.output:
-          resources.captures.get(values[output.stream] === 0 ? 1 : 2)?.write(values[output.piece] as Buffer);
+          resources.captures.get(values.at(output.stream) === 0 ? 1 : 2)?.write(values.at(output.piece) as Buffer);
           break;
         case watchEvents.end: {
           const end = readEnd(values, resources);
@@ -147,15 +148,15 @@ export class Watch {
 }
 
 function readEnd(values: readonly unknown[], { captures }: LaunchResources): ProcessEnd {
-  const stdout = values[ended.stdout] as Buffer | undefined;
-  const stderr = values[ended.stderr] as Buffer | undefined;
+  const stdout = values.at(ended.stdout) as Buffer | undefined;
+  const stderr = values.at(ended.stderr) as Buffer | undefined;
   if (stdout !== undefined) captures.get(1)?.write(stdout);
   if (stderr !== undefined) captures.get(2)?.write(stderr);
   const numbers = values as readonly number[];
   const lost = numbers[ended.lost]!;
   return {
     ...exitStatusOf(numbers[ended.code]!, numbers[ended.status]!),
-    outputHeldOpen: numbers[ended.heldOpen] !== 0,
+    outputHeldOpen: numbers.at(ended.heldOpen) !== 0,
     lostOutput: lost === 0 ? undefined : (lost & 1) !== 0 ? 'stdout' : 'stderr',
     inputWritten: numbers[ended.inputWritten]!,
     resourceUsage: {

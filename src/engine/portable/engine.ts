@@ -89,7 +89,7 @@ function refusalOfStep(step: Step, plan: LaunchPlan): Refusal | undefined {
 
 function refusalsOfBytes(plan: LaunchPlan): readonly (Refusal | undefined)[] {
   return [
-    typeof plan.spec.argv[0] === 'string' && typeof executedFile(plan) === 'string'
+    typeof plan.spec.argv.at(0) === 'string' && typeof executedFile(plan) === 'string'
       ? undefined
       : {
           feature: 'new Command',
@@ -132,9 +132,10 @@ async function launch(plan: LaunchPlan, resources: LaunchResources): Promise<Eng
     const execa = await loadExeca(plan.subject);
     pair = sharesPipe(plan) ? await pairFor(plan) : undefined;
     const subprocess = start(execa, plan, files, pair, here);
-    // A process that was not started has no pid of its own.
+    // A process that was not started has no pid, or the one that stands in `Object.prototype`; then it has told of its error at once.
     const pid = Object.hasOwn(subprocess, 'pid') ? subprocess.pid : undefined;
-    if (pid === undefined) throw await failedStart(plan, subprocess);
+    const error = pid === undefined ? await failureOf(subprocess) : await startError(subprocess);
+    if (pid === undefined || error !== undefined) throw failedStart(plan, subprocess, error);
     if (mayBecomeShell && isShell(pid)) throw await endedShell(plan, subprocess);
     // The child has its copy of the shared end; ours would keep the pipe from ever ending.
     pair?.theirs.destroy();
@@ -328,14 +329,24 @@ function occupyNumbers(plan: LaunchPlan): number[] {
   }
 }
 
-async function failedStart(plan: LaunchPlan, subprocess: ResultPromise): Promise<LaunchError> {
+/** Resolves before the event loop goes on, which could reap the process: with the error of a start that failed, or `undefined`. */
+const startError = (subprocess: ResultPromise): Promise<unknown> =>
+  new Promise((resolve) => {
+    subprocess.once('spawn', resolve).once('error', resolve);
+  });
+
+/** The error of a process that was not started, as Node tells it, or as execa keeps it. */
+async function failureOf(subprocess: ResultPromise): Promise<unknown> {
   const told = new Promise<unknown>((resolve) => {
     subprocess.once('error', resolve);
   });
-  const cause = await subprocess.then(
+  return await subprocess.then(
     (result) => (result as { cause?: unknown }).cause,
     () => told,
   );
+}
+
+function failedStart(plan: LaunchPlan, subprocess: ResultPromise, cause: unknown): LaunchError {
   for (const stream of subprocess.stdio) stream?.destroy();
   // Node's error carries all arguments, secret ones too.
   delete (cause as { spawnargs?: unknown }).spawnargs;
@@ -393,7 +404,7 @@ function idOf(plan: LaunchPlan, name: 'setuid' | 'setgid'): number | undefined {
 }
 
 const sharesPipe = ({ descriptors }: LaunchPlan): boolean =>
-  descriptors[1]?.source.kind === 'pipe' && descriptors[2]?.source.kind === 'stdout';
+  descriptors.at(1)?.source.kind === 'pipe' && descriptors.at(2)?.source.kind === 'stdout';
 
 type StdioEntry = 'ignore' | 'pipe' | number | SocketPair['theirs'];
 
@@ -414,7 +425,7 @@ function stdioFor(plan: LaunchPlan, files: OpenFiles, pair: SocketPair | undefin
         stdio[childFd] = childFd > 0 && pair !== undefined ? pair.theirs : 'pipe';
         break;
       case 'stdout':
-        stdio[childFd] = stdio[1] ?? 'ignore';
+        stdio[childFd] = stdio.at(1) ?? 'ignore';
         break;
     }
   }

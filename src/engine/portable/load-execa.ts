@@ -33,7 +33,7 @@ export async function loadExeca(subject: Subject): Promise<Execa> {
 /** File by file: `import()` opens all of them at once, and a process with few descriptors has not so many. */
 async function importInstalled(): Promise<typeof Package> {
   try {
-    return requireFrom(`${packages[0] ?? ''}/package.json`)('execa') as typeof Package;
+    return requireFrom(`${packages.at(0) ?? ''}/package.json`)('execa') as typeof Package;
   } catch (error) {
     // Somebody else is importing it at this very moment, and `require()` does not wait for that.
     if ((error as NodeJS.ErrnoException).code?.startsWith('ERR_REQUIRE_') === true) return import('execa');
@@ -47,7 +47,7 @@ async function importInstalled(): Promise<typeof Package> {
  */
 async function importBundled(): Promise<typeof Package> {
   const scope = globalThis as { require?: unknown };
-  if ('require' in scope) return import('execa');
+  if (Object.hasOwn(scope, 'require')) return import('execa');
   scope.require = requireFrom(process.execPath);
   try {
     return await import('execa');

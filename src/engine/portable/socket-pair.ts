@@ -4,7 +4,44 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ProcessError } from '../../errors/process-error.js';
-import { ALL_OF_IT } from '../../spec/bare.js';
+import { ALL_OF_IT, bare } from '../../spec/bare.js';
+
+/**
+ * Every option that servers and sockets look for, so that they find none of them in `Object.prototype`: they make objects of their
+ * own of what they are given, and those inherit.
+ */
+const noOptions = Object.freeze({
+  allowHalfOpen: undefined,
+  backlog: undefined,
+  blockList: undefined,
+  captureRejections: undefined,
+  decodeStrings: undefined,
+  emitClose: undefined,
+  fd: undefined,
+  handle: undefined,
+  highWaterMark: undefined,
+  host: undefined,
+  keepAlive: undefined,
+  keepAliveInitialDelay: undefined,
+  noDelay: undefined,
+  objectMode: undefined,
+  onread: undefined,
+  path: undefined,
+  pauseOnConnect: undefined,
+  port: undefined,
+  read: undefined,
+  readable: undefined,
+  readableAll: undefined,
+  readableHighWaterMark: undefined,
+  readableObjectMode: undefined,
+  signal: undefined,
+  timeout: undefined,
+  writable: undefined,
+  writableAll: undefined,
+  writableHighWaterMark: undefined,
+  writableObjectMode: undefined,
+  write: undefined,
+});
 
 /** Two connected stream sockets. */
 export interface SocketPair {
@@ -21,14 +58,14 @@ export interface SocketPair {
  */
 export async function socketPair(): Promise<SocketPair> {
   const directory = await mkdtemp(join(tmpdir(), 'vircommand-'));
-  const server = createServer();
+  const server = createServer(bare(noOptions));
   let theirs: Socket | undefined;
   try {
     const path = join(directory, 's');
-    server.listen(path);
+    server.listen(bare({ path }));
     await once(server, 'listening');
     const accepted = once(server, 'connection');
-    theirs = connect(path);
+    theirs = connect(bare({ ...noOptions, path }));
     // Without a descriptor left, libuv accepts a connection only to close it, and tells nobody but the other end.
     const refused = once(theirs.resume(), 'close').then(() => {
       throw new ProcessError('The connection was closed at once.', { code: 'EMFILE', syscall: 'accept' });
