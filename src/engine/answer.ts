@@ -14,12 +14,12 @@ import { type SignalName, signalNumber } from '../text/signals.js';
 import { parentSteps, type StepName, stepNames } from '../text/step-names.js';
 import { isDenial, sizeOf } from './diagnose.js';
 
-/** How a command that is not really run shall seem to end. What is left out: exit code 0, no signal, no output. */
+/** How a command that is not really run shall seem to end. What is left out: exit code 0, no signal, no output. A `RunResult` is one as well. */
 export interface DryRunResponse {
-  readonly exitCode?: number;
-  readonly signal?: SignalName;
-  readonly stdout?: string | Uint8Array;
-  readonly stderr?: string | Uint8Array;
+  readonly exitCode?: number | null | undefined;
+  readonly signal?: SignalName | null | undefined;
+  readonly stdout?: string | Uint8Array | undefined;
+  readonly stderr?: string | Uint8Array | undefined;
 }
 
 /** A launch that shall seem to fail. */
@@ -50,15 +50,20 @@ export function readResponse(call: string, answer: unknown): ReadResponse {
     throw gave(call, 'the exit code ', exitCode, 'it is a whole number');
   if (signal !== undefined && signalNumber(signal) === undefined)
     throw gave(call, 'the signal ', signal, "write its name, as 'SIGTERM'");
-  return { exitCode, signal, stdout: bytesOf(call, 'stdout', stdout), stderr: bytesOf(call, 'stderr', stderr) };
+  return {
+    exitCode,
+    signal,
+    stdout: bytesOf(call, 'stdout', stdout),
+    stderr: bytesOf(call, 'stderr', stderr),
+  };
 }
 
 const fields = ['exitCode', 'signal', 'stdout', 'stderr'] as const;
 
 /** What an answer says, `null` being nothing. */
-function ownFields(answer: object): DryRunResponse {
+function ownFields(answer: object): { readonly [K in keyof DryRunResponse]: NonNullable<DryRunResponse[K]> } {
   const said = Object.entries(answer).filter(([, value]) => value !== undefined && value !== null);
-  return bare(Object.fromEntries(said) as DryRunResponse);
+  return bare(Object.fromEntries(said));
 }
 
 /** Whether an object says anything that an answer may say. */

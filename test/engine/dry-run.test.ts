@@ -13,7 +13,7 @@ import {
   OutputBuffer,
   UsageError,
 } from '../../src/index.js';
-import { dryRun, type DryRunResponse } from '../../src/testing.js';
+import { dryRun } from '../../src/testing.js';
 import { withVariables } from '../helpers/tools.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
 
@@ -121,9 +121,9 @@ describe('dryRun()', () => {
         .run({ check: false }),
       await new Command('sh', '-c', 'kill -9 $$').run({ check: false }),
     ];
-    for (const { exitCode, signal, stdout, stderr } of results) {
-      const answer = { exitCode, signal, stdout, stderr } as DryRunResponse;
-      using _dry = dryRun({ respond: () => answer });
+    for (const recorded of results) {
+      const { exitCode, signal, stdout, stderr } = recorded;
+      using _dry = dryRun({ respond: () => recorded });
       const result = await absent().outputBuffer().errorBuffer().run({ check: false });
       expect(result).toMatchObject({ exitCode, signal, stdout: stdout ?? '', stderr: stderr ?? '' });
     }
