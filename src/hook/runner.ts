@@ -12,8 +12,10 @@ import { inspect } from 'node:util';
 import { deserialize } from 'node:v8';
 import { constants, Script } from 'node:vm';
 import type { HookFailure } from '../errors/hook-failure.js';
+import { ProcessError } from '../errors/process-error.js';
 import type { Binding } from '../native/binding.js';
 import type { HookSpec } from '../spec/spec.js';
+import { errnoName } from '../text/errno.js';
 import { describeKind } from '../text/reading.js';
 import { encode } from '../wire/encode.js';
 import { gapsBetween } from '../wire/moves.js';
@@ -131,9 +133,10 @@ function evaluate(source: string): unknown {
 function planOfHelper({ helper, rest, step }: Letter, binding: Binding, kept: ReadonlySet<number>): Buffer {
   const restFd = binding.memoryFile(Buffer.from(rest));
   if (restFd < 0)
-    throw Object.assign(new Error('there is no descriptor or no memory left for the steps after it'), {
-      errno: restFd,
-    });
+    throw new ProcessError(
+      `no descriptor or no memory is left for the steps after it (memfd_create: ${errnoName(restFd)}); close what it has opened`,
+      { code: errnoName(restFd), pid: process.pid, syscall: 'memfd_create' },
+    );
   const keep = [...kept, restFd, reportFd];
   return encode({
     file: helper,

@@ -57,6 +57,20 @@ const failures: readonly Failure[] = [
       "its pre-exec hook failed: ReferenceError: q is not defined. Only the hook's source reaches the child: pass q as opaque, the second argument of preExecHook(), or import it in the hook.",
   },
   {
+    title: 'leaves no descriptor for the steps after it',
+    command: (base) =>
+      base.preExecHook(() => {
+        const { openSync } = process.getBuiltinModule('node:fs');
+        try {
+          for (;;) openSync('/dev/null', 'r');
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'EMFILE') throw error;
+        }
+      }),
+    sentence:
+      'its pre-exec hook failed: ProcessError: no descriptor or no memory is left for the steps after it (memfd_create: EMFILE); close what it has opened.',
+  },
+  {
     title: 'throws an error of another kind',
     command: (base) => base.preExecHook((opaque: unknown) => (opaque as { call: () => number }).call()),
     sentence: "its pre-exec hook failed: TypeError: Cannot read properties of undefined (reading 'call').",
