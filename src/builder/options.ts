@@ -39,7 +39,7 @@ export const COMMON_VARIABLES = [
   'TMPDIR',
 ] as const;
 
-/** The masks that everybody knows, as they look without their `0o`: whoever writes them so has forgotten it. */
+/** The masks that everybody knows, as they look without their `0o`: written so, it was forgotten. */
 export const umasksInDecimal: readonly number[] = [22, 27, 77];
 
 /** The ids that can be given; the highest number of all means "unchanged" to the kernel. */

@@ -46,7 +46,7 @@ export class ExitError extends CommandError {
       stop?.cause === undefined ? undefined : { cause: stop.cause },
     );
     this.reason = stop?.reason ?? (result.signal === null ? 'exit-code' : 'signal');
-    // The output can be large; it is printed by whoever asks for `error.result.stdout`.
+    // The output can be large; `error.result.stdout` has it, and no print of the error.
     this.result = result;
   }
 }
@@ -65,7 +65,7 @@ function exitSentence(spec: CommandSpec | undefined, result: RunResult, killer: 
   return [sentence, ...whySignaled(spec, result, killer)].join(' ');
 }
 
-/** Why the kernel, or this process, may have ended it so. Of other signals, whoever sent them knows. */
+/** Why the kernel, or this process, may have ended it so. Of other signals the sender is not known. */
 function whySignaled(spec: CommandSpec | undefined, result: RunResult, killer: string | undefined): readonly string[] {
   switch (result.signal) {
     case 'SIGKILL':

@@ -59,7 +59,7 @@ export const isHeard = {
   exit: (): boolean => exits.hasSubscribers || debug.enabled,
 };
 
-/** An event whose spec is there for whoever asks, and in no log that prints the event: it holds variables and secret arguments. */
+/** An event whose spec is there for a subscriber that reads it, and in no log that prints the event: it holds variables and secret arguments. */
 function withHiddenSpec<Event extends { readonly spec: CommandSpec | undefined }>({ spec, ...visible }: Event): Event {
   return Object.defineProperty(visible, 'spec', valueDescriptor(spec, false)) as unknown as Event;
 }
@@ -96,7 +96,7 @@ function launchSentence({ command, spec, engine }: LaunchEvent, mode: LaunchMode
 export function publishAsNode(spec: CommandSpec, pid: number | undefined, error?: CommandError): void {
   if (!node.hasSubscribers && !nodeStart.hasSubscribers && !nodeEnd.hasSubscribers && !nodeError.hasSubscribers) return;
   const spawnargs = printable(spec, { env: false }).argv.map((word) => toBytes(word).toString());
-  // Whoever listens expects a ChildProcess, and hangs listeners on it.
+  // A subscriber expects a ChildProcess, and hangs listeners on it.
   const process = Object.assign(new EventEmitter(), {
     pid,
     spawnfile: spawnargs.at(0),

@@ -1,7 +1,7 @@
 /*
  * The program between this process and the one that was asked for, where a plan has a hook. It has the descriptors and the pid
  * of the program. It reads the letter, runs the hook, answers in the letter, and becomes the helper, which performs the steps
- * after the hook. Whoever waits reads the answer when the pipe of the report has come to its end.
+ * after the hook. The answer is read when the pipe of the report has come to its end.
  *
  * It imports little, since every launch with a hook waits for it.
  */

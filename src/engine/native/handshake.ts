@@ -15,7 +15,7 @@ export class NativeHandshake implements Handshake {
   readonly #go: Socket;
   readonly #reported: Promise<CommandError | undefined>;
   readonly #subject: Subject;
-  /** Who waits for the report wants this process to live until then, even if the child may outlive it. */
+  /** Keeps this process alive until the report has come, even if the child may outlive it. */
   readonly #keepAlive: () => void;
   #word: 'go' | 'stop' | undefined;
 

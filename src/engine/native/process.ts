@@ -79,7 +79,7 @@ export class NativeProcess implements EngineProcess {
       // Of a daemon, only the end of its report is known.
       if (started.pidfd < 0 || started.callers.every((fd) => fd < 0)) return;
       onEnd = (end) => {
-        // Nobody reads its input any more, even where another process holds the other end: child_process closes it at the exit, too.
+        // Its input has no reader any more, even where another process holds the other end: child_process closes it at the exit, too.
         this.stdin?.destroy();
         this.stdout?.takeRest();
         this.stderr?.takeRest();

@@ -46,7 +46,7 @@ static inline long pidfile_is_at(long fd, long directory, const char *path) {
   return result < 0 ? result : open.st_ino == found.st_ino && open.st_dev == found.st_dev;
 }
 
-/* Removes the file, unless another one has come into its place. Whoever asks for it has a failure to report already. */
+/* Removes the file, unless another one has come into its place. The caller has a failure to report already. */
 static inline void pidfile_remove(long fd, long directory, const char *path) {
   if (pidfile_is_at(fd, directory, path) == 1) (void)SYS3(SYS_unlinkat, directory, path, 0);
 }
