@@ -17,6 +17,7 @@ import {
   outputLimitPolicies,
   type PassOptions,
   type Path,
+  type TreeOptions,
 } from './builder/options.js';
 import { readSpec } from './builder/spec-shape.js';
 import {
@@ -129,6 +130,7 @@ const NO_ATTACHMENTS: Attachments = Object.freeze({
   stdoutBuffer: undefined,
   stderrBuffer: undefined,
   abortSignal: undefined,
+  abortsTree: false,
   opaque: undefined,
 });
 
@@ -802,20 +804,23 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Keeps at most so many bytes of each captured stream. `truncate` (the default) keeps the head, `headAndTail` the first
    * and the last half, `kill` keeps the head and stops the program, which is an {@link ExitError} then. `kill` counts what
-   * nobody claimed of `run()` as well; where no output is captured at all, it is a mistake.
+   * nobody claimed of `run()` as well; where no output is captured at all, it is a mistake. With `kill`, `{ tree: true }` stops the program's whole
+   * tree, as {@link Command.timeout} tells.
    *
    * @category Buffers
    *
    * @example
    * const { stdout, outputTruncated } = await new Command('seq', '100000').outputBuffer().outputLimit(1000, 'headAndTail').run();
    */
-  outputLimit(bytes: number | undefined, policy: OutputLimitPolicy = 'truncate'): this {
-    if (bytes === undefined) return this;
-    return this.#say('outputLimit', [bytes, policy], (draft, call) => {
+  outputLimit(bytes: number | undefined, policy: OutputLimitPolicy = 'truncate', options?: TreeOptions): this {
+    return this.#saidWithTree('outputLimit', [bytes, policy], options, (draft, call, tree) => {
       const limit = draft.integer(bytes, call, { what: 'the limit', min: 0, max: Number.MAX_SAFE_INTEGER });
       if (!outputLimitPolicies.includes(policy))
         draft.mistake(call, `the policies are ${outputLimitPolicies.map((name) => `'${name}'`).join(', ')}`);
-      else if (limit !== undefined) draft.set('outputLimit', bare({ bytes: limit, policy }), call);
+      else if (tree && policy !== 'kill')
+        draft.mistake(call, "only the policy 'kill' stops the program; leave { tree: true } out");
+      else if (limit !== undefined)
+        draft.set('outputLimit', bare({ bytes: limit, policy, ...(tree ? { tree: true as const } : {}) }), call);
     });
   }
 
@@ -1299,35 +1304,41 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * reason `timeout`, once the program is dead. A launch that by then has not come to its program, since a hook or the opening
    * of a file takes so long, is a {@link LaunchError} of that reason. `runSync()` obeys it from the program's start on.
    *
-   * @category Time
+   * With `{ tree: true }` the program's whole tree is stopped: its own control group, session or process group, and what is found by walking from
+   * parent to child. Each of its processes gets the signals of the sequence, and SIGKILL ends the rest, also where the program itself has ended by then. The
+   * promise rejects when all of it is gone, or cannot be ended; `result.tree` and the message tell how surely it was found, and what is left. A program that ends in its
+   * time is not stopped, and neither is what it leaves behind. See docs/reaping.md.
    *
+   * @category Time
    * @example
    * await new Command('sleep', '0.1').timeout(5000).run();
+   * @example
+   * await new Command('sh', '-c', 'sleep 0.1 & wait').newSession().timeout(5000, { tree: true }).run();
    */
-  timeout(ms: number | undefined): this {
-    return this.#setting('timeout', [ms], (draft, call) => {
-      if (typeof ms !== 'number' || !(ms > 0 && ms <= LONGEST_TIMER))
+  timeout(ms: number | undefined, options?: TreeOptions): this {
+    return this.#saidWithTree('timeout', [ms], options, (draft, call, tree) => {
+      if (typeof ms !== 'number' || !(ms > 0 && ms <= LONGEST_TIMER)) {
         draft.mistake(call, `a timeout is above 0 and at most ${LONGEST_TIMER} milliseconds`);
-      else draft.set('timeoutMs', ms, call);
+      } else if (draft.set('timeoutMs', ms, call) && tree) draft.single.timeoutTree = true;
     });
   }
 
   /**
    * Stops the program when the signal is aborted, by {@link Command.stopSequence}. A signal that is aborted before the
-   * start means that nothing is started.
+   * start means that nothing is started. With `{ tree: true }` the program's whole tree is stopped, as by {@link Command.timeout}.
    *
    * @category Time
    *
    * @example
    * await new Command('sleep', '0.1').abortSignal(AbortSignal.timeout(5000)).run();
    */
-  abortSignal(signal: AbortSignal | undefined): this {
-    return this.#setting('abortSignal', [signal], (draft, call) => {
+  abortSignal(signal: AbortSignal | undefined, options?: TreeOptions): this {
+    return this.#saidWithTree('abortSignal', [signal], options, (draft, call, tree) => {
       if (!isAbortSignal(signal))
         draft.mistake(call, 'give an AbortSignal, as a controller has in its property signal');
       else if (this.#attachments.abortSignal !== undefined)
         draft.mistake(call, 'this was said before; AbortSignal.any([a, b]) makes one signal of two');
-      else this.#attach({ abortSignal: signal });
+      else this.#attach({ abortSignal: signal, abortsTree: tree });
     });
   }
 
@@ -1671,6 +1682,21 @@ export class Command<out Kind extends CommandKind = 'program'> {
       this.#draft.mistake(call, `a value cannot be read (${reasonOf(error)})`);
     }
     return this;
+  }
+
+  /** A setting with options that say whether it reaches the whole tree. */
+  #saidWithTree(
+    method: string,
+    values: readonly unknown[],
+    options: TreeOptions | undefined,
+    record: (draft: Draft, call: Call, tree: boolean) => void,
+  ): this {
+    if (values[0] === undefined) return this;
+    return this.#say(method, options === undefined ? values : [...values, options], (draft, call) => {
+      const read = draft.options(options, ['tree'], call);
+      const tree = read === undefined ? undefined : draft.switch(read.tree, 'tree', call);
+      if (tree !== undefined) record(draft, call, tree);
+    });
   }
 
   /** The same for a setting that can be left out: `undefined` says nothing. The value stands last. */

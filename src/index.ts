@@ -1,5 +1,5 @@
 export { Command } from './command.js';
-export type { CaptureOptions, FileOptions, Limit, PassOptions, Path } from './builder/options.js';
+export type { CaptureOptions, FileOptions, Limit, PassOptions, Path, TreeOptions } from './builder/options.js';
 export type { AnyCommand, AsDaemon, ChildOf, ResultOf, SpecOf } from './command.js';
 export type {
   CapturedOf,
@@ -20,6 +20,8 @@ export { OutputBuffer } from './io/output-buffer.js';
 export { DaemonResult } from './running/daemon-result.js';
 export { RunResult } from './result/run-result.js';
 export type { Captured, ResourceUsage, RunResultFields } from './result/run-result.js';
+export { KillTreeResult } from './result/tree-result.js';
+export type { KillTreeResultFields } from './result/tree-result.js';
 export type { DaemonResultFields } from './running/daemon-result.js';
 export { CommandError } from './errors/command-error.js';
 export { ExitError } from './errors/exit-error.js';
@@ -38,8 +40,7 @@ export type { OpenOptions } from './pidfile/open.js';
 export type { CleanupOptions } from './pidfile/cleanup.js';
 export { killPainfully } from './ending/kill-painfully.js';
 export type { KillOptions } from './ending/kill-painfully.js';
-export { killTree, KillTreeResult } from './ending/kill-tree.js';
-export type { KillTreeResultFields } from './ending/kill-tree.js';
+export { killTree } from './ending/kill-tree.js';
 export { ProcessHandle } from './ending/process-handle.js';
 export type { ProcessStopOptions } from './ending/process-handle.js';
 export { adoptOrphans } from './ending/adopt-orphans.js';

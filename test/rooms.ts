@@ -24,7 +24,7 @@ export const rooms: readonly Room[] = [
     ],
   ],
   ['spec', ['bare', 'spec']],
-  ['result', ['exit-status', 'run-result', 'chain']],
+  ['result', ['exit-status', 'tree-result', 'run-result', 'chain']],
   [
     'errors',
     [
@@ -127,6 +127,9 @@ export const rooms: readonly Room[] = [
       'adopt-orphans',
       'roots',
       'kill-painfully',
+      'tree',
+      'held-tree',
+      'numbered-tree',
       'kill-tree',
       'process-handle',
     ],

@@ -42,13 +42,22 @@ export function callsOf(spec: CommandSpec) {
     ...given('dieWithParent', spec.dieWithParent),
     ...givenText('pidFile', spec.pidFile),
     ...given('check', spec.check),
-    ...given('timeout', spec.timeoutMs),
+    ...(spec.timeoutMs === undefined && spec.timeoutTree === undefined ? [] : [timeoutCall(spec)]),
     ...given('stopSequence', spec.stopSequence),
-    ...(spec.outputLimit === undefined ? [] : [call('outputLimit', spec.outputLimit.bytes, spec.outputLimit.policy)]),
+    ...(spec.outputLimit === undefined ? [] : [limitCall(spec.outputLimit)]),
     ...flags.filter((flag) => spec[flag] === true).map((flag) => call(flag)),
     ...(spec.handshake === true ? [call('requireHandshake')] : []),
   ];
 }
+
+/** What is said together with a value, where it is said at all. */
+const withTree = (tree: true | undefined): readonly unknown[] => (tree === undefined ? [] : [{ tree }]);
+
+const timeoutCall = ({ timeoutMs, timeoutTree }: CommandSpec): BuilderCall<'timeout'> =>
+  call('timeout', timeoutMs, ...withTree(timeoutTree));
+
+const limitCall = ({ bytes, policy, tree }: NonNullable<CommandSpec['outputLimit']>): BuilderCall<'outputLimit'> =>
+  call('outputLimit', bytes, policy, ...withTree(tree));
 
 /** A mask that a person may have mistaken was none when it came into the spec. */
 const umaskOf = ({ umask }: CommandSpec): number | string | undefined =>

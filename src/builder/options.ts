@@ -23,6 +23,15 @@ export interface CaptureOptions {
   readonly encoding?: OutputEncoding;
 }
 
+/** How far a stop reaches. */
+export interface TreeOptions {
+  /**
+   * Whether the program's whole tree is stopped with it: all that is in its own control group, session or process group, and all that is found by
+   * walking from parent to child. Default: false, which stops the program alone.
+   */
+  readonly tree?: boolean | undefined;
+}
+
 /** A value of a resource limit, in the resource's own unit. `Infinity` and `'unlimited'` are the same. */
 export type Limit = number | bigint | 'unlimited';
 

@@ -23,6 +23,8 @@ export function readSpec(value: unknown): CommandSpec | Wrong {
     const spec = record(fields)(value, 'it') as CommandSpec;
     const missing = ['argv', 'stdin', 'stdout', 'stderr'].find((name) => !Object.hasOwn(spec, name));
     if (missing !== undefined) return new Wrong(`it has no field ${missing}; spec() gives all that are needed`);
+    if (spec.timeoutTree === true && spec.timeoutMs === undefined)
+      return new Wrong('it has a field timeoutTree, and none timeoutMs, which it belongs to');
     const stray = spec.secretArgs?.find((place) => !Number.isInteger(place) || place < 1 || place >= spec.argv.length);
     return stray === undefined ? spec : new Wrong(`its field secretArgs names no argument: ${stray}`);
   } catch (error) {
@@ -208,7 +210,8 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
     (value, where) => (value === false ? value : list(number)(value, where)),
   ]),
   timeoutMs: number,
+  timeoutTree: flag,
   stopSequence: list(tuple('is a pair of a signal and milliseconds', text, number)),
-  outputLimit: record({ bytes: number, policy: text }, ['bytes', 'policy']),
+  outputLimit: record({ bytes: number, policy: text, tree: flag }, ['bytes', 'policy']),
   attached: list(text),
 };

@@ -125,10 +125,15 @@ export interface EndRules {
 /** Sends the signals, one after the other, until the target is gone, and has it reaped. @throws {ProcessError} `EPERM` or `EBUSY`. */
 export async function endTarget(pid: number, target: Target, rules: EndRules): Promise<void> {
   await end(pid, target, rules);
+  await reapEnded(pid, target.number, rules.reapMs);
+}
+
+/** Has an ended process reaped: by this one, if nothing else waits for it, else by its parent, which may take its time. `number` may mean its group. */
+export async function reapEnded(pid: number, number: number, reapMs: number | undefined): Promise<void> {
   const binding = addonInUse();
   if (binding === undefined) return;
   reapOurDaemon(binding, pid);
-  await reaped(target.number, rules.reapMs ?? REAP_GRACE_MS);
+  await reaped(number, reapMs ?? REAP_GRACE_MS);
 }
 
 async function end(pid: number, target: Target, { call, steps }: EndRules): Promise<void> {

@@ -1,7 +1,7 @@
 import { onExit } from 'signal-exit';
 import { signals } from 'signal-exit/signals';
 import { isOver, isProcForeign, readProcess } from '../host/process-table.js';
-import { now, setTimeout } from '../host/time.js';
+import { holdThread, now, setTimeout } from '../host/time.js';
 import type { StopSequence } from '../spec/spec.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 import { abortSequence } from './stop-sequence.js';
@@ -97,7 +97,7 @@ export function endOwned(): void {
     left = left.filter((one) => !isDone(one, passedMs));
     if (left.length === 0) return;
     const nextMs = Math.min(...left.map(({ steps }) => (steps.at(0)?.atMs ?? 0) - passedMs));
-    pause(left.some(({ isWatched }) => isWatched) ? Math.min(nextMs, LOOK_MS) : nextMs);
+    holdThread(left.some(({ isWatched }) => isWatched) ? Math.min(nextMs, LOOK_MS) : nextMs);
   }
 }
 
@@ -117,10 +117,6 @@ function isDone({ child, steps, isWatched }: LastSteps, passedMs: number): boole
 function hasEnded({ pid }: Signalable): boolean {
   const row = isProcForeign() ? undefined : readProcess(pid);
   return row !== undefined && isOver(row);
-}
-
-function pause(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Math.max(0, ms));
 }
 
 function endWithUs(_exitCode: unknown, signal: NodeJS.Signals | null): void {

@@ -5,10 +5,11 @@ import { addonInUse } from '../engine/select.js';
 import { argumentError, readOptions } from '../errors/argument-error.js';
 import { ProcessError } from '../errors/process-error.js';
 import { PidFd } from '../host/pidfd.js';
-import { inspectProcess, isOver, isSame, type ProcessRow, readProcess } from '../host/process-table.js';
+import { inspectProcess, isGone, isSame, type ProcessRow, readProcess } from '../host/process-table.js';
 import { sendSignal } from '../host/send-signal.js';
-import { delay } from '../host/time.js';
+import { delay, realClock } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
+import { KillTreeResult } from '../result/tree-result.js';
 import type { StopSequence } from '../spec/spec.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 import {
@@ -17,15 +18,17 @@ import {
   endPlayed,
   endTarget,
   killError,
+  reapEnded,
   painfulSequence,
   reapOption,
   type Target,
 } from './kill-painfully.js';
-import { type KillTreeResult, killTreeOf } from './kill-tree.js';
+import { killTreeOf, scheduleOf, stopTree, treeOf } from './kill-tree.js';
 import { type Root, roots } from './roots.js';
 import { noteKill } from './sent-kills.js';
 import { sequenceOption, withLastWord } from './stop-sequence.js';
 import { bare } from '../spec/bare.js';
+import { drive, type TreeFacts } from './tree.js';
 
 /** How {@link ProcessHandle.stop} goes about it. */
 export interface ProcessStopOptions {
@@ -33,6 +36,8 @@ export interface ProcessStopOptions {
   readonly sequence?: StopSequence | undefined;
   /** How long the parent of the process is given to reap it, in milliseconds. Default: 3000. */
   readonly reapMs?: number | undefined;
+  /** Whether what descends from the process is stopped with it: each gets the signals, and SIGKILL ends the rest. Default: false. */
+  readonly tree?: boolean | undefined;
 }
 
 /** How long an end by SIGKILL is waited for, as by libvirt. */
@@ -183,28 +188,45 @@ export class ProcessHandle implements Disposable {
    * Ends the process and resolves when it is gone: SIGTERM, and SIGKILL 10 s later, or by the sequence that is said. It need not be running any
    * more. What is told of zombies by {@link killPainfully} holds here.
    *
+   * With `{ tree: true }` it resolves with what became of its whole tree, which is known as {@link ProcessHandle.killTree} knows it: what could not be ended
+   * is among the survivors, and no error.
+   *
    * @throws {ProcessError} with `code` `EPERM` if the process may not be signaled, `EBUSY` if it is still there 30 s after SIGKILL, and the kernel's
    * errno if it cannot be held. {TypeError} for options that are none.
    *
    * @example
    * using daemon = await PidFile.open('/run/dnsmasq.pid', { program: 'dnsmasq' });
    * await daemon?.stop({ sequence: [['SIGTERM', 2000], ['SIGKILL', 0]] });
+   * @example
+   * using daemon = await PidFile.open('/run/virtiofsd.pid');
+   * const tree = await daemon?.stop({ tree: true });
+   * if (tree?.isComplete === false) console.warn('something may be left', tree.survivors);
    */
-  async stop(options?: ProcessStopOptions): Promise<void> {
-    const { sequence = painfulSequence, reapMs } = readOptions('stop', [], options, {
+  stop(options: ProcessStopOptions & { readonly tree: true }): Promise<KillTreeResult>;
+  stop(options?: ProcessStopOptions & { readonly tree?: false | undefined }): Promise<void>;
+  stop(options?: ProcessStopOptions): Promise<KillTreeResult | void>;
+  async stop(options?: ProcessStopOptions): Promise<KillTreeResult | void> {
+    const {
+      sequence = painfulSequence,
+      reapMs,
+      tree = false,
+    } = readOptions('stop', [], options, {
       sequence: sequenceOption,
       reapMs: reapOption,
+      tree: 'boolean',
     });
     const played = this.#played;
     if (played !== undefined) {
+      const ended = played.hasEnded ? [] : [this.pid];
       await endPlayed(played, 'stop', lastingSteps(sequence));
-      return;
+      return tree ? new KillTreeResult({ level: 'walk', ended, survivors: [] }, true) : undefined;
     }
     const dryRun = dryRunOf('stop');
     if (dryRun !== undefined) {
       dryRun.kills.push({ call: 'stop', pid: this.pid, signal: sequence.at(0)?.[0] ?? 'SIGKILL' });
-      return;
+      return tree ? new KillTreeResult({ level: 'walk', ended: [this.pid], survivors: [] }, true) : undefined;
     }
+    if (tree) return this.#stopTree(sequence, reapMs);
     const target = this.#target();
     if (target === undefined) return;
     try {
@@ -212,6 +234,13 @@ export class ProcessHandle implements Disposable {
     } finally {
       target.close();
     }
+  }
+
+  async #stopTree(sequence: StopSequence, reapMs: number | undefined): Promise<KillTreeResult> {
+    const tree = treeOf({ pid: this.pid, ...this.#treeFacts(), call: 'stop()' });
+    const reached = await drive(stopTree(tree, scheduleOf(sequence), realClock));
+    if (reached.ended.includes(this.pid)) await reapEnded(this.pid, this.pid, reapMs);
+    return reached;
   }
 
   /**
@@ -226,9 +255,14 @@ export class ProcessHandle implements Disposable {
    * const tree = await daemon?.killTree();
    */
   async killTree(): Promise<KillTreeResult> {
+    return killTreeOf(this.pid, this.#treeFacts());
+  }
+
+  #treeFacts(): Pick<TreeFacts, 'known' | 'isReaped'> {
     const { row } = this;
     const unknown = { cgroup: undefined, group: undefined, session: undefined, isDaemon: false };
-    return killTreeOf(this.pid, this.#root ?? (row === undefined ? undefined : { row, ...unknown }));
+    const known = this.#root ?? (row === undefined ? undefined : { row, ...unknown });
+    return { known, isReaped: this.#identity === 'ended' };
   }
 
   /** Lets the process go: it lives on, and its end is not waited for any more. */
@@ -292,7 +326,7 @@ export class ProcessHandle implements Disposable {
     const binding = addonInUse();
     if (identity === 'number' || binding === undefined) {
       while (!this.#isDisposed) {
-        if (identity === 'number' ? sendSignal(this.pid, 0) === 'ESRCH' : 'row' in identity && !isThere(identity.row))
+        if (identity === 'number' ? sendSignal(this.pid, 0) === 'ESRCH' : 'row' in identity && isGone(identity.row))
           return true;
         await delay(PROBE_MS);
       }
@@ -319,20 +353,14 @@ export class ProcessHandle implements Disposable {
 const lastingSteps = (sequence: StopSequence): StopSequence =>
   withLastWord(sequence).map(([signal, ms]) => [signal, signal === 'SIGKILL' ? Math.max(ms, AFTER_SIGKILL_MS) : ms]);
 
-/** Whether the very process still runs. What cannot be seen is not gone. */
-function isThere(row: ProcessRow): boolean {
-  const seen = inspectProcess(row.pid);
-  return typeof seen === 'string' ? seen !== 'ESRCH' : isSame(seen, row) && !isOver(seen);
-}
-
 /** By number, right after a look whether that still means the process. */
 function byRow(row: ProcessRow): Target {
   const target = byNumber(row.pid);
   return {
     ...target,
-    send: (signal) => (isThere(row) ? target.send(signal) : 'ESRCH'),
+    send: (signal) => (!isGone(row) ? target.send(signal) : 'ESRCH'),
     endsWithin: async (ms) => {
-      for (let waited = 0; isThere(row); waited += PROBE_MS) {
+      for (let waited = 0; !isGone(row); waited += PROBE_MS) {
         if (waited >= ms) return false;
         await delay(Math.min(PROBE_MS, ms - waited));
       }

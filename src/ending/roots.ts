@@ -25,8 +25,12 @@ export interface Root {
 export const roots = new BoundedMap<number, Root>();
 
 /** Notes where a command that was just launched has its tree; of others, the kernel tells enough when it is asked. */
-export function noteRoot({ cgroup, processGroup, daemonize }: CommandSpec, pid: number): void {
-  if (cgroup === undefined && processGroup !== true && daemonize !== true) return;
+export function noteRoot({ cgroup, processGroup, newSession, daemonize }: CommandSpec, pid: number): void {
+  if (cgroup === undefined && processGroup !== true && newSession !== true && daemonize !== true) {
+    // What had that pid before is gone.
+    roots.delete(pid);
+    return;
+  }
   const row = readProcess(pid);
   if (row === undefined) return;
   roots.set(pid, {
@@ -34,9 +38,11 @@ export function noteRoot({ cgroup, processGroup, daemonize }: CommandSpec, pid: 
     cgroup: cgroup === undefined ? undefined : claimGroup(cgroup, row),
     group: processGroup === true ? pid : undefined,
     isDaemon: daemonize === true,
-    // The process in the middle made the session, and is gone.
+    // Of a daemon, the process in the middle made the session, and is gone.
     session:
-      daemonize === true && row.session > 1 && row.session !== readProcess(process.pid)?.session
+      (daemonize === true || newSession === true) &&
+      row.session > 1 &&
+      row.session !== readProcess(process.pid)?.session
         ? row.session
         : undefined,
   });
@@ -52,7 +58,9 @@ function claimGroup(path: ByteText, row: ProcessRow): ByteText | undefined {
       if (root.cgroup !== undefined && isSameText(root.cgroup, directory))
         roots.set(other, { ...root, cgroup: undefined });
     const table = readProcessTable(binding);
-    return membersOf(directory).every(belongsTo(row, table, below(table, new Set([row.pid])))) ? directory : undefined;
+    return membersOf(directory).every(belongsTo(row, table, below(table.values(), new Set([row.pid]))))
+      ? directory
+      : undefined;
   } catch {
     // It cannot be read, or is gone already: it is not ours to end.
     return undefined;
@@ -92,9 +100,9 @@ export const fileOfGroup = (directory: ByteText, name: string): string | Buffer 
   pathOf(joinText(directory, '/', name));
 
 /** Adds to a set of pids all that the table has below them. */
-export function below(table: ProcessTable, pids: ReadonlySet<number>): Set<number> {
+export function below(table: Iterable<Pick<ProcessRow, 'pid' | 'parent'>>, pids: ReadonlySet<number>): Set<number> {
   const children = new Map<number, number[]>();
-  for (const { pid, parent } of table.values()) {
+  for (const { pid, parent } of table) {
     const siblings = children.get(parent);
     if (siblings === undefined) children.set(parent, [pid]);
     else siblings.push(pid);

@@ -139,6 +139,7 @@ export class DryRunEngine implements Engine {
     return {
       pid: process.pid,
       signal: (name) => process.signal(name),
+      isReaped: false,
       stopReading: () => undefined,
       turn: (timeoutMs) => {
         throwFrom(process);

@@ -47,6 +47,8 @@ export interface EngineProcess {
   readonly ended: Promise<ProcessEnd>;
   /** Sends a signal. False: the child has ended, and nobody was signalled. */
   signal(signal: SignalName): boolean;
+  /** Whether it has ended and was waited for: its pid may mean another process. */
+  readonly isReaped: boolean;
   /** Stops waiting for the end of the output, for a child that is being stopped. */
   stopReading(): void;
   /** Keeps this process alive while the child runs, which is so unless `unref()` was called. */
@@ -94,6 +96,7 @@ export interface HookWatch {
 export interface SyncProcess {
   readonly pid: number;
   signal(signal: SignalName): boolean;
+  readonly isReaped: boolean;
   stopReading(): void;
   /** Waits for news, for so many milliseconds at most, and gives the end once it has come. */
   turn(timeoutMs: number): ProcessEnd | undefined;

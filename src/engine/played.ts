@@ -451,6 +451,10 @@ export class PlayedProcess implements EngineProcess {
     return readable(this.spec.argv.at(0) ?? '');
   }
 
+  get isReaped(): boolean {
+    return this.hasEnded;
+  }
+
   stopReading(): void {
     // There is nothing to read: what it writes is there at once.
   }

@@ -1,11 +1,12 @@
 import type { RunResult } from '../result/run-result.js';
+import type { KillTreeResult } from '../result/tree-result.js';
+import { bare } from '../spec/bare.js';
 import type { CommandSpec, LimitResource, LimitSpec } from '../spec/spec.js';
 import { formatDuration } from '../text/duration.js';
 import type { SignalName } from '../text/signals.js';
 import { inBackticks } from '../text/shown.js';
 import { CommandError } from './command-error.js';
 import { reasonText } from './explanation.js';
-import { bare } from '../spec/bare.js';
 
 /** Why a program's end counts as a failure. */
 export type ExitReason = 'exit-code' | 'signal' | 'timeout' | 'aborted' | 'output-limit' | 'out-of-memory';
@@ -114,7 +115,26 @@ function stopSentence(result: RunResult, stop: StopReport): string {
   }
 }
 
-function endSentence({ exitCode, signal, durationMs }: RunResult, { sent }: StopReport): string {
+/** How the program ended, and its tree, where that was stopped with it. */
+function endSentence(result: RunResult, stop: StopReport): string {
+  const end = ownEndSentence(result, stop);
+  return result.tree === undefined ? end : `${end} ${treeSentence(result.tree)}`;
+}
+
+/** How surely a tree was found, by level. */
+const ways: Readonly<Record<KillTreeResult['level'], string>> = bare({
+  cgroup: 'by its control group',
+  group: 'by its session or process group',
+  walk: 'by a walk from parent to child',
+  root: 'as far as it could be seen',
+});
+
+function treeSentence({ level, survivors, isComplete }: KillTreeResult): string {
+  if (survivors.length > 0) return `Its tree was ended ${ways[level]}, but for ${survivors.join(', ')}.`;
+  return `Its tree was ended ${ways[level]}${isComplete || level === 'root' ? '' : ', as far as it could be seen'}.`;
+}
+
+function ownEndSentence({ exitCode, signal, durationMs }: RunResult, { sent }: StopReport): string {
   const last = sent.at(-1);
   if (last === undefined)
     return signal === null ? `It exited with code ${String(exitCode)}.` : `It was ended by ${signal}.`;

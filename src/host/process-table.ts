@@ -171,6 +171,12 @@ export const isSame = (one: ProcessRow | undefined, other: ProcessRow | undefine
 /** Whether nothing of the process runs any more. Other threads may outlive the first one, whose state this is: a pidfd knows better. */
 export const isOver = ({ state }: ProcessRow): boolean => state === 'Z' || state === 'X';
 
+/** Whether a process that was seen has ended since, or its pid means another one. What cannot be seen is not gone. */
+export function isGone(row: ProcessRow): boolean {
+  const seen = inspectProcess(row.pid);
+  return typeof seen === 'string' ? seen === 'ESRCH' : !isSame(seen, row) || isOver(seen);
+}
+
 /** No path of a program is longer. */
 const NAME_BYTES = 4096;
 

@@ -28,6 +28,11 @@ export function delay(ms: number): Promise<void> {
   });
 }
 
+/** Holds this thread for so many milliseconds, where there is no event loop to wait with. */
+export function holdThread(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Math.max(0, ms));
+}
+
 /** A clock, and a timer that goes by it. */
 export interface Clock {
   /** Milliseconds; they only go forward. */

@@ -3,6 +3,7 @@ import type { Mutable } from '../spec/spec.js';
 import { formatDuration } from '../text/duration.js';
 import type { SignalName } from '../text/signals.js';
 import { inBackticks, shown } from '../text/shown.js';
+import type { KillTreeResult } from './tree-result.js';
 
 /** What the kernel counted for a process and the children that it waited for. */
 export interface ResourceUsage {
@@ -47,6 +48,11 @@ export interface RunResultFields<Stdout = Captured, Stderr = Captured, Code exte
   readonly inputWritten: number;
   /** Whether the program overran its timeout, however it ended then. */
   readonly timedOut: boolean;
+  /**
+   * What became of the program's tree, where that was stopped with it: by `timeout(ms, { tree: true })` and its like. `undefined`: it was not, and
+   * what the program has left behind, if anything, goes on.
+   */
+  readonly tree: KillTreeResult | undefined;
   /** From the launch to the end, in milliseconds. */
   readonly durationMs: number;
   /** What the program used; `undefined` in the portable engine. */
@@ -104,6 +110,7 @@ function fill<Stdout, Stderr>(
   result.outputTruncated = fields.outputTruncated;
   result.inputWritten = fields.inputWritten;
   result.timedOut = fields.timedOut;
+  result.tree = fields.tree;
   result.durationMs = fields.durationMs;
   result.resourceUsage = fields.resourceUsage;
 }

@@ -2,29 +2,36 @@ import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
 import type { Entry } from '../builder/call-site.js';
 import { type Check, type Codes, readWaitOptions, type WaitOptions } from '../builder/wait-options.js';
+import type { TreeOptions } from '../builder/options.js';
+import { scheduleOf, stopTree, treeOf } from '../ending/kill-tree.js';
 import { disown } from '../ending/owned-children.js';
 import { noteKill } from '../ending/sent-kills.js';
-import { abortSequence, sequenceOption } from '../ending/stop-sequence.js';
+import { abortSequence, defaultSequence, sequenceOption } from '../ending/stop-sequence.js';
+import { drive } from '../ending/tree.js';
 import { throwFrom } from '../engine/dry-run.js';
 import type { EngineProcess, Handshake } from '../engine/engine.js';
 import { type DryRunKill, PlayedProcess } from '../engine/played.js';
 import { argumentError, readOptions } from '../errors/argument-error.js';
 import { type CommandError, fromHere } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
-import type { RunResult } from '../result/run-result.js';
-import type { StopSequence } from '../spec/spec.js';
+import { realClock } from '../host/time.js';
+import { RunResult } from '../result/run-result.js';
+import { KillTreeResult } from '../result/tree-result.js';
+import type { CommandSpec, StopSequence } from '../spec/spec.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 import { inBackticks, shown } from '../text/shown.js';
 import { forget, know, rememberReleased } from './known-children.js';
 import type { Launch } from './launch.js';
 import { type Ending, Outcome } from './outcome.js';
-import { sendDue, StopInTime, stoppingOf } from './stop-in-time.js';
+import { playedTree, sendDue, StopInTime, stoppingOf, treeOfChild } from './stop-in-time.js';
 import type { Stopping } from './stopping.js';
 
 /** How {@link Child.stop} goes about it. */
 export interface StopOptions {
   /** The signals, each with the milliseconds to wait for its effect; after the last, SIGKILL. Default: the command's `stopSequence()`, else SIGTERM, 5 s. */
   readonly sequence?: StopSequence | undefined;
+  /** Whether the program's whole tree is stopped, as `timeout(ms, { tree: true })` tells; also where the program itself has ended. Default: false. */
+  readonly tree?: boolean | undefined;
 }
 
 /**
@@ -65,6 +72,8 @@ export class Child<
   #isReleased = false;
   #isStopped = false;
   #isAborted = false;
+  /** What became of the tree of a program that had ended by itself. */
+  #rest: Promise<RunResult> | undefined;
 
   /** @internal Made by `runCommand()`. */
   constructor(launch: Launch, process: EngineProcess) {
@@ -78,10 +87,9 @@ export class Child<
     this.stderr = process.stderr as Err;
     // The time counts from the launch, of which a hook may have taken a part.
     this.#stopping = stoppingOf(launch);
-    this.#stopInTime = new StopInTime(this.#stopping, launch, (signal) =>
-      sendDue(this.#stopping, signal, process, launch),
-    );
-    if (spec.outputLimit?.policy === 'kill') this.#watchLimit(spec.outputLimit.bytes, captures);
+    const send = (signal: SignalName): boolean => sendDue(this.#stopping, signal, process, launch);
+    this.#stopInTime = new StopInTime(this.#stopping, launch, send, () => treeOfChild(process, launch, send));
+    if (spec.outputLimit?.policy === 'kill') this.#watchLimit(spec.outputLimit, captures);
     know(this);
     this.#ending = this.#settle();
   }
@@ -122,22 +130,44 @@ export class Child<
    * stopped already, this waits for that; a sequence that is said here begins at once. If it has ended, its result is given.
    * Afterwards `wait()` rejects with the reason `aborted`.
    *
+   * With `{ tree: true }` the program's whole tree is stopped, and `result.tree` tells what was reached. What a program has left behind that ended by itself is
+   * stopped as well, as far as it can be found: in its own control group, session or process group, or where `adoptOrphans()` has seen it.
+   *
    * @throws {TypeError} for options that are none. {LaunchError} for a program that never ran, since it was stopped, or failed, before its handshake.
    *
    * @example
    * const child = await new Command('sleep', '60').runAsync();
    * const { signal } = await child.stop({ sequence: [['SIGINT', 2000]] }); // 'SIGINT'
+   * @example
+   * const script = await new Command('sh', '-c', 'sleep 60 & exit 0').newSession().runAsync();
+   * await script.wait();
+   * const { tree } = await script.stop({ tree: true });
+   * console.log(tree?.level, tree?.isComplete); // group true
    */
   async stop(options?: StopOptions): Promise<RunResult<Result['stdout'], Result['stderr']>> {
-    const { sequence } = readOptions('stop', [], options, { sequence: sequenceOption });
-    if (!this.#hasEnded) {
+    const { sequence, tree = false } = readOptions('stop', [], options, { sequence: sequenceOption, tree: 'boolean' });
+    const hasEnded = this.#hasEnded;
+    if (!hasEnded) {
       this.#isStopped = true;
       this.#noteKill('stop', (sequence ?? this.#launch.spec.stopSequence)?.at(0)?.[0]);
-      this.#stopInTime.begin({ reason: 'aborted' }, sequence);
+      this.#stopInTime.begin({ reason: 'aborted' }, sequence, tree);
     }
     const ending = await this.#awaitEnding();
     if (ending instanceof Error) throw fromHere(ending);
-    return ending.result;
+    // It may have ended just then, before there was anybody to ask.
+    return tree && ending.result.tree === undefined ? await this.#stopRest(ending.result, sequence) : ending.result;
+  }
+
+  /** Stops what a program has left behind that has ended. */
+  #stopRest(result: RunResult, sequence: StopSequence | undefined): Promise<RunResult> {
+    const { engine, spec } = this.#launch;
+    if (engine.name === 'dry-run') return Promise.resolve(new RunResult({ ...result, tree: nothingLeft }));
+    const tree = treeOf({ pid: this.pid, own: { signal: () => undefined, isReaped: () => true }, call: 'stop()' });
+    const schedule = scheduleOf(sequence ?? spec.stopSequence ?? defaultSequence);
+    this.#rest ??= drive(stopTree(tree, schedule, realClock)).then(
+      (reached) => new RunResult({ ...result, tree: reached }),
+    );
+    return this.#rest;
   }
 
   /**
@@ -145,23 +175,26 @@ export class Child<
    * it is still there 10 ms later, as libvirt does.
    *
    * A program that is being stopped already, by its timeout, its abort signal or {@link Child.stop}, is hastened: SIGTERM, 10 ms, SIGKILL. A second call
-   * changes nothing, nor does one after the end. Afterwards `wait()` rejects with the reason `aborted`. Answers to `virCommandAbort`.
+   * changes nothing, nor does one after the end. Afterwards `wait()` rejects with the reason `aborted`. With `{ tree: true }` the program's whole tree is
+   * stopped; {@link Child.stop} does so after the program's end, too. Answers to `virCommandAbort`.
+   *
+   * @throws {TypeError} for options that are none.
    *
    * @example
    * const child = await new Command('sleep', '60').runAsync();
    * await child.abort();
    */
-  async abort(): Promise<void> {
-    await this.abortBy('abort');
+  async abort(options?: TreeOptions): Promise<void> {
+    await this.abortBy('abort', readOptions('abort', [], options, { tree: 'boolean' }));
   }
 
   /** @internal The same by another function, which a dry run records. */
-  async abortBy(call: 'abort' | 'pidAbort'): Promise<void> {
+  async abortBy(call: 'abort' | 'pidAbort', { tree = false }: TreeOptions): Promise<void> {
     if (this.#hasEnded) return;
     this.#noteKill(call, this.#launch.spec.stopSequence?.at(0)?.[0]);
     const hastens = this.#stopping.hasBegun && !this.#isAborted;
     this.#isAborted = true;
-    this.#beginAbort(hastens);
+    this.#beginAbort(hastens, tree);
     await this.#awaitEnding();
   }
 
@@ -283,17 +316,17 @@ export class Child<
   // -------------------------------------------------------------- its end
 
   /** Begins to stop the program, or goes on with what has begun; or hastens that. */
-  #beginAbort(hastens: boolean): void {
+  #beginAbort(hastens: boolean, tree = false): void {
     const { stopSequence } = this.#launch.spec;
     const patiently = this.#stopping.hasBegun ? undefined : (stopSequence ?? abortSequence);
-    this.#stopInTime.begin({ reason: 'aborted' }, hastens ? abortSequence : patiently);
+    this.#stopInTime.begin({ reason: 'aborted' }, hastens ? abortSequence : patiently, tree);
   }
 
-  #watchLimit(limit: number, captures: Launch['captures']): void {
+  #watchLimit({ bytes, tree }: NonNullable<CommandSpec['outputLimit']>, captures: Launch['captures']): void {
     for (const [fd, capture] of captures) {
       capture.whenOverrun(() => {
-        if (!this.#isReleased)
-          this.#stopInTime.begin({ reason: 'output-limit', stream: fd === 1 ? 'stdout' : 'stderr', limit });
+        const cause = { reason: 'output-limit', stream: fd === 1 ? 'stdout' : 'stderr', limit: bytes } as const;
+        if (!this.#isReleased) this.#stopInTime.begin(cause, undefined, tree);
       });
     }
   }
@@ -313,18 +346,26 @@ export class Child<
 
   async #settle(): Promise<Ending> {
     const end = await this.#process.ended;
+    const tree = this.#stopInTime.tree === undefined ? this.#playedTree() : await this.#stopInTime.tree;
     this.#stopInTime.end();
     this.#hasEnded = true;
     forget(this);
     const { handshake } = this.#process;
     if (handshake?.failure !== undefined) return handshake.failure;
     try {
-      const outcome = new Outcome(this.#launch, end, this.pid, this.#stopping.report);
+      const outcome = new Outcome(this.#launch, end, this.pid, { report: this.#stopping.report, tree });
       this.#result = outcome.result;
       return outcome;
     } catch (error) {
       return error as CommandError;
     }
+  }
+
+  /** A played process has no descendants: where its tree was stopped, that was this process. */
+  #playedTree(): KillTreeResult | undefined {
+    const { engine, clock } = this.#launch;
+    const isStopped = engine.name === 'dry-run' && this.#stopping.report !== undefined;
+    return isStopped && this.#stopping.endsTree(clock.now()) ? playedTree(this.#process) : undefined;
   }
 
   #handshake(method: string): Handshake {
@@ -335,6 +376,9 @@ export class Child<
     ]);
   }
 }
+
+/** What is left of a played process that has ended. */
+const nothingLeft = new KillTreeResult({ level: 'walk', ended: [], survivors: [] }, true);
 
 /** The functions that callers call: a mistake lies below them in the stack. */
 const entries = { wait: Object.getOwnPropertyDescriptor(Child.prototype, 'wait')?.value as Entry };

@@ -1,7 +1,8 @@
+import type { TreeOptions } from '../builder/options.js';
 import { BoundedMap } from '../ending/bounded-map.js';
 import { dryRunOf, playedBy } from '../engine/dry-run.js';
 import { isInvented } from '../engine/played.js';
-import { argumentError, isPidNumber } from '../errors/argument-error.js';
+import { argumentError, isPidNumber, readOptions } from '../errors/argument-error.js';
 import { ProcessError } from '../errors/process-error.js';
 import type { RunResult } from '../result/run-result.js';
 import type { WaitOptions } from '../builder/wait-options.js';
@@ -10,7 +11,7 @@ import type { WaitOptions } from '../builder/wait-options.js';
 export interface KnownChild {
   readonly pid: number;
   wait(options?: WaitOptions): Promise<RunResult>;
-  abortBy(call: 'pidAbort'): Promise<void>;
+  abortBy(call: 'pidAbort', options: TreeOptions): Promise<void>;
 }
 
 const running = new Map<number, KnownChild>();
@@ -60,18 +61,19 @@ export async function pidWait(pid: number, options?: WaitOptions): Promise<RunRe
 /**
  * Ends a child of this process by its pid, one that runs or that `Child.release()` let go, as `Child.abort()` does: by the
  * command's `stopSequence()`, and without one by SIGTERM, and SIGKILL 10 ms later. Resolves when it is dead, also where it was already. Answers to `virPidAbort`. For other processes there is `killPainfully()`. In a
- * `dryRun()` it is recorded in `kills`, and signals none but a played process.
+ * `dryRun()` it is recorded in `kills`, and signals none but a played process. With `{ tree: true }` the whole tree of a child that runs is stopped.
  *
- * @throws {ProcessError} with the code `ECHILD` for any other pid, a daemon's included.
+ * @throws {ProcessError} with the code `ECHILD` for any other pid, a daemon's included. {TypeError} for options that are none.
  *
  * @example
  * const pid = (await new Command('sleep', '60').runAsync()).release();
  * await pidAbort(pid);
  */
-export async function pidAbort(pid: number): Promise<void> {
+export async function pidAbort(pid: number, options?: TreeOptions): Promise<void> {
   const child = childBy('pidAbort', pid);
+  const read = readOptions('pidAbort', [pid], options, { tree: 'boolean' });
   const played = playedBy(pid);
   const dryRun = played === undefined ? dryRunOf('pidAbort') : undefined;
-  if (dryRun === undefined || isInvented(pid)) await child.abortBy('pidAbort');
+  if (dryRun === undefined || isInvented(pid)) await child.abortBy('pidAbort', read);
   else dryRun.kills.push({ call: 'pidAbort', pid, signal: 'SIGTERM' });
 }

@@ -24,6 +24,8 @@ export interface Attachments {
   readonly stdoutBuffer: OutputBuffer | undefined;
   readonly stderrBuffer: OutputBuffer | undefined;
   readonly abortSignal: AbortSignal | undefined;
+  /** Whether that signal stops the whole tree. */
+  readonly abortsTree: boolean;
   /** The second argument of `preExecHook()`, serialized as it was when it was said. */
   readonly opaque: Uint8Array | undefined;
 }
@@ -61,6 +63,7 @@ export class Launch implements LaunchResources {
   readonly waitForOutputEnd: boolean;
   readonly opaque: Uint8Array | undefined;
   readonly abortSignal: AbortSignal | undefined;
+  readonly abortsTree: boolean;
   /** The clock by which the program has its time. */
   readonly clock: Clock;
   readonly startedAt: number;
@@ -89,6 +92,7 @@ export class Launch implements LaunchResources {
     this.waitForOutputEnd = spec.waitForOutputEnd === true;
     this.opaque = attachments.opaque;
     this.abortSignal = abortSignal;
+    this.abortsTree = attachments.abortsTree;
     this.whenBorn = undefined;
     this.clock = engine.clock;
     this.startedAt = this.clock.now();

@@ -9,6 +9,7 @@ import { isHeard, publishExit, publishOnce } from '../events/events.js';
 import type { Capture } from '../io/capture.js';
 import { rawWaitStatus } from '../result/exit-status.js';
 import { type Captured, RunResult } from '../result/run-result.js';
+import type { KillTreeResult } from '../result/tree-result.js';
 import type { CommandSpec } from '../spec/spec.js';
 import type { Launch } from './launch.js';
 
@@ -23,12 +24,17 @@ export class Outcome {
   #error: ExitError | undefined;
 
   /** @throws {UsageError} if the output is too long for the string that was asked for. */
-  constructor(launch: Launch, end: ProcessEnd, pid: number, stopped: StopReport | undefined) {
+  constructor(
+    launch: Launch,
+    end: ProcessEnd,
+    pid: number,
+    { report: stopped, tree }: { report: StopReport | undefined; tree: KillTreeResult | undefined },
+  ) {
     const { spec, subject, captures } = launch;
     const stop = stopped ?? lossOf(end, captures);
     this.#launch = launch;
     this.#stop = stop;
-    this.result = makeResult(launch, end, pid, stop?.reason === 'timeout');
+    this.result = makeResult(launch, end, pid, { timedOut: stop?.reason === 'timeout', tree });
     // The clock of a dry run is another one, and no pid of it is given twice.
     const launchedAt = launch.engine.name === 'dry-run' ? 0 : launch.startedAt;
     this.#killer = this.result.signal === 'SIGKILL' ? killerOf(pid, launchedAt) : undefined;
@@ -67,7 +73,12 @@ function lossOf({ lostOutput }: ProcessEnd, captures: Launch['captures']): StopR
 /** How a run ended, or why that cannot be told. */
 export type Ending = Outcome | CommandError;
 
-function makeResult(launch: Launch, end: ProcessEnd, pid: number, timedOut: boolean): RunResult {
+function makeResult(
+  launch: Launch,
+  end: ProcessEnd,
+  pid: number,
+  { timedOut, tree }: Pick<RunResult, 'timedOut' | 'tree'>,
+): RunResult {
   const { spec, subject, captures, clock, startedAt } = launch;
   const { exitCode, signal, coreDumped, outputHeldOpen, inputWritten, resourceUsage } = end;
   const out = captures.get(1);
@@ -86,6 +97,7 @@ function makeResult(launch: Launch, end: ProcessEnd, pid: number, timedOut: bool
     outputTruncated: (spec.stdout.to === 'buffer' && isCut(out)) || (spec.stderr.to === 'buffer' && isCut(err)),
     inputWritten,
     timedOut,
+    tree,
     durationMs: clock.now() - startedAt,
     resourceUsage,
   });

@@ -1,8 +1,12 @@
-import type { SyncProcess } from '../engine/engine.js';
+import { stopTree } from '../ending/kill-tree.js';
+import type { Steps, Tree } from '../ending/tree.js';
+import type { ProcessEnd, SyncProcess } from '../engine/engine.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
+import { holdThread } from '../host/time.js';
 import type { Launch } from './launch.js';
 import { Outcome } from './outcome.js';
-import { sendDue, stoppingOf } from './stop-in-time.js';
+import { playedTree, sendDue, stoppingOf, treeOfChild } from './stop-in-time.js';
+import type { Stopping } from './stopping.js';
 
 /**
  * Launches a program and holds this thread until it has ended, by the same rules as `run()`.
@@ -27,16 +31,43 @@ function waitSync(launch: Launch, process: SyncProcess): Outcome {
   for (const [fd, capture] of captures) {
     capture.whenOverrun(() => {
       const stream = fd === 1 ? 'stdout' : 'stderr';
-      stopping.begin({ reason: 'output-limit', stream, limit: spec.outputLimit?.bytes ?? 0 }, clock.now());
+      const limit = spec.outputLimit?.bytes ?? 0;
+      stopping.begin({ reason: 'output-limit', stream, limit }, clock.now(), undefined, spec.outputLimit?.tree);
     });
   }
-  for (;;) {
-    const next = stopping.next(clock.now());
-    if (typeof next === 'string') {
-      sendDue(stopping, next, process, launch);
-      continue;
+  let end: ProcessEnd | undefined;
+  const takeTurn = (ms: number): void => {
+    if (end === undefined) end = process.turn(ms === Infinity ? -1 : Math.ceil(ms));
+    else holdThread(ms);
+  };
+  while (end === undefined) {
+    const tree = stopping.endsTree(clock.now()) ? openTree(launch, process, stopping) : undefined;
+    if (tree !== undefined) {
+      const reached = stopTreeSync(stopTree(tree, stopping, clock), takeTurn);
+      while (end === undefined) takeTurn(Infinity);
+      return new Outcome(launch, end, process.pid, { report: stopping.report, tree: reached });
     }
-    const end = process.turn(next === Infinity ? -1 : Math.ceil(next));
-    if (end !== undefined) return new Outcome(launch, end, process.pid, stopping.report);
+    const next = stopping.next(clock.now());
+    if (typeof next === 'string') sendDue(stopping, next, process, launch);
+    else takeTurn(next);
+  }
+  const { report, hasBegun } = stopping;
+  const isPlayed =
+    report !== undefined && hasBegun && launch.engine.name === 'dry-run' && stopping.endsTree(clock.now());
+  return new Outcome(launch, end, process.pid, { report, tree: isPlayed ? playedTree(process) : undefined });
+}
+
+const openTree = (launch: Launch, process: SyncProcess, stopping: Stopping): Tree | undefined =>
+  treeOfChild(process, launch, (signal) => {
+    sendDue(stopping, signal, process, launch);
+  });
+
+/** Drives the end of a tree turn by turn. */
+function stopTreeSync<T>(steps: Steps<T>, takeTurn: (ms: number) => void): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+    // Only the portable engine has to ask, and that cannot run programs so.
+    if (typeof step.value === 'number') takeTurn(step.value);
   }
 }

@@ -1,6 +1,9 @@
 import { trySignal, type Signalable } from '../ending/owned-children.js';
+import { type OwnRoot, drive, type Tree } from '../ending/tree.js';
+import { stopTree, treeOf } from '../ending/kill-tree.js';
 import type { Clock } from '../host/time.js';
 import { onAbort } from '../io/on-abort.js';
+import { KillTreeResult } from '../result/tree-result.js';
 import type { StopSequence } from '../spec/spec.js';
 import type { SignalName } from '../text/signals.js';
 import type { Launch } from './launch.js';
@@ -8,6 +11,7 @@ import { type StopCause, Stopping } from './stopping.js';
 
 /** A child that can be stopped, by an engine's process of either kind. */
 export interface Stoppable extends Signalable {
+  readonly isReaped: boolean;
   stopReading(): void;
 }
 
@@ -29,37 +33,54 @@ export function sendDue(
   return outcome !== 'ended';
 }
 
+/**
+ * The tree of a child that is being stopped. `undefined`: it has none, since it is played, or has not executed its program yet.
+ */
+export function treeOfChild(child: Stoppable, { engine }: Launch, signal: OwnRoot['signal']): Tree | undefined {
+  if (engine.name === 'dry-run' || child.handshake?.isPending === true) return undefined;
+  const own = { signal, isReaped: () => child.isReaped };
+  return treeOf({ pid: child.pid, own, call: 'stop()' });
+}
+
+/** What is told of the tree of a played process, which is that process alone. */
+export const playedTree = ({ pid }: Stoppable): KillTreeResult =>
+  new KillTreeResult({ level: 'walk', ended: [pid], survivors: [] }, true);
+
 /** Drives {@link Stopping} by the event loop: with a timer for what is due, and an ear for the abort signal. */
 export class StopInTime {
   readonly #stopping: Stopping;
   readonly #clock: Clock;
   readonly #send: (signal: SignalName) => boolean;
+  readonly #openTree: (() => Tree | undefined) | undefined;
+  #tree: Promise<KillTreeResult> | undefined;
   #stopTimer: (() => void) | undefined;
   #callOff: (() => void) | undefined;
   #isOver = false;
 
-  /** `send` gives false where there is nobody to stop. */
+  /** `send` gives false where there is nobody to stop; `openTree` what is stopped where the whole tree is to be. */
   constructor(
     stopping: Stopping,
-    { clock, abortSignal }: Pick<Launch, 'clock' | 'abortSignal'>,
+    { clock, abortSignal, abortsTree }: Pick<Launch, 'clock' | 'abortSignal' | 'abortsTree'>,
     send: (signal: SignalName) => boolean,
+    openTree?: () => Tree | undefined,
   ) {
+    this.#openTree = openTree;
     this.#stopping = stopping;
     this.#clock = clock;
     this.#send = send;
     if (abortSignal !== undefined) {
       this.#callOff = onAbort(abortSignal, (cause) => {
-        this.begin({ reason: 'aborted', cause });
+        this.begin({ reason: 'aborted', cause }, undefined, abortsTree);
       });
     }
     // Even where the time is over already, the caller has its word first: it may let the child go.
     this.#wait(stopping.untilDue(this.#clock.now()));
   }
 
-  /** Begins to stop the child, by its own sequence or by another. */
-  begin(cause: StopCause, sequence?: StopSequence): void {
+  /** Begins to stop the child, by its own sequence or by another; with `tree`, its whole tree. */
+  begin(cause: StopCause, sequence?: StopSequence, tree = false): void {
     if (this.#isOver) return;
-    this.#stopping.begin(cause, this.#clock.now(), sequence);
+    this.#stopping.begin(cause, this.#clock.now(), sequence, tree);
     this.#goOn();
   }
 
@@ -69,6 +90,11 @@ export class StopInTime {
     this.#callOff = undefined;
     this.#stopping.forgetDeadline();
     this.#goOn();
+  }
+
+  /** What became of its tree, where that is being stopped: it may outlive the child. */
+  get tree(): Promise<KillTreeResult> | undefined {
+    return this.#tree;
   }
 
   /** The child has ended: there is nothing to do any more. */
@@ -86,7 +112,7 @@ export class StopInTime {
     this.#stopTimer?.();
     this.#stopTimer = undefined;
     for (;;) {
-      if (this.#isOver) return;
+      if (this.#isOver || this.#stopsTree()) return;
       const next = this.#stopping.next(this.#clock.now());
       if (typeof next === 'string') {
         if (!this.#send(next)) return;
@@ -96,4 +122,14 @@ export class StopInTime {
       }
     }
   };
+
+  /** Has the whole tree stopped, if that is due. From then on, whoever stops it asks what comes next. */
+  #stopsTree(): boolean {
+    if (this.#tree !== undefined) return true;
+    if (!this.#stopping.endsTree(this.#clock.now())) return false;
+    const tree = this.#openTree?.();
+    if (tree === undefined) return false;
+    this.#tree = drive(stopTree(tree, this.#stopping, this.#clock));
+    return true;
+  }
 }

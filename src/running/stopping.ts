@@ -10,6 +10,7 @@ export type StopCause = Omit<StopReport, 'sent'>;
 /** What a command says about being stopped. */
 export interface StopRules {
   readonly timeoutMs?: number | undefined;
+  readonly timeoutTree?: true | undefined;
   readonly stopSequence?: StopSequence | undefined;
 }
 
@@ -21,11 +22,13 @@ export type NextStep = SignalName | number;
  * what became of that. The event loop, `runSync()` and a launch with a hook all drive the same state.
  *
  * The first cause is the one that is reported. A later one changes nothing, unless it brings a sequence of its own, which
- * begins at once: `abort()` hastens the end.
+ * begins at once: `abort()` hastens the end. One that is about the whole tree makes the end that of the tree, all of which is
+ * asked from the first signal on.
  */
 export class Stopping {
   readonly #sequence: StopSequence | undefined;
   readonly #timeoutMs: number | undefined;
+  readonly #timeoutTree: boolean;
   /** When the next step is due. Until something has begun, that is the end of the program's time. */
   #dueAt: number;
   #cause: StopCause | undefined;
@@ -35,20 +38,24 @@ export class Stopping {
   #step = 0;
   #sent: { signal: SignalName; atMs: number; graceMs: number }[] = [];
   #isReported = false;
+  #endsTree = false;
 
   /** `deadline` is when the time is over, by the clock that {@link next} is asked with. */
-  constructor(deadline: number, { timeoutMs, stopSequence }: StopRules) {
+  constructor(deadline: number, { timeoutMs, timeoutTree, stopSequence }: StopRules) {
     this.#dueAt = deadline;
     this.#timeoutMs = timeoutMs;
+    this.#timeoutTree = timeoutTree === true;
     this.#sequence = stopSequence;
   }
 
-  /** Has the program stopped, from now on. */
-  begin(cause: StopCause, now: number, sequence?: StopSequence): void {
-    if (this.#cause !== undefined && (sequence === undefined || sequence === this.#own)) return;
+  /** Has the program stopped, from now on; with `tree`, its whole tree. */
+  begin(cause: StopCause, now: number, sequence?: StopSequence, tree = false): void {
+    const widens = tree && !this.#endsTree;
+    if (this.#cause !== undefined && !widens && (sequence === undefined || sequence === this.#own)) return;
     this.#cause ??= cause;
-    this.#own = sequence;
-    this.#steps = withLastWord(sequence ?? this.#sequence ?? defaultSequence);
+    this.#endsTree ||= tree;
+    this.#own = sequence ?? this.#own;
+    this.#steps = withLastWord(this.#own ?? this.#sequence ?? defaultSequence);
     this.#step = 0;
     this.#dueAt = now;
     // Too much output stays too much, even where the program has ended before anybody could be signaled.
@@ -58,7 +65,7 @@ export class Stopping {
   /** What is to be done at this time. A signal is given once: it is to be sent, and {@link noteSent} told how it went. */
   next(now: number): NextStep {
     if (now < this.#dueAt) return this.untilDue(now);
-    if (this.#cause === undefined) this.begin({ reason: 'timeout', limit: this.#timeoutMs ?? 0 }, now);
+    this.#beginIfDue(now);
     const step = this.#steps.at(this.#step);
     if (step === undefined) {
       this.#dueAt = Infinity;
@@ -67,6 +74,17 @@ export class Stopping {
     this.#step += 1;
     this.#dueAt = now + step[1];
     return step[0];
+  }
+
+  /** Whether the whole tree is to be stopped at this time, and {@link next} tells the signals for all of it. */
+  endsTree(now: number): boolean {
+    this.#beginIfDue(now);
+    return this.#cause !== undefined && this.#endsTree;
+  }
+
+  #beginIfDue(now: number): void {
+    if (this.#cause === undefined && now >= this.#dueAt)
+      this.begin({ reason: 'timeout', limit: this.#timeoutMs ?? 0 }, now, undefined, this.#timeoutTree);
   }
 
   /**

@@ -130,8 +130,10 @@ export interface CommandSpec extends Readonly<Partial<Record<Flag, true>>> {
   /** The exit codes that are no error; `false`: every end is none. Absent: 0 alone. */
   readonly check?: false | readonly number[];
   readonly timeoutMs?: number;
+  /** With `timeoutMs`: the whole tree of the program is stopped. */
+  readonly timeoutTree?: true;
   readonly stopSequence?: StopSequence;
-  readonly outputLimit?: { readonly bytes: number; readonly policy: OutputLimitPolicy };
+  readonly outputLimit?: { readonly bytes: number; readonly policy: OutputLimitPolicy; readonly tree?: true };
   /** What belongs to the command but is not data, by name. */
   readonly attached?: readonly string[];
 }

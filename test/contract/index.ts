@@ -26,6 +26,7 @@ import { settlingContract } from './settling.js';
 import { stackContract } from './stacks.js';
 import { statusContract } from './status.js';
 import { stoppingContract } from './stopping.js';
+import { treeContract } from './trees.js';
 
 /** What every engine promises, as tests that run real programs. An engine's own test file calls this, and adds what is special. */
 export function engineContract(name: EngineUnderTest['name']): void {
@@ -47,6 +48,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     outputLimitContract();
     settlingContract();
     stoppingContract();
+    treeContract(engine);
     killerContract();
     descriptorContract(engine);
     fifoContract(engine);

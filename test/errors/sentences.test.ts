@@ -372,6 +372,7 @@ const result = (fields: Partial<RunResultFields> = {}): RunResult =>
     outputTruncated: false,
     inputWritten: 0,
     timedOut: false,
+    tree: undefined,
     durationMs: 1300,
     resourceUsage: undefined,
     ...fields,

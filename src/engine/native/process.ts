@@ -23,6 +23,7 @@ export function daemonProcess(started: Started): EngineProcess {
     stderr: outputOf(started, 2),
     ended: new Promise<never>(() => undefined),
     signal: (name) => process.kill(pid, name),
+    isReaped: false,
     stopReading: () => undefined,
     ref: () => undefined,
     unref: () => undefined,
@@ -132,6 +133,10 @@ export class NativeProcess implements EngineProcess {
 
   signal(name: SignalName): boolean {
     return this.#watch.signal(name);
+  }
+
+  get isReaped(): boolean {
+    return this.#watch.isReaped;
   }
 
   stopReading(): void {

@@ -55,6 +55,10 @@ export class NativeSyncProcess implements SyncProcess {
     return this.#watch.signal(name);
   }
 
+  get isReaped(): boolean {
+    return this.#watch.isReaped;
+  }
+
   stopReading(): void {
     this.#watch.stopReading();
   }

@@ -138,6 +138,11 @@ export class Watch {
     });
   }
 
+  /** Whether the child was reaped. Its zombie can be signaled. */
+  get isReaped(): boolean {
+    return this.#binding.signal(this.#id, 0) === -constants.errno.ESRCH;
+  }
+
   stopReading(): void {
     this.#binding.stopReading(this.#id);
   }

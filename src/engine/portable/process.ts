@@ -86,6 +86,10 @@ export class PortableProcess implements EngineProcess {
     return !this.#hasExited && process.kill(this.pid, signalNumber(signal));
   }
 
+  get isReaped(): boolean {
+    return this.#hasExited;
+  }
+
   stopReading(): void {
     this.#stopReading();
   }
