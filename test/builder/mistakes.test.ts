@@ -251,6 +251,23 @@ const rows: readonly Row[] = [
   [(c) => c.timeout(2 ** 31), 'timeout(2147483648)', TIMEOUT],
   [(c) => c.timeout(anything('5')), "timeout('5')", TIMEOUT],
   [
+    (c) => c.timeout(5, anything({ tre: true })),
+    'timeout(5, { tre: true })',
+    "there is no option 'tre'; the options are { tree }",
+  ],
+  [(c) => c.timeout(5, anything('tree')), "timeout(5, 'tree')", 'these are no options; give { tree }'],
+  [(c) => c.timeout(5, anything({ tree: 1 })), 'timeout(5, { tree: 1 })', 'tree is true or false'],
+  [
+    (c) => c.abortSignal(AbortSignal.abort(), anything({ all: true })),
+    'abortSignal(AbortSignal [Object], { all: true })',
+    "there is no option 'all'; the options are { tree }",
+  ],
+  [
+    (c) => c.outputLimit(5, 'truncate', { tree: true }),
+    "outputLimit(5, 'truncate', { tree: true })",
+    "only the policy 'kill' stops the program; leave { tree: true } out",
+  ],
+  [
     (c) => c.abortSignal(anything(null)),
     'abortSignal(null)',
     'give an AbortSignal, as a controller has in its property signal',

@@ -289,6 +289,22 @@ describe('the time of running() is the time of the test', () => {
     );
   });
 
+  test('a tree that is stopped is the played process alone, and its signals come by the timers of the test', async () => {
+    vi.useFakeTimers();
+    const { dry, last } = playing(stubborn);
+    using _dry = dry;
+    const ended = rejection(ExitError, absent().timeout(1000, { tree: true }).run());
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(last().signals).toEqual(['SIGTERM']);
+    await vi.advanceTimersByTimeAsync(5000);
+    const { result, message } = await ended;
+    expect(result.tree).toMatchObject({ level: 'walk', ended: [result.pid], survivors: [], isComplete: true });
+    expect(message).toMatch(/Its tree was ended by a walk from parent to child\.$/);
+    const child = await absent().runAsync();
+    expect((await child.stop({ sequence: [['SIGKILL', 0]] })).tree).toBeUndefined();
+    expect((await child.stop({ tree: true })).tree).toMatchObject({ ended: [], isComplete: true });
+  });
+
   test('time that was over before anybody waited is over', async () => {
     vi.useFakeTimers();
     using _dry = playing().dry;

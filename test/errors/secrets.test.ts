@@ -144,6 +144,9 @@ describe.for(['native', 'portable'])('no secret leaves the %s engine', (engine) 
     ['inputBuffer(), twice', (c) => c.inputBuffer(secret('input')).inputBuffer(secret('input'))],
     ['inputBuffer(), and another input', (c) => c.inputBuffer(secret('input')).inputFile('/dev/null')],
     ['a daemon with inputBuffer()', (c) => c.inputBuffer(secret('input')).daemonize()],
+    ['envInherit(), twice', (c) => c.envInherit().envInherit()],
+    ['check(), no codes', (c) => c.check(anything(['none']))],
+    ['timeout(), options that are none', (c) => c.timeout(5, anything({ none: true }))],
     ['preExecHook(), a symbol', (c) => c.preExecHook(() => 0, Symbol(secret('opaque')))],
     ['preExecHook(), a function', (c) => c.preExecHook(() => 0, { f: () => 'hunter2-opaque' })],
   ])('by the mistake of a call: %s', async ([, build]) => {
@@ -152,6 +155,17 @@ describe.for(['native', 'portable'])('no secret leaves the %s engine', (engine) 
     expectSilent(await rejection(UsageError, command.run() as Promise<unknown>));
     expect(leaksIn([command, command.clone()].flatMap(looksAt))).toEqual([]);
     expect(leaksIn([inspect(command, { ...whole, customInspect: false })])).toEqual([]);
+  });
+
+  test('by a command that inherits all variables and says which exit codes are no error', async () => {
+    const command = withInput(secretive('sh', '-c', 'exit 3'))
+      .envInherit()
+      .check([0, 1])
+      .outputBuffer();
+    expect(leaksIn([...looksAt(command), ...looksAt(command.spec()), command.explain()])).toEqual([]);
+    expectSilent(await rejection(ExitError, command.run()));
+    const result = await command.clone().run({ check: [3] });
+    expect(leaksIn([...viewsOf(result), ...partsOf(result)])).toEqual([]);
   });
 
   const spec = (): CommandSpec => JSON.parse(JSON.stringify(withInput(secretive('prog')).spec())) as CommandSpec;

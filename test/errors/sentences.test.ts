@@ -503,6 +503,26 @@ describe('ExitError tells how the program ended:', () => {
       expect(error.cause).toBe(stop?.cause);
     });
 
+  test.each<[ConstructorParameters<typeof KillTreeResult>, string]>([
+    [[{ level: 'cgroup', ended: [7, 8], survivors: [] }, true], 'Its tree was ended by its control group.'],
+    [[{ level: 'group', ended: [7], survivors: [] }, true], 'Its tree was ended by its session or process group.'],
+    [[{ level: 'walk', ended: [7], survivors: [] }, true], 'Its tree was ended by a walk from parent to child.'],
+    [
+      [{ level: 'walk', ended: [7], survivors: [] }, false],
+      'Its tree was ended by a walk from parent to child, as far as it could be seen.',
+    ],
+    [[{ level: 'root', ended: [7], survivors: [] }, false], 'Its tree was ended as far as it could be seen.'],
+    [
+      [{ level: 'group', ended: [7], survivors: [8, 9] }, false],
+      'Its tree was ended by its session or process group, but for 8, 9.',
+    ],
+  ])('tells what became of the tree: %j', (reached, sentence) => {
+    const ended = result({ exitCode: null, signal: 'SIGTERM', tree: new KillTreeResult(...reached) });
+    const sent = [{ signal: 'SIGTERM', atMs: 1000 }] as const;
+    const { message } = new ExitError(spec('prog', '-x'), ended, '', { reason: 'timeout', limit: 1000, sent });
+    expect(message).toBe(`\`prog -x\` did not finish within 1 s. It was ended by SIGTERM. ${sentence}`);
+  });
+
   const withLimit = (resource: 'cpu' | 'fsize'): CommandSpec => ({
     ...spec('prog'),
     limits: [{ resource, soft: 1, hard: 2 }],

@@ -148,4 +148,21 @@ describe('the state of stopping', () => {
     begun.forgetDeadline();
     expect(begun.next(1505)).toBe('SIGKILL');
   });
+
+  test('of the whole tree begins with the timeout that says so, or with any later cause', () => {
+    const timed = stopping({ timeoutMs: 500, timeoutTree: true });
+    expect([timed.endsTree(1499), timed.hasBegun]).toEqual([false, false]);
+    expect(timed.endsTree(1500)).toBe(true);
+    expect(timed.next(1500)).toBe('SIGTERM');
+    const plain = stopping({ timeoutMs: 500 });
+    plain.next(1500);
+    expect(plain.endsTree(1500)).toBe(false);
+    plain.begin({ reason: 'aborted' }, 1600, undefined, true);
+    // All of it is asked from the first signal on.
+    expect([plain.endsTree(1600), plain.next(1600), plain.next(1600)]).toEqual([true, 'SIGTERM', 5000]);
+    plain.begin({ reason: 'aborted' }, 1700, undefined, true);
+    expect(plain.next(1700)).toBe(4900);
+    plain.noteSent('SIGTERM', 'sent', 600);
+    expect(plain.report?.reason).toBe('timeout');
+  });
 });

@@ -88,6 +88,8 @@ const rows: readonly (readonly [unknown, string | RegExp])[] = [
     "its field limits[0].soft is a number, a string of digits, or 'unlimited', and not another string",
   ],
   [{ ...empty, descriptors: [{ fd: 0 }] }, 'its field descriptors[0].as is missing'],
+  [{ ...empty, timeoutTree: true }, /^it has a field timeoutTree, and none timeoutMs, which it belongs to/],
+  [{ ...empty, timeoutMs: 5, timeoutTree: 1 }, /^its field timeoutTree is true, or absent, and not a number/],
   [{ ...empty, stopSequence: ['SIGTERM'] }, /^its field stopSequence\[0\] is a pair of a signal and milliseconds/],
   [
     { ...empty, preExecHook: {} },

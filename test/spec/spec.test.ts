@@ -150,6 +150,12 @@ const methods: readonly (readonly [string, (c: Command) => AnyCommand, Partial<C
   ['check', (c) => c.check([0, 1]), { check: [0, 1] }],
   ['check, of every end', (c) => c.check(false), { check: false }],
   ['timeout', (c) => c.timeout(0.5), { timeoutMs: 0.5 }],
+  ['timeout, of the tree', (c) => c.timeout(5, { tree: true }), { timeoutMs: 5, timeoutTree: true }],
+  [
+    'outputLimit, of the tree',
+    (c) => c.outputLimit(9, 'kill', { tree: true }),
+    { outputLimit: { bytes: 9, policy: 'kill', tree: true } },
+  ],
   [
     'stopSequence',
     (c) =>
@@ -317,7 +323,7 @@ function onlyOnce(build: (c: Command) => AnyCommand): boolean {
     'noNewPrivileges',
     'waitForOutputEnd',
   ];
-  return single.some((key) => key in spec);
+  return single.some((key) => key in spec) && spec.timeoutTree === undefined && spec.outputLimit?.tree === undefined;
 }
 
 function omit<T extends object>(value: T, key: keyof T): Partial<T> {
