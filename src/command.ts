@@ -1310,6 +1310,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * time is not stopped, and neither is what it leaves behind. See docs/reaping.md.
    *
    * @category Time
+   *
    * @example
    * await new Command('sleep', '0.1').timeout(5000).run();
    * @example

@@ -203,9 +203,9 @@ export class ProcessHandle implements Disposable {
    * if (tree?.isComplete === false) console.warn('something may be left', tree.survivors);
    */
   stop(options: ProcessStopOptions & { readonly tree: true }): Promise<KillTreeResult>;
-  stop(options?: ProcessStopOptions & { readonly tree?: false | undefined }): Promise<void>;
-  stop(options?: ProcessStopOptions): Promise<KillTreeResult | void>;
-  async stop(options?: ProcessStopOptions): Promise<KillTreeResult | void> {
+  stop(options?: ProcessStopOptions & { readonly tree?: false | undefined }): Promise<undefined>;
+  stop(options?: ProcessStopOptions): Promise<KillTreeResult | undefined>;
+  async stop(options?: ProcessStopOptions): Promise<KillTreeResult | undefined> {
     const {
       sequence = painfulSequence,
       reapMs,
@@ -228,12 +228,13 @@ export class ProcessHandle implements Disposable {
     }
     if (tree) return this.#stopTree(sequence, reapMs);
     const target = this.#target();
-    if (target === undefined) return;
+    if (target === undefined) return undefined;
     try {
       await endTarget(this.pid, target, { call: 'stop()', steps: lastingSteps(sequence), reapMs });
     } finally {
       target.close();
     }
+    return undefined;
   }
 
   async #stopTree(sequence: StopSequence, reapMs: number | undefined): Promise<KillTreeResult> {

@@ -18,7 +18,10 @@ export type Steps<T> = Generator<Pause, T, unknown>;
 export async function drive<T>(steps: Steps<T>): Promise<T> {
   for (let step = steps.next(); ;) {
     if (step.done === true) return step.value;
-    step = steps.next(typeof step.value === 'number' ? await delay(step.value) : await step.value);
+    let answer: unknown;
+    if (typeof step.value === 'number') await delay(step.value);
+    else answer = await step.value;
+    step = steps.next(answer);
   }
 }
 

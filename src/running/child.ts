@@ -161,12 +161,10 @@ export class Child<
   /** Stops what a program has left behind that has ended. */
   #stopRest(result: RunResult, sequence: StopSequence | undefined): Promise<RunResult> {
     const { engine, spec } = this.#launch;
-    if (engine.name === 'dry-run') return Promise.resolve(new RunResult({ ...result, tree: nothingLeft }));
+    if (engine.name === 'dry-run') return Promise.resolve(withTree(result, nothingLeft));
     const tree = treeOf({ pid: this.pid, own: { signal: () => undefined, isReaped: () => true }, call: 'stop()' });
     const schedule = scheduleOf(sequence ?? spec.stopSequence ?? defaultSequence);
-    this.#rest ??= drive(stopTree(tree, schedule, realClock)).then(
-      (reached) => new RunResult({ ...result, tree: reached }),
-    );
+    this.#rest ??= drive(stopTree(tree, schedule, realClock)).then((reached) => withTree(result, reached));
     return this.#rest;
   }
 
@@ -376,6 +374,10 @@ export class Child<
     ]);
   }
 }
+
+/** The same result, with what became of the tree afterwards. */
+const withTree = (result: RunResult, tree: KillTreeResult): RunResult =>
+  new RunResult(Object.assign({}, result, { tree }));
 
 /** What is left of a played process that has ended. */
 const nothingLeft = new KillTreeResult({ level: 'walk', ended: [], survivors: [] }, true);

@@ -44,8 +44,7 @@ function waitSync(launch: Launch, process: SyncProcess): Outcome {
     const tree = stopping.endsTree(clock.now()) ? openTree(launch, process, stopping) : undefined;
     if (tree !== undefined) {
       const reached = stopTreeSync(stopTree(tree, stopping, clock), takeTurn);
-      while (end === undefined) takeTurn(Infinity);
-      return new Outcome(launch, end, process.pid, { report: stopping.report, tree: reached });
+      return new Outcome(launch, lastTurn(process), process.pid, { report: stopping.report, tree: reached });
     }
     const next = stopping.next(clock.now());
     if (typeof next === 'string') sendDue(stopping, next, process, launch);
@@ -55,6 +54,14 @@ function waitSync(launch: Launch, process: SyncProcess): Outcome {
   const isPlayed =
     report !== undefined && hasBegun && launch.engine.name === 'dry-run' && stopping.endsTree(clock.now());
   return new Outcome(launch, end, process.pid, { report, tree: isPlayed ? playedTree(process) : undefined });
+}
+
+/** Waits for the end, whatever else there is to hear. One that has come before is given again. */
+function lastTurn(process: SyncProcess): ProcessEnd {
+  for (;;) {
+    const end = process.turn(-1);
+    if (end !== undefined) return end;
+  }
 }
 
 const openTree = (launch: Launch, process: SyncProcess, stopping: Stopping): Tree | undefined =>
