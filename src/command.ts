@@ -1692,7 +1692,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
     options: TreeOptions | undefined,
     record: (draft: Draft, call: Call, tree: boolean) => void,
   ): this {
-    if (values[0] === undefined) return this;
+    if (values.at(0) === undefined) return this;
     return this.#say(method, options === undefined ? values : [...values, options], (draft, call) => {
       const read = draft.options(options, ['tree'], call);
       const tree = read === undefined ? undefined : draft.switch(read.tree, 'tree', call);
