@@ -33,6 +33,7 @@ import {
 import { isStopStep, sequenceWords } from './ending/stop-sequence.js';
 import { explainPlan } from './engine/explain.js';
 import { engineInfo, selectEngine } from './engine/select.js';
+import { readOptions } from './errors/argument-error.js';
 import { subjectOf } from './errors/command-error.js';
 import { type Mistake, UsageError } from './errors/usage-error.js';
 import { type HookAnswer, type HookChild, sourceOf } from './hook/function.js';
@@ -185,9 +186,9 @@ export class Command<out Kind extends CommandKind = 'program'> {
       // A program that is wrong keeps its place, so that no argument takes it in a message.
       draft.argv.push(draft.text(program, call, 'the program') ?? '');
       for (const arg of args) {
-        const [said] = optionsAsMethods(arg, (name) => publicMethods.has(name));
-        if (said === undefined) this.#addAll(draft, arg, call);
-        else draft.mistake(call, `it takes arguments, and no options; say ${said}`);
+        const said = optionsAsMethods(arg, (name) => publicMethods.has(name));
+        if (said.length === 0) this.#addAll(draft, arg, call);
+        else draft.mistake(call, `it takes arguments, and no options; say ${said.join(', ')}`);
       }
     });
   }
@@ -1378,14 +1379,15 @@ export class Command<out Kind extends CommandKind = 'program'> {
    *
    * @category Looking at it
    *
-   * @throws {UsageError} if mistakes were made: what would be printed is not what was said.
+   * @throws {UsageError} if mistakes were made: what would be printed is not what was said. {TypeError} for options that are none.
    *
    * @example
    * new Command('true').env('A', 'B').arg('a b').toString(); // "A=B true 'a b'"
    */
   toString(options?: PrintOptions): string {
+    const read = readOptions<PrintOptions>('toString', [], options, { lineBreaks: 'boolean', stripPath: 'boolean' });
     this.#assertNoMistakes();
-    return printCommand(printable(this.#data(), { env: true }), options);
+    return printCommand(printable(this.#data(), { env: true }), read);
   }
 
   /**

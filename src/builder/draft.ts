@@ -261,6 +261,11 @@ export class Draft {
       );
       return;
     }
+    // The digits of masks that people know.
+    if (typeof value === 'number' && value > 0o777 && /^[0257]{3}$/.test(String(value))) {
+      this.mistake(call, `${value} is decimal, and above the highest mask, 0o777; write 0o${value}`);
+      return;
+    }
     if (typeof value === 'string' && /^[0-7]{1,4}$/.test(value)) {
       this.mistake(call, `the mask is a number; write 0o${value.padStart(3, '0')}`);
       return;

@@ -39,25 +39,28 @@ export function drainPipe(fd: number, inode: bigint, drain: (pipe: number) => vo
 }
 
 /** The command of the reader, a daemon. */
-export const readerOf = (pipe: number): CommandSpec => ({
-  version: 1,
-  argv: [READER],
-  stdin: { from: 'fd', fd: pipe },
-  stdout: { to: 'unclaimed' },
-  stderr: { to: 'unclaimed' },
-  daemonize: true,
-});
+export const readerOf = (pipe: number): CommandSpec =>
+  bare<CommandSpec>({
+    version: 1,
+    argv: [READER],
+    stdin: bare({ from: 'fd', fd: pipe }),
+    stdout: bare({ to: 'unclaimed' }),
+    stderr: bare({ to: 'unclaimed' }),
+    daemonize: true,
+  });
 
 /** What a launch has that reads nothing and is waited for by nobody. */
-export const NO_RESOURCES: LaunchResources = Object.freeze({
-  input: undefined,
-  captures: new Map(),
-  waitForOutputEnd: false,
-  opaque: undefined,
-  deadline: Infinity,
-  abortSignal: undefined,
-  onStart: undefined,
-});
+export const NO_RESOURCES: LaunchResources = Object.freeze(
+  bare<LaunchResources>({
+    input: undefined,
+    captures: new Map(),
+    waitForOutputEnd: false,
+    opaque: undefined,
+    deadline: Infinity,
+    abortSignal: undefined,
+    onStart: undefined,
+  }),
+);
 
 /** The same for a stream of `child_process`. */
 export function drainStream(stream: Readable): void {

@@ -124,8 +124,28 @@ describe('the constructor takes arguments and arrays of them,', () => {
     });
   });
 
+  test('and no options, each with the call that says it', () => {
+    const options = anything({ cwd: '/tmp', timeout: 5, input: 'secret' });
+    const [mistake] = usageError(() => undefined, new Command('ls', ['-l'], options)).mistakes;
+    expect(mistake?.problem).toBe(
+      "it takes arguments, and no options; say .workingDirectory('/tmp'), .timeout(5), .inputBuffer(data)",
+    );
+  });
+
   test('and no arrays in them', () => {
     const [mistake] = usageError(() => undefined, new Command('ls', anything([['-l']]))).mistakes;
     expect(mistake?.problem).toBe('the value is an array; give a string, a number, a bigint or bytes (Uint8Array)');
   });
+});
+
+// `toString({ linebreaks: true })` printed one line, and said nothing.
+test('toString() refuses options that there are not, and values that are none', () => {
+  const command = new Command('ls');
+  expect(() => command.toString(anything({ linebreaks: true }))).toThrow(
+    new TypeError('toString({ linebreaks: true }): there is no such option; there are: lineBreaks, stripPath.'),
+  );
+  expect(() => command.toString(anything({ stripPath: 1 }))).toThrow(
+    /^toString\(\{ stripPath: 1 \}\): stripPath is true or false/,
+  );
+  expect(command.toString(anything({ lineBreaks: undefined }))).toBe('ls');
 });

@@ -187,7 +187,7 @@ export class NativeEngine implements Engine {
   /** Has a process of its own read a pipe to its end, and throw away what comes. */
   #drain(pipe: number): void {
     try {
-      const plan = planLaunch(readerOf(pipe), thisHost, { mode: 'daemon', inherited: this.environment });
+      const plan = planLaunch(readerOf(pipe), thisHost, bare({ mode: 'daemon', inherited: this.environment }));
       void this.launch(plan, NO_RESOURCES);
     } catch {
       // There is no `cat`, or no process left: it is read for as long as this process lives.
