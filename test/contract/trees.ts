@@ -161,9 +161,8 @@ export function treeContract(engine: EngineUnderTest): void {
 
     test('each of its processes gets the signals of the sequence, and none is ended that obeys in its time', async () => {
       // They say nothing then: what dash tells of a job that was ended would go into a pipe that nobody reads any more.
-      const waits = `sleep ${FOREVER} & wait`;
       const tidy = (name: string): string =>
-        `sh -c 'trap "echo tidy >$0; exit" USR1; ${waits.replace('&', '& echo $$;')}' ${path(name)} &`;
+        `sh -c 'trap "echo tidy >$0; exit" USR1; sleep ${FOREVER} & echo $$; wait' ${path(name)} &`;
       const script = sh(`trap 'exit 3' USR1; ${tidy('one')} ${tidy('two')} wait`);
       const { child } = await grown(script, 2);
       const { tree, exitCode } = await child.stop({ tree: true, sequence: [['SIGUSR1', LONG_MS]] });
