@@ -7,7 +7,7 @@ import { argumentOf, callsOf } from './builder/calls-of-spec.js';
 import { type Entry, saidBy } from './builder/call-site.js';
 import { combinationMistakes } from './builder/clashes.js';
 import { type Call, Draft } from './builder/draft.js';
-import { goneDescriptors, usesDescriptors } from './builder/given-away.js';
+import { goneDescriptors, methodsWithOwners, usesDescriptors } from './builder/given-away.js';
 import {
   type CaptureOptions,
   COMMON_VARIABLES,
@@ -38,6 +38,7 @@ import { subjectOf } from './errors/command-error.js';
 import { type Mistake, UsageError } from './errors/usage-error.js';
 import { type HookAnswer, type HookChild, sourceOf } from './hook/function.js';
 import { OutputBuffer } from './io/output-buffer.js';
+import type { DescriptorLike } from './io/owner.js';
 import { variableOf } from './host/environment.js';
 import { LONGEST_TIMER } from './host/time.js';
 import type { LaunchPlan } from './plan/launch-plan.js';
@@ -127,6 +128,7 @@ type KindOf<S> = S extends { readonly daemonize: true }
 const NOTHING = Object.freeze({ from: 'null' } as const);
 const UNCLAIMED = Object.freeze({ to: 'unclaimed' } as const);
 const SHARED = Object.freeze({ to: 'stdout' } as const);
+const NOTHING_ATTACHED: readonly string[] = [];
 const NO_ATTACHMENTS: Attachments = Object.freeze({
   stdoutBuffer: undefined,
   stderrBuffer: undefined,
@@ -492,7 +494,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   // ---------------------------------------------------------------- descriptors
 
   /**
-   * Keeps a descriptor open in the program, at the same number and here too. Answers to `virCommandPreserveFD`.
+   * Keeps a descriptor open in the program, at the same number and here too. It is a number, or an object that owns one, such as a
+   * `FileHandle`, a `net.Server`, a stream of another child or what {@link listenUnix} and the like give. Answers to `virCommandPreserveFD`.
    *
    * @category Descriptors and files
    *
@@ -502,13 +505,14 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * const log = openSync('/dev/null', 'a');
    * await new Command('sh', '-c', `echo hello >/dev/fd/${log}`).preserveFd(log).run();
    */
-  preserveFd(fd: number): this {
+  preserveFd(fd: DescriptorLike): this {
     return this.#say('preserveFd', [fd], (draft, call) => draft.pass(fd, { as: fd }, call));
   }
 
   /**
    * Gives a descriptor away: it is open in the program, at the same number, and closed here as soon as the command has
-   * been started, or could not be. Answers to `virCommandTransferFD`.
+   * been started, or could not be. Of an object that owns one, the object is closed: never give away the number of what an object
+   * owns, whose own `close()` would then hit whatever has the number by that time. Answers to `virCommandTransferFD`.
    *
    * To run the command a second time is a mistake then: the descriptor is gone.
    *
@@ -520,13 +524,14 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * const config = openSync('/etc/hosts', 'r');
    * await new Command('cat', `/dev/fd/${config}`).transferFd(config).run();
    */
-  transferFd(fd: number): this {
+  transferFd(fd: DescriptorLike): this {
     return this.#say('transferFd', [fd], (draft, call) => draft.pass(fd, { as: fd, closeInParent: true }, call));
   }
 
   /**
-   * Passes a descriptor, at another number if `as` says so. Every assignment works, such as 3 to 4 with 4 to 3.
-   * Answers to `virCommandPassFD`.
+   * Passes a descriptor, at another number if `as` says so. Every assignment works, such as 3 to 4 with 4 to 3. It is a number, or an
+   * object that owns one; with `closeInParent` the object itself is closed. A stream that is passed is not read here any more, and one of
+   * which something was read already is a mistake. Answers to `virCommandPassFD`.
    *
    * @category Descriptors and files
    *
@@ -536,8 +541,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * const log = openSync('/dev/null', 'a');
    * await new Command('sh', '-c', 'echo hello >&9').passFd(log, { as: 9, closeInParent: true }).run();
    */
-  passFd(fd: number, options?: PassOptions): this {
-    const shown = withDefaults(options, { as: fd, closeInParent: false });
+  passFd(fd: DescriptorLike, options?: PassOptions): this {
+    const shown = withDefaults(options, { ...(typeof fd === 'object' ? {} : { as: fd }), closeInParent: false });
     return this.#say('passFd', [fd, shown], (draft, call) => {
       const given = draft.options(options, ['as', 'closeInParent'], call);
       const closeInParent = given && draft.switch(given.closeInParent, 'closeInParent', call);
@@ -547,44 +552,39 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   /**
    * Passes listening sockets by systemd's protocol: they become 3, 4 …, and `LISTEN_FDS` and `LISTEN_PID` are set.
-   * Answers to `virCommandPassListenFDs`.
+   * They are numbers, or objects that own one. What {@link listenUnix} and {@link listenTcp} give blocks, as systemd's do; the socket of a
+   * `net.Server` does not. Answers to `virCommandPassListenFDs`.
    *
    * @category Descriptors and files
    *
    * @example
-   * new Command('virtlogd').listenFds(0);
+   * new Command('virtlogd').listenFds(listenUnix('/run/virtlogd.sock', { mode: 0o600 }), listenTcp(8080));
    */
-  listenFds(...fds: number[]): this {
+  listenFds(...fds: DescriptorLike[]): this {
     return this.#say('listenFds', fds, (draft, call) => {
       if (fds.length === 0) draft.mistake(call, 'it names no descriptor');
-      else
-        draft.set(
-          'listenFds',
-          fds.map((fd) => draft.openFd(fd, call)).filter((fd) => fd !== undefined),
-          call,
-        );
+      else draft.listenFds(fds, call);
     });
   }
 
   /**
-   * Makes a descriptor of this process the program's standard input. It stays open here. Answers to `virCommandSetInputFD`.
+   * Makes a descriptor of this process the program's standard input: a number, or an object that owns one. It stays open here, and a
+   * stream is not read here any more. Answers to `virCommandSetInputFD`.
    *
    * @category Descriptors and files
    *
    * @example
-   * import { openSync } from 'node:fs';
+   * import { open } from 'node:fs/promises';
    * import { Command } from 'vircommand';
-   * await new Command('wc', '-l').inputFd(openSync('/etc/passwd', 'r')).run();
+   * await using file = await open('/etc/passwd');
+   * await new Command('wc', '-l').inputFd(file).run();
    */
-  inputFd(fd: number | undefined): this {
-    return this.#setting('inputFd', [fd], (draft, call) => {
-      const open = draft.openFd(fd, call);
-      if (open !== undefined) draft.set('stdin', bare({ from: 'fd', fd: open }), call);
-    });
+  inputFd(fd: DescriptorLike | undefined): this {
+    return this.#setting('inputFd', [fd], (draft, call) => draft.inputFd(fd, call));
   }
 
   /**
-   * Makes a descriptor of this process the program's standard output. It stays open here. Answers to `virCommandSetOutputFD`.
+   * Makes a descriptor of this process the program's standard output: a number, or an object that owns one. It stays open here. Answers to `virCommandSetOutputFD`.
    *
    * @category Descriptors and files
    *
@@ -593,12 +593,12 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * import { Command } from 'vircommand';
    * await new Command('ls').outputFd(openSync('/dev/null', 'a')).run();
    */
-  outputFd(fd: number | undefined): this {
+  outputFd(fd: DescriptorLike | undefined): this {
     return this.#setting('outputFd', [fd], (draft, call) => draft.outputFd('stdout', fd, call));
   }
 
   /**
-   * Makes a descriptor of this process the program's standard error. It stays open here. Answers to `virCommandSetErrorFD`.
+   * Makes a descriptor of this process the program's standard error: a number, or an object that owns one. It stays open here. Answers to `virCommandSetErrorFD`.
    *
    * @category Descriptors and files
    *
@@ -608,7 +608,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * const log = openSync('/dev/null', 'a');
    * await new Command('ls').outputFd(log).errorFd(log).run();
    */
-  errorFd(fd: number | undefined): this {
+  errorFd(fd: DescriptorLike | undefined): this {
     return this.#setting('errorFd', [fd], (draft, call) => draft.outputFd('stderr', fd, call));
   }
 
@@ -1637,7 +1637,6 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /** What was said, as data. */
   #data(): CommandSpec {
     const { argv, secretArgs, env, descriptors, limits, allowCaps, single } = this.#draft;
-    const attached = this.#attached();
     const { stdoutBuffer, stderrBuffer } = this.#attachments;
     const sharesBuffer = stdoutBuffer !== undefined && stdoutBuffer === stderrBuffer;
     // One field after the other: to spread conditional objects takes ten times as long, and this is on the way of each launch.
@@ -1654,12 +1653,14 @@ export class Command<out Kind extends CommandKind = 'program'> {
     if (allowCaps.length > 0) data.allowCaps = allowCaps.slice();
     Object.assign(data, single);
     if (sharesBuffer) data.stderr = SHARED;
-    if (attached !== undefined) data.attached = attached;
+    const attached = this.#attached();
+    const owners = methodsWithOwners(data);
+    if (attached.length + owners.length > 0) data.attached = [...attached, ...owners];
     return data;
   }
 
-  #attached(): string[] | undefined {
-    if (this.#attachments === NO_ATTACHMENTS) return undefined;
+  #attached(): readonly string[] {
+    if (this.#attachments === NO_ATTACHMENTS) return NOTHING_ATTACHED;
     const { stdoutBuffer, stderrBuffer, abortSignal, opaque } = this.#attachments;
     const things: readonly (readonly [string, unknown])[] = [
       ['outputBuffer', stdoutBuffer],
@@ -1667,8 +1668,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
       ['abortSignal', abortSignal],
       ['opaque', opaque],
     ];
-    const names = things.filter(([, thing]) => thing !== undefined).map(([name]) => name);
-    return names.length === 0 ? undefined : names;
+    return things.filter(([, thing]) => thing !== undefined).map(([name]) => name);
   }
 
   #attach(more: Partial<Attachments>): void {

@@ -60,7 +60,7 @@ export const rooms: readonly Room[] = [
       'send-signal',
     ],
   ],
-  ['io', ['capture', 'output-buffer', 'on-abort', 'pipe-stream', 'output-pipe']],
+  ['io', ['capture', 'output-buffer', 'on-abort', 'pipe-stream', 'output-pipe', 'descriptor', 'owner']],
   ['wire', ['encode', 'moves', 'pidfile-answer']],
   [
     'plan',
@@ -117,6 +117,7 @@ export const rooms: readonly Room[] = [
       'select',
     ],
   ],
+  ['io', ['make-descriptors']],
   [
     'ending',
     [

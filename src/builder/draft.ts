@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { fileURLToPath } from 'node:url';
 import type { Mistake } from '../errors/usage-error.js';
+import { type Owner, ownerOf } from '../io/owner.js';
 import { Bare, bare } from '../spec/bare.js';
 import {
   type CommandSpec,
@@ -27,7 +28,7 @@ import {
 import { type SignalName, signalNumber } from '../text/signals.js';
 import { callSite, type Entry } from './call-site.js';
 import { umasksInDecimal } from './options.js';
-import { HIGHEST_FD, isOpen } from './given-away.js';
+import { HIGHEST_FD, isOpen, listOwnedBy, ownedBy, unreadProblem } from './given-away.js';
 
 /** The fields of a spec that are set at most once, as one value. */
 export type Single = Omit<
@@ -41,6 +42,13 @@ export interface Call {
   readonly values: readonly unknown[];
   /** The function that was called, which leads to where. */
   readonly called: Entry;
+}
+
+/** A descriptor as a call has named it. */
+interface NamedDescriptor {
+  readonly fd: number;
+  /** The object that was given in its place. */
+  readonly owner: Owner | undefined;
 }
 
 /**
@@ -148,21 +156,31 @@ export class Draft {
     return false;
   }
 
-  /** Reads a descriptor that must be open here. */
-  openFd(fd: unknown, call: Call): number | undefined {
-    if (typeof fd === 'object' && fd !== null) {
-      this.mistake(call, 'an object is no descriptor; give its number, which a FileHandle has as .fd');
-      return undefined;
-    }
-    if (typeof fd !== 'number' || !Number.isInteger(fd) || fd < 0 || fd > HIGHEST_FD) {
+  /** Reads a descriptor that must be open here, by its number or by the object that owns it. A program that may read from it has it to itself. */
+  descriptor(value: unknown, call: Call, isRead: boolean): NamedDescriptor | undefined {
+    if (typeof value === 'object' && value !== null) return this.#ownedDescriptor(value, call, isRead);
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > HIGHEST_FD) {
       this.mistake(call, `a descriptor is a whole number from 0 to ${HIGHEST_FD}`);
       return undefined;
     }
-    if (!isOpen(fd)) {
-      this.mistake(call, `descriptor ${fd} is not open in this process`);
+    if (!isOpen(value)) {
+      this.mistake(call, `descriptor ${value} is not open in this process`);
       return undefined;
     }
-    return fd;
+    return { fd: value, owner: undefined };
+  }
+
+  #ownedDescriptor(value: object, call: Call, isRead: boolean): NamedDescriptor | undefined {
+    const owner = this.#rightOf(ownerOf(value), call);
+    if (owner === undefined) return undefined;
+    const fd = owner.fd();
+    const problem =
+      (isRead ? unreadProblem(owner) : undefined) ??
+      (fd === undefined ? `${owner.name} has no descriptor: it is not open yet, or closed already` : undefined);
+    if (problem !== undefined) this.mistake(call, problem);
+    if (fd === undefined || problem !== undefined) return undefined;
+    if (isRead) owner.stopReading();
+    return { fd, owner };
   }
 
   // ---------------------------------------------------------------- what a call means
@@ -174,23 +192,48 @@ export class Draft {
 
   /** Passes a descriptor, at a number of its own or as one of the standard streams. */
   pass(fd: unknown, { as, closeInParent = false }: { as: unknown; closeInParent?: boolean }, call: Call): void {
-    const open = this.openFd(fd, call);
+    const named = this.descriptor(fd, call, as !== 1 && as !== 2);
+    const open = named?.fd;
     // Where both are the same number, a wrong one is one mistake.
     const target = Object.is(as, fd)
       ? open
       : this.integer(as, call, { what: 'a descriptor in the program', min: 0, max: HIGHEST_FD });
-    if (open === undefined || target === undefined) return;
+    if (named === undefined || open === undefined || target === undefined) return;
     const given = closeInParent ? { closeInParent: true as const } : {};
-    if (target > 2) this.descriptors.push(bare({ fd: open, as: target, ...given }));
+    const { owner } = named;
+    if (target > 2) this.descriptors.push(ownedBy(bare({ fd: open, as: target, ...given }), owner));
     else if (target === open)
       this.mistake(call, '0, 1 and 2 are the standard streams; use inputFd(), outputFd() and errorFd()');
-    else if (target === 0) this.set('stdin', bare({ from: 'fd', fd: open, ...given }), call);
-    else this.set(target === 1 ? 'stdout' : 'stderr', bare({ to: 'fd', fd: open, ...given }), call);
+    else if (target === 0) this.set('stdin', ownedBy(bare({ from: 'fd' as const, fd: open, ...given }), owner), call);
+    else
+      this.set(
+        target === 1 ? 'stdout' : 'stderr',
+        ownedBy(bare({ to: 'fd' as const, fd: open, ...given }), owner),
+        call,
+      );
+  }
+
+  inputFd(fd: unknown, call: Call): void {
+    const named = this.descriptor(fd, call, true);
+    if (named !== undefined) this.set('stdin', ownedBy(bare({ from: 'fd' as const, fd: named.fd }), named.owner), call);
   }
 
   outputFd(stream: 'stdout' | 'stderr', fd: unknown, call: Call): void {
-    const open = this.openFd(fd, call);
-    if (open !== undefined) this.set(stream, bare({ to: 'fd', fd: open }), call);
+    const named = this.descriptor(fd, call, false);
+    if (named !== undefined) this.set(stream, ownedBy(bare({ to: 'fd' as const, fd: named.fd }), named.owner), call);
+  }
+
+  listenFds(fds: readonly unknown[], call: Call): void {
+    const all = fds.map((fd) => this.descriptor(fd, call, false)).filter((named) => named !== undefined);
+    const list = all.map(({ fd }) => fd);
+    this.set(
+      'listenFds',
+      listOwnedBy(
+        list,
+        all.map(({ owner }) => owner),
+      ),
+      call,
+    );
   }
 
   /** Reads the options of a call, or records what is wrong with them. */

@@ -39,3 +39,30 @@ export class ProcessError extends Error {
     return 'ProcessError';
   }
 }
+
+/** What went wrong with a descriptor. */
+export interface DescriptorFailure {
+  readonly code: string;
+  readonly syscall: string;
+}
+
+/**
+ * A descriptor that could not be made, by `listenUnix()` and the like. There is no command to tell, so it is no `CommandError`.
+ */
+export class DescriptorError extends Error {
+  /** The errno's name: `EADDRINUSE`, `EACCES` … */
+  readonly code: string;
+  /** The system call that failed. */
+  readonly syscall: string;
+
+  constructor(what: string, wayOut: string | undefined, { code, syscall }: DescriptorFailure) {
+    super(`${what} (${syscall}: ${code}).${wayOut === undefined ? '' : ` ${wayOut}`}`);
+    this.code = code;
+    this.syscall = syscall;
+  }
+
+  /** The name of the class. */
+  override get name(): string {
+    return 'DescriptorError';
+  }
+}

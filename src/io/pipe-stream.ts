@@ -34,8 +34,14 @@ const all = Object.freeze(
   ),
 );
 
-/** Makes the stream of this process's end of a pipe, for one direction. */
+/** Makes the stream of this process's end of a pipe, for one direction. It reads when it is asked to. */
 export function pipeStream(fd: number, direction: 'readable' | 'writable'): Socket {
-  const options = { ...all, fd, readable: direction === 'readable', writable: direction === 'writable' };
+  const options = {
+    ...all,
+    fd,
+    manualStart: true,
+    readable: direction === 'readable',
+    writable: direction === 'writable',
+  };
   return new Socket(options);
 }

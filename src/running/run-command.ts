@@ -5,6 +5,7 @@ import { selectEngine } from '../engine/select.js';
 import { CommandError, fromHere } from '../errors/command-error.js';
 import { LaunchError } from '../errors/launch-error.js';
 import { isHeard, publishAsNode, publishLaunch, publishOnce } from '../events/events.js';
+import { readAhead } from '../io/output-pipe.js';
 import type { CommandSpec, LaunchMode } from '../spec/spec.js';
 import { Child } from './child.js';
 import { launchDaemon } from './daemon.js';
@@ -53,6 +54,7 @@ async function launchSaid(said: Said): Promise<Child | DaemonResult> {
 async function perform(launch: Launch): Promise<EngineProcess> {
   const { plan, engine } = launch;
   const process = await (plan.lane === 'hook-runner' ? launchWithHook(launch) : engine.launch(plan, launch));
+  readAhead(process.stdout, process.stderr);
   tellOfLaunch(launch, process.pid);
   return process;
 }

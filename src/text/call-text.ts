@@ -33,12 +33,19 @@ export function variableShown(name: unknown): unknown {
 /** The class of a FileHandle, a Socket or the like: its fields are Node's affair, and fill a screen. */
 function emitterName(value: unknown): string | undefined {
   try {
-    return value instanceof EventEmitter ? value.constructor.name : undefined;
+    return value instanceof EventEmitter || isFileHandle(value) ? value.constructor.name : undefined;
   } catch {
     // A proxy has thrown; it is printed as proxies are.
     return undefined;
   }
 }
+
+/** Node does not export the class, which has all that an emitter has but is none. */
+const isFileHandle = (value: unknown): value is object =>
+  typeof value === 'object' &&
+  value !== null &&
+  typeof (value as { fd?: unknown }).fd === 'number' &&
+  typeof (value as { emit?: unknown }).emit === 'function';
 
 const LONGEST_VALUE = 40;
 

@@ -12,7 +12,8 @@ type Row = readonly [build: (command: Command) => unknown, call: string, problem
 const NUL = 'holds a NUL byte, which ends a string for the kernel';
 const HALF = 'holds half of a surrogate pair, which has no bytes in UTF-8';
 const GIVE = 'give a string, a number, a bigint or bytes (Uint8Array)';
-const NO_OBJECT = 'an object is no descriptor; give its number, which a FileHandle has as .fd';
+const NO_OBJECT =
+  'an object is no descriptor, unless it owns one: give a number, a FileHandle, a net.Server, a stream that has one, or what listenUnix() and the like give';
 const FD = 'a descriptor is a whole number from 0 to 1048575';
 const LIMIT = "a limit is a whole number of 0 or more, or 'unlimited'";
 const ID = 'is a whole number from 0 to 4294967294';
@@ -66,8 +67,16 @@ const rows: readonly Row[] = [
   [(c) => c.envPass(anything(undefined)), 'envPass(undefined)', 'the name of the variable is no string'],
   // Descriptors.
   [(c) => c.preserveFd(-1), 'preserveFd(-1)', FD],
-  [(c) => c.inputFd(anything(new Server())), 'inputFd(Server)', NO_OBJECT],
-  [(c) => c.listenFds(anything(new Socket())), 'listenFds(Socket)', NO_OBJECT],
+  [
+    (c) => c.inputFd(anything(new Server())),
+    'inputFd(Server)',
+    'the Server has no descriptor: it is not open yet, or closed already',
+  ],
+  [
+    (c) => c.listenFds(anything(new Socket())),
+    'listenFds(Socket)',
+    'the Socket has no descriptor: it is not open yet, or closed already',
+  ],
   [(c) => c.outputFd(anything({ fd: 1 })), 'outputFd({ fd: 1 })', NO_OBJECT],
   [(c) => c.preserveFd(4.5), 'preserveFd(4.5)', FD],
   [(c) => c.transferFd(anything('3')), "transferFd('3')", FD],

@@ -34,7 +34,7 @@ function namesInSource(): string[] {
  * What is left out, since it is not the library that reads it. Of each of these a control program, which uses nothing of the library,
  * proves that it breaks Node itself, execa, signal-exit or the language. `+x`: it does so together with x, which is not left out.
  */
-const ofNode = ['aborted', 'finish', 'pause', 'ready', 'resume', 'signal', 'then'];
+const ofNode = ['aborted', 'finish', 'pause', 'reading', 'ready', 'resume', 'signal', 'then'];
 /** The sockets that `child_process` makes, which nobody can hand options to. */
 const ofChildProcess = ['abort+length', 'captureRejections', 'destroy', 'fd', 'highWaterMark', 'keepAliveInitialDelay', 'objectMode', 'read', 'readableHighWaterMark', 'readableObjectMode', 'writableHighWaterMark', 'writableObjectMode', 'write']; // prettier-ignore
 const ofExeca = [

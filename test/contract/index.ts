@@ -18,6 +18,7 @@ import { killerContract } from './killers.js';
 import { leakContract } from './leaks.js';
 import { outputContract } from './output.js';
 import { outputLimitContract } from './output-limit.js';
+import { ownerContract } from './owners.js';
 import { pathSearchContract } from './path-search.js';
 import { pathContract } from './paths.js';
 import { pidFileContract } from './pidfile.js';
@@ -51,6 +52,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     treeContract(engine);
     killerContract();
     descriptorContract(engine);
+    ownerContract();
     fifoContract(engine);
     blockingContract();
     asyncContract();
