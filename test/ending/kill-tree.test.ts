@@ -215,6 +215,25 @@ describe('killTree of a command in a control group', () => {
     expect(pids.filter(isRunning)).toEqual([]);
   });
 
+  // What ignores SIGTERM is ended by the kernel with its group.
+  test.for([
+    ['asks all of the group, and has the kernel end the rest', `trap '' TERM;`],
+    ['asks all of the group, which obeys', ''],
+  ])('stop({ tree: true }) %s', async ([, trap], { skip }) => {
+    const directory = makeGroup(skip);
+    const script = sh(`${trap} ${ORPHAN}; ${STRAY}; ${SLEEP}`)
+      .cgroup(directory)
+      .stopSequence([['SIGTERM', 200]]);
+    const child = await script.outputPipe().runAsync();
+    let text = '';
+    child.stdout.on('data', (chunk: Buffer) => (text += String(chunk)));
+    await eventually('both have told their pids', () => text.match(/^\d+$(?=\n)/gm)?.length === 2);
+    const pids = (text.match(/^\d+$/gm) ?? []).map((pid) => started(Number(pid)));
+    const result = await child.stop({ tree: true });
+    expect(result.tree).toMatchObject({ level: 'cgroup', survivors: [], isComplete: true });
+    expect(pids.filter(isRunning)).toEqual([]);
+  });
+
   test('ends all of the group, wherever it has gone', async ({ skip }) => {
     const directory = makeGroup(skip);
     const { child, pids } = await tree(sh(`${ORPHAN}; ${STRAY}; ${SLEEP}`).cgroup(directory), 2);
