@@ -3,7 +3,6 @@ import { describe, expect, test, vi } from 'vitest';
 import { ExitError } from 'vircommand';
 import { dryRun, running } from 'vircommand/testing';
 import { runHook } from '../../examples/drivers/hooks.js';
-import { useNativeEngine } from '../helpers/native.js';
 import { FOREVER, eventually, isRunning, rejection, useDirectory, writeProgram } from '../helpers/tools.js';
 
 const path = useDirectory();
@@ -49,9 +48,6 @@ describe('in a dry run', () => {
 });
 
 describe('with a real hook', () => {
-  // Where the script is gone, only its session leads to what it has started.
-  useNativeEngine();
-
   test('one that hangs ends with what it has started', async () => {
     writeProgram(path('qemu'), `#!/bin/sh\nsleep ${FOREVER} &\necho $! >"$1"\nwait\n`);
     const asked = rejection(ExitError, runHook(path(), 'qemu', [path('below')], '', 3000));
