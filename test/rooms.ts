@@ -138,17 +138,7 @@ export const rooms: readonly Room[] = [
   ['pidfile', ['lock', 'cleanup', 'program', 'open', 'pidfile']],
   [
     'builder',
-    [
-      'call-site',
-      'wait-options',
-      'given-away',
-      'options',
-      'draft',
-      'clashes',
-      'calls-of-spec',
-      'spec-shape',
-      'too-many',
-    ],
+    ['call-site', 'wait-options', 'given-away', 'options', 'draft', 'clashes', 'calls-of-spec', 'spec-shape'],
   ],
   [
     'running',

@@ -55,11 +55,8 @@ export interface EngineProcess {
   ref(): void;
   /** Lets this process exit while the child runs. */
   unref(): void;
-  /**
-   * Gives what is read for the log alone a reader that outlives this process, as the program is to do. False: nothing is, or there is no
-   * such reader. Default: nothing is.
-   */
-  readonly leaveLog?: () => boolean;
+  /** Gives what is read for the log alone a reader that outlives this process, as the program is to do. Default: nothing is. */
+  readonly leaveLog?: () => void;
   /** Where the plan has a handshake. */
   readonly handshake: Handshake | undefined;
 }

@@ -229,8 +229,7 @@ export class Child<
     this.#stopInTime.letGo();
     disown(this.#process);
     this.#process.unref();
-    // What is read from now on is not all, and nobody can tell what was last.
-    if (!this.#hasEnded && this.#process.leaveLog?.() === true) this.#launch.forgetLog();
+    if (!this.#hasEnded) this.#process.leaveLog?.();
     rememberReleased(this);
     return this.pid;
   }

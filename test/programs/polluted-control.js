@@ -4,7 +4,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { PassThrough, pipeline, Readable } from 'node:stream';
+import { PassThrough, pipeline, Readable, Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import { setTimeout as wait } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { execa } from 'execa';
 
@@ -59,6 +61,8 @@ const ways = {
     paused.once('finish', () => undefined).end('x');
     output.push(await read(paused));
     Readable.from(['x']).once('finish', () => undefined);
+    const written = new Writable({ __proto__: null, write: (_chunk, _encoding, done) => done() }).end('x');
+    output.push(await Promise.race([finished(written).then(() => 'finished'), wait(1000, 'not finished')]));
     // Two sockets; the other end of one is a program's output.
     const server = createServer((socket) => socket.end('hi'));
     await new Promise((resolve) => server.listen(0, resolve));

@@ -151,7 +151,7 @@ const scenarios = {
   files: async () => {
     const path = `/tmp/vircommand-polluted-${process.pid}`;
     await new Command('echo', 'x').outputFile(path).errorFile(path).run();
-    const text = readFileSync(path, 'utf8');
+    const text = readFileSync(path, { __proto__: null, encoding: 'utf8' });
     unlinkSync(path);
     return text;
   },

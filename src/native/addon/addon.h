@@ -55,7 +55,6 @@ enum watch_place {
   WATCH_READ_TO_END,
   WATCH_WAITS, /* by turn(), without the event loop */
   WATCH_ANNOUNCES_EXEC,
-  WATCH_LEAVES_STDERR,
   WATCH_PLACES
 };
 
@@ -75,7 +74,6 @@ enum end_place {
   END_MAX_RSS_KIB,
   END_STDOUT,
   END_STDERR,
-  END_LEFT_STDERR,
   END_PLACES
 };
 
