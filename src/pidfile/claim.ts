@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync, type Stats, statSync } from 'node:fs';
+import { readdirSync, readFileSync, type Stats, statSync } from 'node:fs';
 import { mkdir, rename, rmdir, writeFile } from 'node:fs/promises';
 import type { Subject } from '../errors/command-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
-import { programNameOf, readProcess } from '../host/process-table.js';
+import { isOver, programNameOf, readProcess } from '../host/process-table.js';
 import { isAlive } from '../host/send-signal.js';
 import { delay, wallTime } from '../host/time.js';
 import { errnoOf, fileError, type PidFilePath, readPid, removeFile } from './content.js';
@@ -13,7 +13,7 @@ import { AS_UTF8, bare, MAY_BE_MISSING } from '../spec/bare.js';
  * Throws if a living process holds the pidfile.
  *
  * This is what can be told without a lock: the pid lives, and did not start after the file was written. A process that
- * did has merely got the number of one that is gone.
+ * did has merely got the number of one that is gone. One that has ended holds nothing, also where its parent never reaps it: a lock would be gone.
  */
 export async function assertUnheld(file: PidFilePath, subject: Subject): Promise<void> {
   // A device or a FIFO cannot hold a pid, and must not be replaced for that: think of /dev/null, and of root.
@@ -23,7 +23,7 @@ export async function assertUnheld(file: PidFilePath, subject: Subject): Promise
   let pid: number;
   try {
     pid = await readPid(file);
-    if (pid <= 0 || !isAlive(pid) || startedAfter(pid, statSync(file.path).mtimeMs)) return;
+    if (pid <= 0 || !isAlive(pid) || hasEnded(pid) || startedAfter(pid, statSync(file.path).mtimeMs)) return;
   } catch (error) {
     if (
       error instanceof PidFileError
@@ -34,6 +34,18 @@ export async function assertUnheld(file: PidFilePath, subject: Subject): Promise
     throw error;
   }
   throw new PidFileError(file.name, { heldBy: { pid, command: programNameOf(pid) } }, subject);
+}
+
+/** Whether a process is a zombie. Threads that outlive its first one are still it. */
+function hasEnded(pid: number): boolean {
+  const row = readProcess(pid);
+  if (row === undefined || !isOver(row)) return false;
+  try {
+    return readdirSync(`/proc/${pid}/task`).length <= 1;
+  } catch {
+    // It has been reaped meanwhile, or cannot be seen.
+    return !isAlive(pid);
+  }
 }
 
 /** A launch has one sentence for a place that it may not reach, whichever call finds out, and on whichever engine. */

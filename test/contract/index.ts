@@ -58,7 +58,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     asyncContract();
     daemonContract();
     daemonsMetContract(engine);
-    pidFileContract();
+    pidFileContract(engine);
     eventContract(engine);
     leakContract();
   });

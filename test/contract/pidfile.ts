@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { Command, type DaemonResult, PidFileError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
@@ -8,6 +8,7 @@ import {
   eventually,
   exists,
   FOREVER,
+  hasProgram,
   isRoot,
   isRunning,
   rejection,
@@ -15,6 +16,7 @@ import {
   useDirectory,
   useProcesses,
 } from '../helpers/tools.js';
+import type { EngineUnderTest } from './engine.js';
 
 /** How many starters want one pidfile at once, and how often the race is run. */
 const STARTERS = 20;
@@ -23,7 +25,7 @@ const RACES = 5;
 /** A pid that no kernel gives out. */
 const NOBODY = '2147483647';
 
-export function pidFileContract(): void {
+export function pidFileContract({ name }: EngineUnderTest): void {
   describe("a daemon's pidfile", () => {
     const path = useDirectory();
     const started = useProcesses();
@@ -106,6 +108,37 @@ export function pidFileContract(): void {
       const { pid } = await daemon().run();
       started(pid);
       expect([readFileSync(path('pid'), 'utf8'), readdirSync(path())]).toEqual([String(pid), ['pid']]);
+    });
+
+    // A lock of the file is gone with the process; the init of many a container reaps nobody.
+    test('can be had again when its daemon has ended, and nobody reaps it', async () => {
+      // It ends when the shell has become another program, which waits for no child.
+      const script = 'until grep -qx sleep "/proc/$$/comm"; do sleep 0.01; done & echo $! >"$0"; exec sleep "$1"';
+      const parent = await new Command('sh', '-c', script, path('pid'), FOREVER).runAsync();
+      await using _ = parent;
+      const told = (): string => (existsSync(path('pid')) ? readFileSync(path('pid'), 'utf8') : '');
+      const zombie = Number(await eventually('its pid is told', () => told().endsWith('\n') && told()));
+      await eventually('it has ended', () => !isRunning(zombie));
+      const { pid } = await daemon().run();
+      started(pid);
+      expect([exists(zombie), readFileSync(path('pid'), 'utf8')]).toEqual([true, String(pid)]);
+    });
+
+    test('of a process whose first thread has ended is held as long as another one runs', async ({ skip }) => {
+      if (!hasProgram('python3')) skip('python3 is not installed');
+      // The native engine knows who holds it by the lock.
+      if (name === 'native') skip('it is held by a lock, which this process has not');
+      const script = [
+        'import ctypes, os, sys, threading, time',
+        'threading.Thread(target=time.sleep, args=(3600,)).start()',
+        'open(sys.argv[1], "w").write(str(os.getpid()))',
+        'ctypes.CDLL(None).pthread_exit(None)',
+      ].join('\n');
+      const holder = await new Command('python3', '-c', script, path('pid')).runAsync();
+      await using _ = holder;
+      await eventually('its first thread has ended', () => !isRunning(holder.pid));
+      const error = await rejection(PidFileError, daemon().run());
+      expect(error).toMatchObject({ heldBy: holder.pid });
     });
 
     test('whose pid now means another process is taken over, and that process left alone', async () => {
