@@ -62,9 +62,15 @@ export class Stopping {
     if (cause.reason === 'output-limit') this.#isReported = true;
   }
 
-  /** What is to be done at this time. A signal is given once: it is to be sent, and {@link noteSent} told how it went. */
+  /**
+   * What is to be done at this time. A signal is given once: it is to be sent, and {@link noteSent} told how it went.
+   *
+   * The end of the time of a whole tree begins in {@link endsTree} alone. Whoever asked that a moment too early is to ask again: a signal that was
+   * given here would reach the root, and leave the rest of the tree behind.
+   */
   next(now: number): NextStep {
     if (now < this.#dueAt) return this.untilDue(now);
+    if (this.#cause === undefined && this.#timeoutTree) return 0;
     this.#beginIfDue(now);
     const step = this.#steps.at(this.#step);
     if (step === undefined) {

@@ -149,6 +149,13 @@ describe('the state of stopping', () => {
     expect(begun.next(1505)).toBe('SIGKILL');
   });
 
+  test('gives the root no signal of its own where the time of a whole tree is over: whoever looked a moment too early looks again', () => {
+    const state = stopping({ timeoutMs: 500, timeoutTree: true });
+    // The clock goes on between the two questions.
+    expect([state.endsTree(1499.9), state.next(1500.1), state.hasBegun]).toEqual([false, 0, false]);
+    expect([state.endsTree(1500.1), state.next(1500.1)]).toEqual([true, 'SIGTERM']);
+  });
+
   test('of the whole tree begins with the timeout that says so, or with any later cause', () => {
     const timed = stopping({ timeoutMs: 500, timeoutTree: true });
     expect([timed.endsTree(1499), timed.hasBegun]).toEqual([false, false]);
