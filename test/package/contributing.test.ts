@@ -22,3 +22,25 @@ describe('CONTRIBUTING.md', () => {
     expect(new Set(sources.filter(knows).map((file) => `src/${file}`))).toEqual(new Set(table));
   });
 });
+
+describe('the walk of one launch in docs/internals.md', () => {
+  const internals = readFileSync(`${root}/docs/internals.md`, 'utf8');
+  const [, walk = ''] = /^## One launch\n(.*?)^## /ms.exec(internals) ?? [];
+  const files = Array.from(walk.matchAll(/`(src\/[\w./-]+)`/g), ([, file = '']) => file);
+
+  test('visits each file once, from the one that hands out Command to the one that waits for the end', () => {
+    expect(files.filter((file) => !existsSync(`${root}/${file}`))).toEqual([]);
+    expect(files.filter((file, index) => files.indexOf(file) !== index)).toEqual([]);
+    expect(files.slice(0, 2)).toEqual(['src/index.ts', 'src/command.ts']);
+    expect(files.length).toBeGreaterThan(20);
+  });
+
+  test('finds what it names where it says: `name()` in `file`', () => {
+    const named = Array.from(walk.matchAll(/`([\w]+)(?:\(\))?`(?: and `\w+\(\)`)?\s+(?:in|\() ?`(src\/[\w./-]+)`/g));
+    expect(named.length).toBeGreaterThan(12);
+    const missing = named.filter(
+      ([, name = '', file = '']) => !new RegExp(`\\b${name}\\b`).test(readFileSync(`${root}/${file}`, 'utf8')),
+    );
+    expect(missing.map(([told]) => told)).toEqual([]);
+  });
+});
