@@ -41,10 +41,10 @@ export function seenFifos(binding: Binding): SeenFifos {
   const hasWriter = (fd: number): boolean => {
     const answer = binding.hasWriter(fd);
     if (answer >= 0) return answer === 1;
-    throw new ProcessError('It is not told whether the FIFO has a writer.', {
-      code: errnoName(answer),
-      syscall: 'tee',
-    });
+    const code = errnoName(answer);
+    // It is asked by a copy into a pipe, which takes two descriptors.
+    const syscall = code === 'EMFILE' || code === 'ENFILE' ? 'pipe2' : 'tee';
+    throw new ProcessError('It is not told whether the FIFO has a writer.', { code, syscall });
   };
   return {
     hasWriter,

@@ -25,6 +25,9 @@ fs.open(process.argv[1], fs.constants.O_RDONLY, (error) => {
 /** Where the opener has the FIFO, without having it open. */
 const PLACE = 3;
 
+/** What a start takes of descriptors: three pipes and /dev/null, and what libuv opens beside them. */
+const NEEDED_DESCRIPTORS = 8;
+
 export const portableFifos: Fifos = {
   openReader,
   // Files are 0, 1 and 2 of the program, which child_process lets block.
@@ -35,6 +38,7 @@ async function openReader(path: string | Buffer, flags: number, patience: Patien
   const place = holdPlace(path);
   let opener: ChildProcess | undefined;
   try {
+    assertRoom();
     opener = startOpener(place === undefined ? resolve(path.toString()) : `/proc/self/fd/${PLACE}`, place);
     const answer = await patience.until(answerOf(opener));
     if (answer === undefined) return undefined;
@@ -51,6 +55,16 @@ async function openReader(path: string | Buffer, flags: number, patience: Patien
 function holdPlace(path: string | Buffer): number | undefined {
   if (process.platform !== 'linux' || !existsSync('/proc/self/fd')) return undefined;
   return openSync(path, O_PATH);
+}
+
+/** Throws as `open()` does where no descriptors are left: a `spawn()` of Node that runs out of them loses those that it had. */
+function assertRoom(): void {
+  const fds: number[] = [];
+  try {
+    while (fds.length < NEEDED_DESCRIPTORS) fds.push(openSync('/dev/null', 'r'));
+  } finally {
+    for (const fd of fds) closeSync(fd);
+  }
 }
 
 function startOpener(path: string, place: number | undefined): ChildProcess {
