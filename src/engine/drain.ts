@@ -22,17 +22,17 @@ export const mayLeaveLog = ({ mode, descriptors }: LaunchPlan): boolean =>
 /** What a descriptor means, to be known again where its number may mean something else. */
 export const inodeOf = (fd: number): bigint => fstatSync(fd, WITH_BIGINT).ino;
 
-/** Opens a pipe of this process once more, if it is open still, and has it read elsewhere. */
-export function drainPipe(fd: number, inode: bigint, drain: (pipe: number) => void): void {
+/** Opens a pipe of this process once more, if it is open still, and has it read elsewhere. False: it is not. */
+export function drainPipe(fd: number, inode: bigint, drain: (pipe: number) => boolean): boolean {
   let pipe: number;
   try {
     pipe = openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch {
     // It is closed, so nobody writes to it; or there is no /proc, and it is read for as long as this process lives.
-    return;
+    return false;
   }
   try {
-    if (inodeOf(pipe) === inode) drain(pipe);
+    return inodeOf(pipe) === inode && drain(pipe);
   } finally {
     closeSync(pipe);
   }
@@ -63,9 +63,11 @@ export const NO_RESOURCES: LaunchResources = Object.freeze(
 );
 
 /** The same for a stream of `child_process`. */
-export function drainStream(stream: Readable): void {
-  const reader = spawn(READER, [], bare<SpawnOptions>({ stdio: [stream, 'ignore', 'ignore'], detached: true }));
-  // Without one, it is read for as long as this process lives.
-  reader.once('error', () => undefined);
+export function drainStream(stream: Readable): boolean {
+  const options = bare<SpawnOptions>({ cwd: '/', stdio: [stream, 'ignore', 'ignore'], detached: true });
+  const reader = spawn(READER, [], options);
+  // Without one, it is read for as long as this process lives; child_process has stopped that, whether there is a reader or not.
+  reader.once('error', () => stream.resume());
   reader.unref();
+  return reader.pid !== undefined;
 }

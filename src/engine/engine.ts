@@ -55,8 +55,11 @@ export interface EngineProcess {
   ref(): void;
   /** Lets this process exit while the child runs. */
   unref(): void;
-  /** Gives what is read for the log alone a reader that outlives this process, as the program is to do. Default: nothing is. */
-  readonly leaveLog?: () => void;
+  /**
+   * Gives what is read for the log alone a reader that outlives this process, as the program is to do. False: nothing is, or there is no
+   * such reader. Default: nothing is.
+   */
+  readonly leaveLog?: () => boolean;
   /** Where the plan has a handshake. */
   readonly handshake: Handshake | undefined;
 }

@@ -171,12 +171,16 @@ export const places = {
     readToEnd: 7,
     waits: 8,
     announcesExec: 9,
+    leavesStderr: 10,
   },
   /** What comes with the event `report`. A step of -1 without an errno: nobody has said anything. */
   report: { event: 0, failed: 1, step: 2, errno: 3, detail: 4 },
   /** What comes with the event `output`: the stream is 0 for stdout, 1 for stderr; the piece is a Buffer. */
   output: { event: 0, stream: 1, piece: 2 },
-  /** What comes with the event `end`: a `si_code`, 0 if somebody else has reaped it; `lost` has a bit for each stream. */
+  /**
+   * What comes with the event `end`: a `si_code`, 0 if somebody else has reaped it; `lost` has a bit for each stream; `leftStderr` is a
+   * descriptor that is closed when the event has been told, or -1.
+   */
   end: {
     event: 0,
     code: 1,
@@ -189,6 +193,7 @@ export const places = {
     maxRssKib: 8,
     stdout: 9,
     stderr: 10,
+    leftStderr: 11,
   },
   /** What `reap` sets. */
   reap: { code: 0, status: 1, userMs: 2, systemMs: 3, maxRssKib: 4 },

@@ -229,7 +229,8 @@ export class Child<
     this.#stopInTime.letGo();
     disown(this.#process);
     this.#process.unref();
-    if (!this.#hasEnded) this.#process.leaveLog?.();
+    // What is read from now on is not all, and nobody can tell what was last.
+    if (!this.#hasEnded && this.#process.leaveLog?.() === true) this.#launch.forgetLog();
     rememberReleased(this);
     return this.pid;
   }

@@ -60,6 +60,7 @@ export class Launch implements LaunchResources {
   readonly plan: LaunchPlan;
   readonly input: Uint8Array | undefined;
   readonly captures: ReadonlyMap<1 | 2, Capture>;
+  readonly #captures: Map<1 | 2, Capture>;
   readonly waitForOutputEnd: boolean;
   readonly opaque: Uint8Array | undefined;
   readonly abortSignal: AbortSignal | undefined;
@@ -88,7 +89,8 @@ export class Launch implements LaunchResources {
     this.subject = subject;
     this.plan = plan;
     this.input = spec.stdin.from === 'buffer' ? toBytes(spec.stdin.data) : undefined;
-    this.captures = makeCaptures(plan, attachments);
+    this.#captures = makeCaptures(plan, attachments);
+    this.captures = this.#captures;
     this.waitForOutputEnd = spec.waitForOutputEnd === true;
     this.opaque = attachments.opaque;
     this.abortSignal = abortSignal;
@@ -99,6 +101,11 @@ export class Launch implements LaunchResources {
     // A daemon's time is its hook's.
     const isTimed = mode !== 'daemon' || spec.preExecHook !== undefined;
     this.deadline = deadline(this.startedAt, isTimed ? spec.timeoutMs : undefined);
+  }
+
+  /** Nothing is kept any more of a standard error that is read for the log alone. */
+  forgetLog(): void {
+    this.#captures.delete(2);
   }
 
   /** The child is ours before anybody hears of it, and until its end: a signal that ends this process now ends the child too. */
@@ -122,7 +129,7 @@ function logLimit({ spec: { outputLimit }, mode }: LaunchPlan): CaptureLimit {
   return outputLimit?.policy === 'kill' ? bare({ ...LOG_LIMIT, stopAbove: outputLimit.bytes }) : LOG_LIMIT;
 }
 
-function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachments): ReadonlyMap<1 | 2, Capture> {
+function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachments): Map<1 | 2, Capture> {
   const captures = new Map<1 | 2, Capture>();
   for (const { childFd, source } of plan.descriptors) {
     if (source.kind !== 'pipe' || source.for === 'caller' || (childFd !== 1 && childFd !== 2)) continue;

@@ -45,7 +45,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     stackContract(engine);
     scarcityContract(engine);
     inputContract();
-    outputContract();
+    outputContract(engine);
     outputLimitContract();
     settlingContract();
     stoppingContract();

@@ -2,6 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { Command, ExitError, type ExitEvent, OutputBuffer } from 'vircommand';
 import { describe, expect, test } from 'vitest';
+import { inParent } from '../helpers/native.js';
 import {
   eventually,
   isRunning,
@@ -12,6 +13,10 @@ import {
   useDirectory,
   useProcesses,
 } from '../helpers/tools.js';
+import type { EngineUnderTest } from './engine.js';
+
+/** Waits for the file `gone` in the directory that it is given. */
+const UNTIL_GONE = 'until [ -e "$1/gone" ]; do sleep 0.01; done';
 
 /** Enough for two pipes that are merged to betray themselves. */
 const ALTERNATIONS = 2000;
@@ -21,7 +26,7 @@ const alternated = Array.from({ length: ALTERNATIONS / 2 }, (_, index) => `o${in
 /** What of the unclaimed output is kept, about: the rest is left out in the middle. */
 const MOST_KEPT = 100_000;
 
-export function outputContract(): void {
+export function outputContract({ name }: EngineUnderTest): void {
   describe('output', () => {
     const path = useDirectory();
     const started = useProcesses();
@@ -156,12 +161,50 @@ export function outputContract(): void {
 
     // With child_process and stdio 'pipe', the program would die of SIGPIPE at its first word.
     test('a released program goes on writing to an unclaimed standard error when the process that started it has ended', async () => {
-      const script = `until [ -e "$1/gone" ]; do sleep 0.01; done; seq 1 100000 >&2; echo $? >"$1/told"`;
+      const script = `${UNTIL_GONE}; seq 1 100000 >&2; echo $? >"$1/told"`;
       const parent = await nodeFixture('release.js', 'sh', '-c', script, 'sh', path()).outputBuffer().run();
       const pid = started(Number(parent.stdout));
       writeFileSync(path('gone'), '');
       await eventually('it has ended', () => !isRunning(pid));
       expect(readFileSync(path('told'), 'utf8')).toBe('0\n');
+    });
+
+    // With child_process and stdio 'ignore' it can, as it can with libvirt's virCommandRunAsync().
+    test('what a program of runAsync() has left behind goes on writing to an unclaimed standard error', async () => {
+      const child = await sh(
+        `{ ${UNTIL_GONE}; seq 1 100000 >&2; echo $? >"$1/told"; } & echo $! >"$1/pid"`,
+        path(),
+      ).runAsync();
+      const { outputHeldOpen } = await child.wait();
+      expect(outputHeldOpen).toBe(true);
+      const pid = started(Number(readFileSync(path('pid'), 'utf8')));
+      writeFileSync(path('gone'), '');
+      await eventually('it has ended', () => !isRunning(pid));
+      expect(readFileSync(path('told'), 'utf8')).toBe('0\n');
+    });
+
+    test('the error of a released program quotes none of what another process has read', async () => {
+      const child = await sh(`echo early >&2; ${UNTIL_GONE}; seq 1 100000 >&2; exit 3`, path()).runAsync();
+      child.release();
+      writeFileSync(path('gone'), '');
+      const { message } = await rejection(ExitError, child.wait());
+      expect(message).toMatch(/ exited with code 3 after [^\n]*$/);
+    });
+
+    test('the standard error of a released program is read here where there is no `cat`', async () => {
+      const message = await inParent(
+        async ({ Command: Program }, [script, directory]: readonly [string, string]) => {
+          const { writeFileSync: write } = process.getBuiltinModule('node:fs');
+          const child = await new Program('/bin/sh', '-c', script, 'sh', directory).runAsync();
+          process.env['PATH'] = directory;
+          child.release();
+          write(`${directory}/gone`, '');
+          return child.wait().then(String, (error: unknown) => (error as Error).message);
+        },
+        [`${UNTIL_GONE}; seq 1 100000 >&2; exit 3`, path()] as const,
+        { env: { VIRCOMMAND_ENGINE: name } },
+      );
+      expect(message).toMatch(/ exited with code 3 after [^]*\n100000$/);
     });
 
     test('a file is emptied, or written to at its end, and made with the modes that this process gives', async () => {

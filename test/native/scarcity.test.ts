@@ -42,7 +42,7 @@ async function launchWithFew(_: Library, asked: Asked): Promise<Outcome[]> {
         const command = new Command('sh', '-c', 'echo ran >>"$0"', file);
         if (slow) command.clearCaps();
         if (kind === 'daemon') return command.daemonize().run();
-        if (kind === 'no pipes') return command.runAsync().then((child) => child.wait());
+        if (kind === 'no pipes') return command.errorToOutput().runAsync().then((child) => child.wait());
         return command.inputBuffer('x').outputBuffer().run();
       };
       const before = readdirSync('/proc/self/fd').length;

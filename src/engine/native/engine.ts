@@ -175,22 +175,22 @@ export class NativeEngine implements Engine {
       return daemon;
     }
     const pidFile = new DaemonPidFile(this.#binding, plan, started.pid, here);
-    const drain = (pipe: number): void => {
-      this.#drain(pipe);
-    };
+    const drain = (pipe: number): boolean => this.#drain(pipe);
     const process = new NativeProcess(this.#binding, started, plan, resources, pidFile, drain);
     this.#giveToStreams(started);
     resources.onStart?.(process);
     return process.started;
   }
 
-  /** Has a process of its own read a pipe to its end, and throw away what comes. */
-  #drain(pipe: number): void {
+  /** Has a process of its own read a pipe to its end, and throw away what comes. False: there is none. */
+  #drain(pipe: number): boolean {
     try {
       const plan = planLaunch(readerOf(pipe), thisHost, bare({ mode: 'daemon', inherited: this.environment }));
       void this.launch(plan, NO_RESOURCES);
+      return true;
     } catch {
       // There is no `cat`, or no process left: it is read for as long as this process lives.
+      return false;
     }
   }
 

@@ -56,7 +56,7 @@ export class NativeProcess implements EngineProcess {
   readonly handshake: NativeHandshake | undefined;
   /** Resolves when the program runs: at once in shared memory, on the report of the helper, and when it is ready if it shakes hands. */
   readonly started: EngineProcess | Promise<EngineProcess>;
-  readonly leaveLog: () => void;
+  readonly leaveLog: () => boolean;
   readonly #watch: Watch;
 
   /** `pidFile` takes back what a daemon could not: it has other ids by the time that it fails, or was ended. */
@@ -66,15 +66,19 @@ export class NativeProcess implements EngineProcess {
     plan: LaunchPlan,
     resources: LaunchResources,
     pidFile: DaemonPidFile,
-    drain: (pipe: number) => void,
+    drain: (pipe: number) => boolean,
   ) {
     this.pid = started.pid;
     const [, , log] = started.ours;
     const inode = mayLeaveLog(plan) ? inodeOf(log) : undefined;
-    this.leaveLog = () => {
-      if (inode !== undefined) drainPipe(log, inode, drain);
-    };
+    let isLogLeft = false;
+    this.leaveLog = () => (isLogLeft ||= inode !== undefined && drainPipe(log, inode, drain));
     let onEnd = (_end: ProcessEnd): void => undefined;
+    const onEndAndLog = (end: ProcessEnd, left: number): void => {
+      // What the program left behind goes on writing as well.
+      if (left >= 0 && !isLogLeft) drain(left);
+      onEnd(end);
+    };
     this.ended = new Promise((resolve) => {
       onEnd = resolve;
       // Of a daemon, only the end of its report is known.
@@ -104,7 +108,12 @@ export class NativeProcess implements EngineProcess {
       if (this.handshake !== undefined) this.handshake.wasPassed = true;
     };
     try {
-      this.#watch = new Watch(binding, started, plan, resources, { waits: false, onReport, onAnnounced, onEnd });
+      this.#watch = new Watch(binding, started, plan, resources, {
+        waits: false,
+        onReport,
+        onAnnounced,
+        onEnd: onEndAndLog,
+      });
     } catch (error) {
       pidFile.letGo();
       throw error;

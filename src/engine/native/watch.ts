@@ -12,6 +12,7 @@ import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
 import { type SignalName, signalNumber } from '../../text/signals.js';
 import { explainStepFailure } from '../diagnose.js';
+import { mayLeaveLog } from '../drain.js';
 import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
 import type { OurEnds } from './ends.js';
 import { watched } from './scratch.js';
@@ -52,7 +53,8 @@ interface Listener {
   readonly onReport: (failure: CommandError | undefined) => void;
   /** Before that: the child has said that the exec comes next. */
   readonly onAnnounced?: () => void;
-  readonly onEnd: (end: ProcessEnd) => void;
+  /** `left` is standard error, for as long as the call takes, where the plan may leave it and another process holds it; else -1. */
+  readonly onEnd: (end: ProcessEnd, left: number) => void;
 }
 
 /** A child in the care of the watcher. */
@@ -86,6 +88,7 @@ export class Watch {
     watched[told.readToEnd] = waitForOutputEnd ? 1 : 0;
     watched[told.waits] = waits ? 1 : 0;
     watched[told.announcesExec] = report < 0 ? 0 : 1;
+    watched[told.leavesStderr] = mayLeaveLog(plan) ? 1 : 0;
     const { input } = resources;
     const bytes = input === undefined ? undefined : Buffer.from(input.buffer, input.byteOffset, input.byteLength);
     this.#id = binding.watch(watched, bytes, (...values: unknown[]) => {
@@ -109,7 +112,7 @@ export class Watch {
         case watchEvents.end: {
           const end = readEnd(values, resources);
           hook?.onEnd(end);
-          listener.onEnd(end);
+          listener.onEnd(end, (values as number[])[ended.leftStderr]!);
         }
       }
     });

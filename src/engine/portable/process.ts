@@ -24,7 +24,7 @@ export class PortableProcess implements EngineProcess {
   readonly stderr: OutputPipe | null = null;
   readonly ended: Promise<ProcessEnd>;
   readonly handshake = undefined;
-  readonly leaveLog: () => void;
+  readonly leaveLog: () => boolean;
   readonly #subprocess: ResultPromise;
   readonly #captured: CapturedStream[] = [];
   readonly #mayStopReading: Promise<void>;
@@ -74,9 +74,9 @@ export class PortableProcess implements EngineProcess {
       if (childFd === 1) this.stdout = output;
       else this.stderr = output;
     }
-    this.leaveLog = () => {
-      if (mayLeaveLog(plan) && subprocess.stderr?.destroyed === false) drainStream(subprocess.stderr);
-    };
+    const log = mayLeaveLog(plan) ? subprocess.stderr : null;
+    let isLogLeft = false;
+    this.leaveLog = () => (isLogLeft ||= log !== null && !log.destroyed && !log.readableEnded && drainStream(log));
     this.ended = this.#end(exited);
   }
 
@@ -123,6 +123,8 @@ export class PortableProcess implements EngineProcess {
     await Promise.race([Promise.all(this.#captured.map((output) => output.closed)), this.#mayStopReading]);
     await this.#readRest();
     const outputHeldOpen = this.#captured.some((output) => !output.ended);
+    // What the program left behind goes on writing as well.
+    this.leaveLog();
     for (const output of this.#captured) output.close();
     return {
       ...status,

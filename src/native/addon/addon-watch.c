@@ -138,6 +138,7 @@ static void on_end(void *data, const struct process_end *end, struct piece outpu
       [END_MAX_RSS_KIB] = number(env, (double)end->usage.ru_maxrss),
       [END_STDOUT] = buffer_of(env, output[STDOUT]),
       [END_STDERR] = buffer_of(env, output[STDERR]),
+      [END_LEFT_STDERR] = number(env, end->left_stderr),
   };
   call_back(context, END_PLACES, values);
   forget(context);
@@ -240,6 +241,7 @@ napi_value addon_watch(napi_env env, napi_callback_info info) {
       .streamed = {told[WATCH_STDOUT_STREAMED], told[WATCH_STDERR_STREAMED]},
       .read_to_end = told[WATCH_READ_TO_END],
       .announces_exec = told[WATCH_ANNOUNCES_EXEC],
+      .leaves_stderr = told[WATCH_LEAVES_STDERR],
       .input = input,
       .input_size = input_size,
   };

@@ -55,6 +55,7 @@ enum watch_place {
   WATCH_READ_TO_END,
   WATCH_WAITS, /* by turn(), without the event loop */
   WATCH_ANNOUNCES_EXEC,
+  WATCH_LEAVES_STDERR,
   WATCH_PLACES
 };
 
@@ -74,6 +75,7 @@ enum end_place {
   END_MAX_RSS_KIB,
   END_STDOUT,
   END_STDERR,
+  END_LEFT_STDERR,
   END_PLACES
 };
 

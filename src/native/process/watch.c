@@ -64,6 +64,7 @@ struct process {
   int only_looks;
   int announces_exec; /* the helper does, or it was ended */
   int announced_exec;
+  int leaves_stderr;
   int is_kept; /* the loop waits for it */
 };
 
@@ -87,12 +88,17 @@ struct watcher {
 
 /* ---------------------------------------------------------------- descriptors */
 
-static void close_source(struct source *source) {
-  if (source->fd < 0) return;
-  /* Other processes may hold the same open file, and epoll would go on telling of it: it is taken out first. */
-  (void)epoll_ctl(source->process->watcher->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
-  close(source->fd);
+/* Takes a descriptor out of the set, and gives it. Other processes may hold the same open file, of which epoll would go on telling. */
+static int take_out(struct source *source) {
+  const int fd = source->fd;
+  if (fd >= 0) (void)epoll_ctl(source->process->watcher->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
   source->fd = -1;
+  return fd;
+}
+
+static void close_source(struct source *source) {
+  const int fd = take_out(source);
+  if (fd >= 0) close(fd);
 }
 
 static int add_source(struct process *process, enum role role, int fd, uint32_t events) {
@@ -278,6 +284,7 @@ static void finish(struct process *process) {
   }
   if (process->read_to_end && is_reading(process)) return;
   process->end.held_open = is_reading(process);
+  if (process->leaves_stderr) process->end.left_stderr = take_out(&process->sources[ROLE_STDERR]);
   for (int role = 0; role < ROLES; role++) close_source(&process->sources[role]);
   unlink_process(process);
   watcher->ended--;
@@ -293,6 +300,7 @@ static void tell_end(struct process *process) {
   }
   keep(process, 0);
   process->watcher->events->on_end(process->context, &process->end, output);
+  if (process->end.left_stderr >= 0) close(process->end.left_stderr);
   discard(process);
 }
 
@@ -461,6 +469,8 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
   process->read_to_end = options->read_to_end;
   process->only_looks = options->only_looks;
   process->announces_exec = options->announces_exec;
+  process->leaves_stderr = options->leaves_stderr;
+  process->end.left_stderr = -1;
   process->context = options->context;
   for (int role = 0; role < ROLES; role++) process->sources[role] = (struct source){process, (enum role)role, -1};
 

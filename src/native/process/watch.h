@@ -25,6 +25,7 @@ struct watch_options {
   int read_to_end;       /* wait for the end of the output, not only of the process */
   int only_looks; /* somebody else's process: it is neither reaped nor ever ended from here, and the pidfd is copied */
   int announces_exec; /* a report without a failure comes before the exec */
+  int leaves_stderr; /* where another process still holds standard error at the end, it stays open for the last event */
   void *context;
 };
 
@@ -36,6 +37,7 @@ struct process_end {
   int held_open;
   int lost; /* streams whose output there was no memory for, a bit for each: 1 << STDOUT, 1 << STDERR */
   size_t input_written;
+  int left_stderr; /* a descriptor that is closed after the event, or -1 */
 };
 
 /* A piece of output that is handed over: the receiver frees it. */
