@@ -18,8 +18,7 @@ export interface WaitOptions<C extends Check | undefined = Check | undefined> {
   readonly check?: C;
 }
 
-/** What takes no options, so that those of other libraries are told apart from none. */
-export type NoOptions = Readonly<Record<string, never>>;
+export type { NoOptions } from '../errors/argument-error.js';
 
 /** The ends that are accepted, as a spec holds them: exit codes, or all (`false`). */
 export type Accepted = false | readonly number[];

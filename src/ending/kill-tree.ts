@@ -1,7 +1,7 @@
 import { dryRunOf, playedBy } from '../engine/dry-run.js';
 import { isInvented, type PlayedProcess } from '../engine/played.js';
 import { addonInUse } from '../engine/select.js';
-import { argumentError, isPidNumber } from '../errors/argument-error.js';
+import { argumentError, isPidNumber, type NoOptions, readOptions } from '../errors/argument-error.js';
 import type { Clock } from '../host/time.js';
 import { KillTreeResult } from '../result/tree-result.js';
 import { bare } from '../spec/bare.js';
@@ -31,8 +31,10 @@ import { drive, type Steps, type Tree, type TreeFacts } from './tree.js';
  * const child = await new Command('sh', '-c', 'sleep 60 & sleep 60').newSession().runAsync();
  * const { level, survivors } = await killTree(child); // 'group', []
  */
-export async function killTree(root: number | { readonly pid: number }): Promise<KillTreeResult> {
-  return killTreeOf(rootPid(root));
+export async function killTree(root: number | { readonly pid: number }, options?: NoOptions): Promise<KillTreeResult> {
+  const pid = rootPid(root);
+  readOptions('killTree', [root], options, {});
+  return killTreeOf(pid);
 }
 
 /** The same for a process of which more may be known than its pid, such as a daemon that was met again. */

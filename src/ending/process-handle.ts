@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { dryRunOf } from '../engine/dry-run.js';
 import type { PlayedProcess } from '../engine/played.js';
 import { addonInUse } from '../engine/select.js';
-import { argumentError, readOptions } from '../errors/argument-error.js';
+import { argumentError, type NoOptions, readOptions } from '../errors/argument-error.js';
 import { ProcessError } from '../errors/process-error.js';
 import { PidFd } from '../host/pidfd.js';
 import { inspectProcess, isGone, isSame, type ProcessRow, readProcess } from '../host/process-table.js';
@@ -255,7 +255,8 @@ export class ProcessHandle implements Disposable {
    * using daemon = await PidFile.open('/run/virtiofsd.pid');
    * const tree = await daemon?.killTree();
    */
-  async killTree(): Promise<KillTreeResult> {
+  async killTree(options?: NoOptions): Promise<KillTreeResult> {
+    readOptions('killTree', [], options, {});
     return killTreeOf(this.pid, this.#treeFacts());
   }
 

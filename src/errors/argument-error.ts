@@ -42,6 +42,9 @@ const LARGEST_PID = 0x7fff_ffff;
 export const isPidNumber = (value: unknown): value is number =>
   Number.isInteger(value) && Math.abs(value as number) <= LARGEST_PID;
 
+/** What takes no options, so that those of other libraries are told apart from none. */
+export type NoOptions = Readonly<Record<string, never>>;
+
 /** What an option may be: `boolean`, `function`, or a check with its words. */
 type OptionKind = 'boolean' | 'function' | { readonly is: (value: unknown) => boolean; readonly words: string };
 
@@ -58,8 +61,13 @@ export function readOptions<T extends object>(
   const options = Object.create(null) as Partial<T>;
   if (given === undefined) return options;
   const names = Object.keys(kinds).join(', ');
+  const NONE = 'it takes no options';
   if (typeof given !== 'object' || (given as unknown) === null)
-    throw argumentError(method, [...values, given], `options are an object with any of: ${names}`);
+    throw argumentError(
+      method,
+      [...values, given],
+      names === '' ? NONE : `options are an object with any of: ${names}`,
+    );
   let own: [string, unknown][];
   try {
     own = Object.entries(given);
@@ -74,7 +82,11 @@ export function readOptions<T extends object>(
   for (const [name, value] of own) {
     if (value === undefined) continue;
     if (!Object.hasOwn(kinds, name))
-      throw argumentError(method, [...values, { [name]: value }], `there is no such option; there are: ${names}`);
+      throw argumentError(
+        method,
+        [...values, { [name]: value }],
+        names === '' ? NONE : `there is no such option; there are: ${names}`,
+      );
     const kind = kinds[name as keyof T];
     const [fits, words] =
       typeof kind === 'string'

@@ -11,7 +11,7 @@ import { drive } from '../ending/tree.js';
 import { throwFrom } from '../engine/dry-run.js';
 import type { EngineProcess, Handshake } from '../engine/engine.js';
 import { type DryRunKill, PlayedProcess } from '../engine/played.js';
-import { argumentError, readOptions } from '../errors/argument-error.js';
+import { argumentError, type NoOptions, readOptions } from '../errors/argument-error.js';
 import { type CommandError, fromHere } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { realClock } from '../host/time.js';
@@ -278,7 +278,8 @@ export class Child<
    * const child = await new Command('sleep', '60').runAsync();
    * await child.free();
    */
-  async free(): Promise<void> {
+  async free(options?: NoOptions): Promise<void> {
+    readOptions('free', [], options, {});
     if (this.#isReleased) return;
     if (!this.#hasEnded) {
       const isGivenTime = this.#isStopped || this.#launch.spec.stopSequence !== undefined;

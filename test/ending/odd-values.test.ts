@@ -178,6 +178,32 @@ describe.each(['native', 'portable'])('odd values on the %s engine', (engine) =>
       () => PidFile.acquire('p', { pid: -1 }),
     ],
     [
+      'killTree',
+      /\(999999, \{ signal: 'SIGTERM' \}\): it takes no options\.$/,
+      () => killTree(999_999, { signal: 'SIGTERM' } as never),
+    ],
+    ['killTree', /\(999999, 'SIGTERM'\): it takes no options\.$/, () => killTree(999_999, 'SIGTERM' as never)],
+    [
+      'free',
+      /\(\{ sequence: \[.*\] \}\): it takes no options\.$/,
+      async () => {
+        await using child = await new Command('sleep', FOREVER).runAsync();
+        await child.free({ sequence: [['SIGINT', 5000]] } as never);
+      },
+    ],
+    [
+      'killTree',
+      /\(\{ cgroup: '\/x' \}\): it takes no options\.$/,
+      async () => {
+        await using daemon = await new Command('sleep', FOREVER).daemonize().run();
+        try {
+          await daemon.process.killTree({ cgroup: '/x' } as never);
+        } finally {
+          await daemon.process.stop();
+        }
+      },
+    ],
+    [
       'PidFile.forceCleanup',
       /'p', \{ force: true \}\): there is no such option; there are: group, reapMs\.$/,
       () => PidFile.forceCleanup('p', { force: true } as never),
