@@ -359,13 +359,25 @@ function separateValues(
   { step, errno, isLine = step === 'path-search' }: LaunchFailure,
 ): string | undefined {
   const program = spec?.argv.at(0);
-  if (errno !== 'ENOENT' || !isLine || spec === undefined || program === undefined) return undefined;
+  if (errno !== 'ENOENT' || spec === undefined || program === undefined) return undefined;
   const line = toBytes(program).toString();
+  if (/^~[\w-]*\/[^ ]*$/.test(line))
+    return "No shell reads '~': name the whole path, which begins with homedir() of node:os.";
+  if (/^\$\{?\w+\}?\/[^ ]*$/.test(line)) return "No shell reads '$': name the whole path.";
+  if (!isLine) return undefined;
   if (!/[^ ] +[^ ]/.test(line)) return undefined;
   if (line.length > LONGEST_LINE) return 'Arguments are separate values.';
   // Signs that only a shell reads.
-  const words = /[|&;<>()$`*?]/.test(line) ? ['sh', '-c', line.trim()] : wordsOf(line);
-  return `Arguments are separate values: new Command(${words.map((word) => inspect(word)).join(', ')}${spec.argv.length > 1 ? ', …' : ''}).`;
+  const all = /[|&;<>()$`*?]/.test(line) ? ['sh', '-c', line.trim()] : wordsOf(line);
+  const count = all.findIndex((word) => !/^[A-Za-z_]\w*=/.test(word));
+  const words = all.slice(Math.max(0, count));
+  // A shell keeps the other variables.
+  const variables = all.slice(0, Math.max(0, count)).map((word) => {
+    const end = word.indexOf('=');
+    return `.env(${inspect(word.slice(0, end))}, ${inspect(word.slice(end + 1))})`;
+  });
+  const calls = variables.length === 0 ? '' : `.envInherit()${variables.join('')}`;
+  return `Arguments are separate values: new Command(${words.map((word) => inspect(word)).join(', ')}${spec.argv.length > 1 ? ', …' : ''})${calls}.`;
 }
 
 /** The words of a line as a shell parts them: by blanks that stand in no quotes. */

@@ -156,6 +156,18 @@ const failures: readonly Failure[] = [
       `'${process.cwd()}/ls -l /tmp' does not exist (execve: ENOENT). Arguments are separate values: new Command('ls', '-l', '/tmp').`,
   },
   {
+    title: "a path below '~', which only a shell reads",
+    command: () => new Command('~/bin/tool'),
+    sentence: () =>
+      `'${process.cwd()}/~/bin/tool' does not exist (execve: ENOENT). No shell reads '~': name the whole path, which begins with homedir() of node:os.`,
+  },
+  {
+    title: 'a path with a variable, which only a shell reads',
+    command: () => new Command('$HOME/bin/tool'),
+    sentence: () =>
+      `'${process.cwd()}/$HOME/bin/tool' does not exist (execve: ENOENT). No shell reads '$': name the whole path.`,
+  },
+  {
     title: 'a missing path with a blank in it, of which the first word is no program either',
     command: (path) => new Command(path('My Programs/tool')),
     sentence: (path) => `'${path('My Programs/tool')}' does not exist (execve: ENOENT).`,
@@ -182,6 +194,7 @@ export function execSentenceContract({ name }: EngineUnderTest): void {
       ['git commit -m "a b"', "new Command('git', 'commit', '-m', 'a b')"],
       [String.raw`cat a\ b 'c d'`, "new Command('cat', 'a b', 'c d')"],
       ['ls | wc -l', "new Command('sh', '-c', 'ls | wc -l')"],
+      ['A=1 B= ls -l', "new Command('ls', '-l').envInherit().env('A', '1').env('B', '')"],
     ])('a program that is a whole line is told the call that was meant: %s', async (line, call) => {
       const { message } = await rejection(CommandError, new Command(line).run());
       expect(message.replace(/ PATH \(.*?\)/, ' PATH ()')).toMatch(
