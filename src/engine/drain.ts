@@ -22,17 +22,28 @@ export const mayLeaveLog = ({ mode, descriptors }: LaunchPlan): boolean =>
 /** What a descriptor means, to be known again where its number may mean something else. */
 export const inodeOf = (fd: number): bigint => fstatSync(fd, WITH_BIGINT).ino;
 
+function isStill(fd: number, inode: bigint): boolean {
+  try {
+    return inodeOf(fd) === inode;
+  } catch {
+    // It has been closed.
+    return false;
+  }
+}
+
 /** Opens a pipe of this process once more, if it is open still, and has it read elsewhere. False: it is not. */
 export function drainPipe(fd: number, inode: bigint, drain: (pipe: number) => boolean): boolean {
   let pipe: number;
   try {
     pipe = openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch {
+  } catch (error) {
+    // What Node may not open by its permission model, the reader opens for itself.
+    if ((error as NodeJS.ErrnoException).code === 'ERR_ACCESS_DENIED') return isStill(fd, inode) && drain(fd);
     // It is closed, so nobody writes to it; or there is no /proc, and it is read for as long as this process lives.
     return false;
   }
   try {
-    return inodeOf(pipe) === inode && drain(pipe);
+    return isStill(pipe, inode) && drain(pipe);
   } finally {
     closeSync(pipe);
   }

@@ -1,17 +1,22 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { inParent, type Library, useNativeEngine } from '../helpers/native.js';
-import { useDirectory } from '../helpers/tools.js';
+import { inParent, type Library, root, useNativeEngine } from '../helpers/native.js';
+import { eventually, isRunning, useDirectory, useProcesses } from '../helpers/tools.js';
 
 useNativeEngine();
 const path = useDirectory();
+const started = useProcesses();
 
 // Node 20 and 22 have the flag by its first name too.
 const PERMISSION = Number.parseInt(process.versions.node, 10) < 24 ? '--experimental-permission' : '--permission';
 
 /** Has a parent run under Node's permission model. It may read everything, and load the addon. */
-const allowing = (...flags: string[]) => {
-  const words = [PERMISSION, '--no-warnings', '--allow-fs-read=*', '--allow-addons', ...flags];
+const allowing = (...flags: string[]) => allowingOnly('--allow-fs-read=*', ...flags);
+
+/** The same for a parent that may read no more than it is told. */
+const allowingOnly = (...flags: string[]) => {
+  const words = [PERMISSION, '--no-warnings', '--allow-addons', ...flags];
   return { through: ['sh', '-c', `node=$1; shift; exec "$node" ${words.join(' ')} "$@"`, 'sh'] };
 };
 
@@ -79,6 +84,24 @@ describe("Node's permission model, as child_process and fs obey it", () => {
     expect(['ERR_ACCESS_DENIED', undefined]).toContain((cgroup as { errno?: string }).errno);
     expect(cgroup).toHaveProperty('message');
     expect(['output', 'pid', 'lock'].filter((name) => existsSync(path(name)))).toEqual([]);
+  });
+
+  test('what may not be read does not hinder engineInfo(), nor a released program that goes on writing', async () => {
+    const readable = [root, realpathSync(join(root, 'node_modules')), '/bin', '/usr', realpathSync(process.execPath)];
+    const [engine, pid] = await inParent(
+      async ({ Command, engineInfo }, directory) => {
+        const script = 'until [ -e "$0/gone" ]; do sleep 0.01; done; seq 1 100000 >&2; echo $? >"$0/told"';
+        const child = await new Command('/bin/sh', '-c', script, directory).runAsync();
+        return [engineInfo().engine, child.release()] as const;
+      },
+      path(),
+      allowingOnly('--allow-child-process', ...readable.map((one) => `--allow-fs-read=${one}`)),
+    );
+    started(pid);
+    expect(engine).toBe('native');
+    writeFileSync(path('gone'), '');
+    await eventually('it has ended', () => !isRunning(pid));
+    expect(readFileSync(path('told'), 'utf8')).toBe('0\n');
   });
 
   test('with the files allowed as well, everything runs', async () => {

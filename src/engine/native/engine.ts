@@ -307,12 +307,22 @@ const noNode = (): string | undefined =>
     ? undefined
     : `the file of Node itself is not known: process.execPath is '${process.execPath}', and /proc, which tells the file, is not mounted`;
 
+/** Whether a file of the kernel is there. Where Node's permission model hides it, the kernel tells by its answer to the step. */
+function mayBeThere(path: string): boolean {
+  try {
+    return existsSync(path);
+  } catch {
+    // Node 20 throws where later ones say that there is none.
+    return true;
+  }
+}
+
 const refusals: Partial<Record<Step['step'], (binding: Binding) => string | undefined>> = bare({
   sched_core: (binding) =>
     binding.hasCoreScheduling()
       ? undefined
       : 'there is no core scheduling on this machine: it takes a kernel with CONFIG_SCHED_CORE, and a processor with several threads to a core',
   hook: () => noRunner ?? noNode(),
-  selinux: () => (existsSync('/sys/fs/selinux/enforce') ? undefined : 'SELinux is not enabled on this machine'),
-  apparmor: () => (existsSync('/proc/self/attr/apparmor') ? undefined : 'AppArmor is not enabled on this machine'),
+  selinux: () => (mayBeThere('/sys/fs/selinux/enforce') ? undefined : 'SELinux is not enabled on this machine'),
+  apparmor: () => (mayBeThere('/proc/self/attr/apparmor') ? undefined : 'AppArmor is not enabled on this machine'),
 });
