@@ -20,6 +20,7 @@ import {
   type TreeOptions,
 } from './builder/options.js';
 import { readSpec } from './builder/spec-shape.js';
+import { arrayInstead, mostValues, saysMore, tooMany, valuesShown } from './builder/too-many.js';
 import {
   type Accepted,
   type Check,
@@ -124,6 +125,22 @@ type KindOf<S> = S extends { readonly daemonize: true }
     ? 'program'
     : CommandKind;
 
+/** The methods that say nothing: they look at a command, copy it or run it. */
+const looks: ReadonlySet<string> = new Set([
+  'constructor',
+  'clone',
+  'toString',
+  'writeArgLog',
+  'binaryPath',
+  'spec',
+  'plan',
+  'explain',
+  'run',
+  'runAsync',
+  'runSync',
+  'exec',
+]);
+
 /** What a stream is where nothing was said about it. */
 const NOTHING = Object.freeze({ from: 'null' } as const);
 const UNCLAIMED = Object.freeze({ to: 'unclaimed' } as const);
@@ -186,7 +203,9 @@ export class Command<out Kind extends CommandKind = 'program'> {
     this.#say('new Command', [program, ...args], (draft, call) => {
       if (program === '') draft.mistake(call, 'the program has no name; give a name to look for in PATH, or a path');
       // A program that is wrong keeps its place, so that no argument takes it in a message.
-      draft.argv.push(draft.text(program, call, 'the program') ?? '');
+      const wrong = arrayInstead(call.method, program);
+      if (wrong !== undefined) draft.mistake(call, wrong);
+      draft.argv.push(wrong === undefined ? (draft.text(program, call, 'the program') ?? '') : '');
       for (const arg of args) {
         const said = optionsAsMethods(arg, (name) => publicMethods.has(name));
         if (said.length === 0) this.#addAll(draft, arg, call);
@@ -289,7 +308,11 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * new Command('head').arg('-n').arg(3).arg('/etc/passwd');
    */
   arg(value: Argument): this {
-    return this.#say('arg', [value], (draft, call) => draft.add(value, call));
+    return this.#say('arg', [value], (draft, call) => {
+      const wrong = arrayInstead(call.method, value);
+      if (wrong === undefined) draft.add(value, call);
+      else draft.mistake(call, wrong);
+    });
   }
 
   /**
@@ -1110,9 +1133,10 @@ export class Command<out Kind extends CommandKind = 'program'> {
    */
   allowCap(name: CapabilityName): this {
     return this.#say('allowCap', [name], (draft, call) => {
-      if (!(capabilityNames as readonly string[]).includes(name))
-        draft.mistake(call, "there is no such capability; capabilities(7) names them, as 'CAP_NET_ADMIN'");
-      else if (!draft.allowCaps.includes(name)) draft.allowCaps.push(name);
+      if (!(capabilityNames as readonly string[]).includes(name)) {
+        const noSuch = "there is no such capability; capabilities(7) names them, as 'CAP_NET_ADMIN'";
+        draft.mistake(call, arrayInstead(call.method, name) ?? noSuch);
+      } else if (!draft.allowCaps.includes(name)) draft.allowCaps.push(name);
     });
   }
 
@@ -1237,8 +1261,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
   preExecHook<T>(hook: URL | ((opaque: T, child: HookChild) => HookAnswer | Promise<HookAnswer>), opaque?: T): this {
     return this.#say('preExecHook', [hook], (draft, call) => {
       const url = asUrl(hook);
-      const source =
-        typeof hook === 'function' ? sourceOf(hook) : new Wrong('a hook is a URL of a module, or a function');
+      const source = typeof hook === 'function' ? sourceOf(hook) : new Wrong(noHook(hook));
       if (url === undefined && source instanceof Wrong) draft.mistake(call, source.wrong);
       else if (
         draft.set('preExecHook', bare(url === undefined ? { source: source as string } : { module: url.href }), call)
@@ -1702,6 +1725,31 @@ export class Command<out Kind extends CommandKind = 'program'> {
     });
   }
 
+  /**
+   * Has a method record as a mistake what is said beyond the values that it takes: JavaScript would drop `'b'` of `arg('a', 'b')`, and take
+   * `newSession(false)` for its contrary.
+   */
+  static #guard(name: string, work: (this: Command, ...values: readonly unknown[]) => Command): void {
+    const most = mostValues(name, work);
+    if (most === Infinity) return;
+    const guarded = {
+      [name](this: Command, ...values: readonly unknown[]): Command {
+        if (!saysMore(values, most)) return work.apply(this, [...values]);
+        return this.#say(name, valuesShown(name, values), (draft, call) => {
+          const said = optionsAsMethods(values.at(-1), (method) => publicMethods.has(method));
+          draft.mistake(call, tooMany(name, values, most, said));
+        });
+      },
+    }[name];
+    Object.defineProperty(guarded, 'length', bare({ value: work.length, configurable: true }));
+    Object.defineProperty(Command.prototype, name, bare({ value: guarded, writable: true, configurable: true }));
+  }
+
+  static {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(Command.prototype)))
+      if (typeof value === 'function' && !looks.has(name)) Command.#guard(name, value as never);
+  }
+
   /** The same for a setting that can be left out: `undefined` says nothing. The value stands last. */
   #setting(method: string, values: readonly unknown[], record: (draft: Draft, call: Call) => void): this {
     return values.at(-1) === undefined ? this : this.#say(method, values, record);
@@ -1730,6 +1778,9 @@ export class Command<out Kind extends CommandKind = 'program'> {
     });
   }
 }
+
+const noHook = (hook: unknown): string =>
+  `a hook is a URL of a module, or a function${typeof hook === 'string' ? '; new URL(path, import.meta.url) makes one' : ''}`;
 
 /** A command of what was said elsewhere: no program is named, and none is missing. */
 function fromDraft(draft: Draft): Command {

@@ -138,7 +138,17 @@ export const rooms: readonly Room[] = [
   ['pidfile', ['lock', 'cleanup', 'program', 'open', 'pidfile']],
   [
     'builder',
-    ['call-site', 'wait-options', 'given-away', 'options', 'draft', 'clashes', 'calls-of-spec', 'spec-shape'],
+    [
+      'call-site',
+      'wait-options',
+      'given-away',
+      'options',
+      'draft',
+      'clashes',
+      'calls-of-spec',
+      'spec-shape',
+      'too-many',
+    ],
   ],
   [
     'running',

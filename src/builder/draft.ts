@@ -17,6 +17,8 @@ import { printCall } from '../text/call-text.js';
 import { printf } from '../text/printf.js';
 import {
   asUrl,
+  describeKind,
+  isArray,
   isBytes,
   isDetached,
   printAnything,
@@ -150,6 +152,11 @@ export class Draft {
   }
 
   variableName(name: unknown, call: Call): name is string {
+    if (typeof name === 'object' && name !== null && !isBytes(name)) {
+      const way = isArray(name) ? 'give each name as a value of its own' : 'say env(name, value) for each variable';
+      this.mistake(call, `the name of the variable is ${describeKind(name)}; ${way}`);
+      return false;
+    }
     const text = this.string(name, call, 'the name of the variable');
     if (text?.includes('=') !== true) return text !== undefined;
     this.mistake(call, "the name of the variable holds '=', which ends it");
@@ -290,7 +297,10 @@ export class Draft {
     bounds: { what: string; min: number; max: number },
     call: Call,
   ): void {
-    const integer = this.integer(value, call, bounds);
+    // Only user() looks names up.
+    const isName = typeof value === 'string' && (key === 'uid' || key === 'gid');
+    const what = isName ? `a name goes to user(), and ${bounds.what}` : bounds.what;
+    const integer = this.integer(value, call, { ...bounds, what });
     if (integer !== undefined) this.set(key, integer, call);
   }
 
@@ -314,8 +324,9 @@ export class Draft {
       return;
     }
     const isOctal = typeof value === 'string' && /^0o[0-7]{1,4}$/.test(value);
-    const mask = this.integer(isOctal ? Number(value) : value, call, { what: 'the mask', min: 0, max: 0o777 });
-    if (mask !== undefined) this.set('umask', mask, call);
+    const mask = isOctal ? Number(value) : value;
+    if (typeof mask === 'number' && Number.isInteger(mask) && mask >= 0 && mask <= 0o777) this.set('umask', mask, call);
+    else this.mistake(call, 'the mask is a whole number from 0 to 0o777');
   }
 
   /** Sets a field to a text. */

@@ -173,13 +173,13 @@ describe('a descriptor that was given away', () => {
   test('is closed once, also where the run is refused, and cannot be run with again', async () => {
     const fd = openSync('/dev/null', 'r');
     const command = prog().transferFd(fd).umask(-1);
-    expect(await mistakes(() => command.run())).toEqual(['umask(-1): the mask is a whole number from 0 to 511']);
+    expect(await mistakes(() => command.run())).toEqual(['umask(-1): the mask is a whole number from 0 to 0o777']);
     const again = openSync('/dev/null', 'r');
     onTestFinished(() => closeSync(again));
     // The kernel gives out the lowest free number, so the new descriptor is where the old one was.
     expect(again).toBe(fd);
     expect(await mistakes(() => command.run())).toEqual([
-      'umask(-1): the mask is a whole number from 0 to 511',
+      'umask(-1): the mask is a whole number from 0 to 0o777',
       `transferFd(${fd}): an earlier run has given this descriptor away; make a command with a new one for each run`,
     ]);
   });

@@ -15,7 +15,7 @@ describe('a command with mistakes', () => {
       [
         '3 mistakes in `/bin/echo fine`:',
         `  1. arg(null): the value is null; ${GIVE}.`,
-        '  2. umask(-1): the mask is a whole number from 0 to 511.',
+        '  2. umask(-1): the mask is a whole number from 0 to 0o777.',
         '  3. timeout(0): a timeout is above 0 and at most 2147483647 milliseconds.',
       ].join('\n'),
     );

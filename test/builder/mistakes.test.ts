@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { Command } from '../../src/index.js';
-import { anything, usageError } from '../helpers/usage.js';
+import { anything, lookingMethods, usageError } from '../helpers/usage.js';
 
 const here = fileURLToPath(import.meta.url);
 
@@ -34,7 +34,7 @@ const rows: readonly Row[] = [
   [(c) => c.arg(anything(null)), 'arg(null)', `the value is null; ${GIVE}`],
   [(c) => c.arg(anything(true)), 'arg(true)', `the value is a boolean; ${GIVE}`],
   [(c) => c.arg(anything({})), 'arg({})', `the value is an object; ${GIVE}`],
-  [(c) => c.arg(anything(['a'])), "arg(['a'])", `the value is an array; ${GIVE}`],
+  [(c) => c.arg(anything(['a'])), "arg(['a'])", 'the value is an array; args() takes arrays'],
   [(c) => c.arg(anything(() => 1)), 'arg(function)', `the value is a function; ${GIVE}`],
   [(c) => c.args('a', ['b', anything(null)]), "args('a', ['b', null])", `the value is null; ${GIVE}`],
   [(c) => c.args(anything([['a']])), "args([['a']])", `the value is an array; ${GIVE}`],
@@ -64,6 +64,16 @@ const rows: readonly Row[] = [
   ],
   [(c) => c.envPass('A', 'B='), "envPass('A', 'B=')", "the name of the variable holds '=', which ends it"],
   [(c) => c.envPass(''), "envPass('')", 'the name of the variable is empty'],
+  [
+    (c) => c.env(anything({ A: 'hunter2' }), 'b'),
+    'env(…, …)',
+    'the name of the variable is an object; say env(name, value) for each variable',
+  ],
+  [
+    (c) => c.envPass(anything(['A', 'B'])),
+    'envPass(…)',
+    'the name of the variable is an array; give each name as a value of its own',
+  ],
   [(c) => c.envPass(anything(undefined)), 'envPass(undefined)', 'the name of the variable is no string'],
   // Descriptors.
   [(c) => c.preserveFd(-1), 'preserveFd(-1)', FD],
@@ -187,10 +197,10 @@ const rows: readonly Row[] = [
   ],
   // The process.
   [(c) => c.workingDirectory(''), "workingDirectory('')", 'the path is empty'],
-  [(c) => c.umask(-1), 'umask(-1)', 'the mask is a whole number from 0 to 511'],
-  [(c) => c.umask(0o1000), 'umask(512)', 'the mask is a whole number from 0 to 511'],
+  [(c) => c.umask(-1), 'umask(-1)', 'the mask is a whole number from 0 to 0o777'],
+  [(c) => c.umask(0o1000), 'umask(512)', 'the mask is a whole number from 0 to 0o777'],
   [(c) => c.umask(anything('022')), "umask('022')", 'the mask is a number; write 0o022'],
-  [(c) => c.umask(anything('0o999')), "umask('0o999')", 'the mask is a whole number from 0 to 511'],
+  [(c) => c.umask(anything('0o999')), "umask('0o999')", 'the mask is a whole number from 0 to 0o777'],
   [(c) => c.umask(22), 'umask(22)', "22 is decimal, and means 0o026; write 0o022, or '0o026' where that is meant"],
   [(c) => c.umask(27), 'umask(27)', "27 is decimal, and means 0o033; write 0o027, or '0o033' where that is meant"],
   [(c) => c.umask(700), 'umask(700)', '700 is decimal, and above the highest mask, 0o777; write 0o700'],
@@ -238,10 +248,13 @@ const rows: readonly Row[] = [
   [(c) => c.user(-1), 'user(-1)', `a uid ${ID}`],
   [(c) => c.user(anything(null)), 'user(null)', 'the name is no string'],
   [(c) => c.gid(2 ** 32 - 1), 'gid(4294967295)', `a gid ${ID}`],
+  [(c) => c.uid(anything('nobody')), "uid('nobody')", `a name goes to user(), and a uid ${ID}`],
+  [(c) => c.gid(anything('kvm')), "gid('kvm')", `a name goes to user(), and a gid ${ID}`],
   [(c) => c.groups(anything(5)), 'groups(5)', 'the groups are an array of numbers'],
   [(c) => c.groups([1, -1]), 'groups([1, -1])', `a gid ${ID}`],
   [(c) => c.allowCap(anything('NET_ADMIN')), "allowCap('NET_ADMIN')", NO_CAP],
   [(c) => c.allowCap(anything(12)), 'allowCap(12)', NO_CAP],
+  [(c) => c.allowCap(anything(['CAP_KILL'])), "allowCap(['CAP_KILL'])", 'the name is an array; call it once for each'],
   [(c) => c.selinuxLabel(''), "selinuxLabel('')", 'the label is empty'],
   [(c) => c.appArmorProfile(anything(1)), 'appArmorProfile(1)', 'the profile is no string'],
   // How it ends, daemons, hooks, time.
@@ -250,7 +263,12 @@ const rows: readonly Row[] = [
   [(c) => c.check([0.5]), 'check([0.5])', 'an exit code is a whole number from 0 to 255'],
   [(c) => c.check(anything(1)), 'check(1)', 'check is true, false, or an array of exit codes: [0, 1]'],
   [(c) => c.daemonize().pidFile(''), "pidFile('')", 'the path is empty'],
-  [(c) => c.preExecHook(anything('x')), "preExecHook('x')", 'a hook is a URL of a module, or a function'],
+  [
+    (c) => c.preExecHook(anything('x')),
+    "preExecHook('x')",
+    'a hook is a URL of a module, or a function; new URL(path, import.meta.url) makes one',
+  ],
+  [(c) => c.preExecHook(anything(5)), 'preExecHook(5)', 'a hook is a URL of a module, or a function'],
   [
     (c) => c.preExecHook((() => undefined).bind(null)),
     'preExecHook(function)',
@@ -302,6 +320,82 @@ describe('a mistake says which call made it, what is wrong, and where it stands:
     expect(inspect(error) + JSON.stringify(error)).not.toContain('hunter2');
   });
 });
+
+describe('what is said beyond the values of a method is a mistake, and is not lost silently, as JavaScript would have it:', () => {
+  const LEAVE_OUT = 'it takes no value; leave the whole call out where it is not meant';
+  const more: readonly Row[] = [
+    [
+      (c) => say(c, 'arg', '-o', 'file'),
+      "arg('-o', 'file')",
+      'it takes one value, and 2 came; args() takes as many as there are',
+    ],
+    [(c) => say(c, 'argPair', 'a', 'b', 'c'), "argPair('a', 'b', 'c')", 'it takes 2 values, and 3 came'],
+    [
+      (c) => say(c, 'secretArg', '-p', 'hunter2'),
+      'secretArg(…, …)',
+      'it takes one value, and 2 came; call it once for each',
+    ],
+    [
+      (c) => say(c, 'env', 'A', 'hunter2', 'b'),
+      'env(…, …, …)',
+      'it takes 2 values, and 3 came; call it once for each variable',
+    ],
+    [(c) => say(c, 'envPassCommon', 'TERM'), 'envPassCommon(…)', LEAVE_OUT],
+    [(c) => say(c, 'newSession', false), 'newSession(false)', LEAVE_OUT],
+    [(c) => say(c, 'noNewPrivileges', undefined), 'noNewPrivileges(undefined)', LEAVE_OUT],
+    [(c) => say(c, 'errorToOutput', false), 'errorToOutput(false)', LEAVE_OUT],
+    [
+      (c) => say(c, 'daemonize', { pidFile: '/x' }),
+      "daemonize({ pidFile: '/x' })",
+      'it takes no such options; say .pidFile(…)',
+    ],
+    [
+      (c) => say(c, 'allowCap', 'CAP_KILL', 'CAP_CHOWN'),
+      "allowCap('CAP_KILL', 'CAP_CHOWN')",
+      'it takes one value, and 2 came; call it once for each',
+    ],
+    [(c) => say(c, 'groups', 1, 2), 'groups(1, 2)', 'it takes one value, and 2 came; give one array'],
+    [(c) => say(c, 'dieWithParent', 'SIGTERM', 5), "dieWithParent('SIGTERM', 5)", 'it takes one value, and 2 came'],
+    [(c) => say(c, 'outputLimit', 5, 'kill', {}, 1), "outputLimit(5, 'kill', {}, 1)", 'it takes 3 values, and 4 came'],
+    [(c) => say(c, 'limit', 'core', 0, 0, 0), "limit('core', 0, 0, 0)", 'it takes 3 values, and 4 came'],
+    [(c) => say(c, 'preExecHook', () => 0, 'hunter2', 1), 'preExecHook(…, …, …)', 'it takes 2 values, and 3 came'],
+  ];
+
+  test.each(more.map(([build, call, problem]) => [call, problem, build] as const))('%s: %s', (call, problem, build) => {
+    const error = usageError(build);
+    expect(error.mistakes).toEqual([{ call, problem, at: expect.stringContaining(`${here}:`) }]);
+    expect(inspect(error) + JSON.stringify(error)).not.toContain('hunter2');
+  });
+
+  test('undefined was not said, also there', () => {
+    const command = say(new Command('prog'), 'arg', 'a', undefined);
+    expect(command.argList).toEqual(['a']);
+    command.spec();
+  });
+
+  test.each(Object.getOwnPropertyNames(Command.prototype).filter((name) => !lookingMethods.includes(name)))(
+    '%s() takes all of its values, and keeps its name and its number of parameters',
+    (name) => {
+      const method = Object.getOwnPropertyDescriptor(Command.prototype, name)?.value as (...values: never[]) => unknown;
+      expect(method.name).toBe(name);
+      const values = Array.from({ length: 4 }, () => undefined);
+      expect(() => say(new Command('prog'), name, ...values.slice(0, method.length))).not.toThrow();
+    },
+  );
+
+  test('a whole vector as the program is told the call that takes it', () => {
+    const error = usageError(() => undefined, new Command(anything(['ls', '-l'])));
+    expect(error.mistakes).toMatchObject([
+      { call: "new Command(['ls', '-l'])", problem: "the program is an array; say Command.fromArgv(['ls', '-l'])" },
+    ]);
+  });
+});
+
+/** A call as JavaScript can make it. */
+function say(command: Command, method: string, ...values: readonly unknown[]): Command {
+  const methods = command as unknown as Record<string, (...values: readonly unknown[]) => Command>;
+  return methods[method]?.call(command, ...values) ?? command;
+}
 
 describe('to say twice what can be said once is a mistake:', () => {
   const twice: readonly (readonly [(command: Command) => unknown, string, string])[] = [
