@@ -78,7 +78,7 @@ export function dryRun(options?: DryRunOptions): DryRun {
       allowLaunches?.();
       engine.leave();
     },
-    [inspect.custom as symbol]: () => `DryRun { ${engine.commands.length} commands }`,
+    [inspect.custom as symbol]: () => inspect(engine),
   };
 }
 

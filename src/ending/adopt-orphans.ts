@@ -1,4 +1,5 @@
 import { isMainThread } from 'node:worker_threads';
+import { readers } from '../engine/drain.js';
 import { dryRunOf } from '../engine/dry-run.js';
 import { addonInUse } from '../engine/select.js';
 import { readOptions } from '../errors/argument-error.js';
@@ -168,6 +169,7 @@ class Adopter {
 
   #begin(): void {
     if (this.#stopHearing !== undefined) return;
+    readers.keep(true);
     process.on('SIGCHLD', this.#onChildEnd);
     const stopLaunches = onLaunch(({ spec, pid, command }) => {
       if (spec.daemonize === true) this.#daemons.set(pid, command);
@@ -210,6 +212,7 @@ class Adopter {
     this.#remember(table);
     const ends = Array.from(this.#orphans.values()).flatMap((orphan) => this.#reap(orphan, table) ?? []);
     for (const end of ends) {
+      if (readers.take(end.pid)) continue;
       publishAdopted(end);
       // Each on its own: one listener that throws takes nothing from the others.
       for (const { onEnd } of this.#listeners) if (onEnd !== undefined) soon(() => onEnd(end));
@@ -217,6 +220,7 @@ class Adopter {
     if (!this.isOn && this.#orphans.size === 0) {
       this.#stopHearing?.();
       this.#stopHearing = undefined;
+      readers.keep(false);
     } else if (Array.from(this.#orphans.values()).some(({ deadSince }) => deadSince !== undefined)) {
       // No signal will tell that its time is over, or that the thread which should have reaped it is gone.
       this.#lookIn(GRACE_MS + LOOK_MS);

@@ -60,6 +60,26 @@ export const readerOf = (pipe: number): CommandSpec =>
     daemonize: true,
   });
 
+/** The pids of the readers. They are kept while this process adopts orphans: it becomes their parent then, and tells nobody of them. */
+class Readers {
+  #pids: Set<number> | undefined;
+
+  keep(areKept: boolean): void {
+    this.#pids = areKept ? (this.#pids ?? new Set()) : undefined;
+  }
+
+  add(pid: number): void {
+    this.#pids?.add(pid);
+  }
+
+  /** Whether it was one, which is forgotten with that. */
+  take(pid: number): boolean {
+    return this.#pids?.delete(pid) === true;
+  }
+}
+
+export const readers = new Readers();
+
 /** What a launch has that reads nothing and is waited for by nobody. */
 export const NO_RESOURCES: LaunchResources = Object.freeze(
   bare<LaunchResources>({

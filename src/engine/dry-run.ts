@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Buffer } from 'node:buffer';
-import { types } from 'node:util';
+import { inspect, types } from 'node:util';
 import { typeError } from '../errors/argument-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
 import { NO_REFUSALS, type Refusal, UnsupportedError } from '../errors/unsupported-error.js';
@@ -66,6 +66,11 @@ export class DryRunEngine implements Engine {
   constructor(respond: Respond | undefined, print: (spec: CommandSpec) => string) {
     this.#respond = respond;
     this.#print = print;
+  }
+
+  /** Short: Node keeps an engine with what began under it, and prints it there, and the commands have values in them. */
+  [inspect.custom](): string {
+    return `DryRun { ${this.commands.length} commands }`;
   }
 
   /** From here on, and in everything that starts from here, commands come to this engine. */

@@ -54,8 +54,12 @@ const kinds = {
     try {
       await killTree(child);
     } finally {
-      // What was not ended for a lack of memory: the leader is not reaped yet, so the group is still its own.
-      if (child.signal('SIGKILL')) process.kill(-child.pid, 'SIGKILL');
+      // What was not ended for a lack of memory, with its leader or without it.
+      try {
+        process.kill(-child.pid, 'SIGKILL');
+      } catch (error) {
+        if (error.code !== 'ESRCH') throw error;
+      }
       await child.free();
     }
   },

@@ -19,7 +19,7 @@ import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
 import type { Engine, EngineProcess, LaunchResources, SyncProcess } from '../engine.js';
 import { type SeenFifos, seenFifos } from '../fifo.js';
-import { NO_RESOURCES, readerOf } from '../drain.js';
+import { NO_RESOURCES, readerOf, readers } from '../drain.js';
 import { HeldDirectory } from '../here.js';
 import { closeFiles, closeFilesSync, type OpenFiles, openFiles, openFilesSync } from '../redirections.js';
 import { Descriptors, type Ends, NO_FILES, type OpenFds } from './ends.js';
@@ -186,7 +186,12 @@ export class NativeEngine implements Engine {
   #drain(pipe: number): boolean {
     try {
       const plan = planLaunch(readerOf(pipe), thisHost, bare({ mode: 'daemon', inherited: this.environment }));
-      void this.launch(plan, NO_RESOURCES);
+      const reader = this.#launch(plan, NO_FILES, NO_RESOURCES);
+      // Where it fails after all, the pipe is read for as long as this process lives.
+      void Promise.resolve(reader).then(
+        ({ pid }) => readers.add(pid),
+        () => undefined,
+      );
       return true;
     } catch {
       // There is no `cat`, or no process left: it is read for as long as this process lives.
