@@ -10,6 +10,7 @@ import { operationsOf } from '../../plan/operations.js';
 import { stepTable } from '../../plan/step-table.js';
 import { errnoName } from '../../text/errno.js';
 import { encode } from '../../wire/encode.js';
+import { NO_RESOURCES } from '../drain.js';
 import type { LaunchResources } from '../engine.js';
 import type { SeenFifos } from '../fifo.js';
 import { closeFilesSync, openFilesSync } from '../redirections.js';
@@ -21,17 +22,6 @@ import { failure, type Started } from './watch.js';
 
 /** Descriptors that `exec()` needs beside those it places: two of its directory, one of /proc, one of a circle that is opened. */
 const SPARE_FDS = 5;
-
-/** The resources of a launch that nobody feeds or listens to. */
-const noResources: LaunchResources = {
-  input: undefined,
-  captures: new Map(),
-  waitForOutputEnd: false,
-  opaque: undefined,
-  deadline: Infinity,
-  abortSignal: undefined,
-  onStart: undefined,
-};
 
 /** What `exec()` needs of the engine. */
 export interface ExecTools {
@@ -70,7 +60,7 @@ function rehearse(plan: LaunchPlan, files: OpenFds, { binding, start }: ExecTool
   const steps = [...plan.steps.slice(0, last), { step: 'ptrace', by: 'exec' } as const, ...plan.steps.slice(last)];
   const rehearsal = { ...plan, steps, lane: chooseLane(steps) };
   try {
-    const child = new NativeSyncProcess(binding, start(rehearsal, files, noResources), rehearsal, noResources);
+    const child = new NativeSyncProcess(binding, start(rehearsal, files, NO_RESOURCES), rehearsal, NO_RESOURCES);
     child.signal('SIGKILL');
     while (child.turn(-1) === undefined);
   } catch (error) {
