@@ -1,14 +1,16 @@
-// One trial, in a process of its own: `trial.js <measure> <rival> <options as JSON>`. Prints one line of JSON.
+// One trial, in a process of its own: `main.js <kind> <rival> <options as JSON>`. Prints one line of JSON.
 // It runs in Node, Bun and Deno alike.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { openSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import process from 'node:process';
-import { adapter } from './rivals.js';
+import { adapter } from './adapters.js';
+import { javascript, watchAddons } from './javascript.js';
 
-const [measure, rival, json] = process.argv.slice(2);
+const [kind, rival, json] = process.argv.slice(2);
 const options = JSON.parse(json);
-const { run, text, bytes } = await adapter(rival, load);
+if (kind === 'javascript') watchAddons();
+const { run, text, bytes } = await adapter(rival, options, load);
 
 /** Imports a package from the bench's cache, not from this package's own dependencies. */
 function load(name) {
@@ -29,8 +31,8 @@ const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 const us = () => performance.now() * 1000;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** What keeps a parent large: bytes outside the heap, every page written to, or objects in the heap. */
-function ballast({ bufferMiB = 0, heapMiB = 0 }) {
+/** What keeps a parent large: bytes outside the heap, every page written to, objects in the heap, or open files. */
+function ballast({ bufferMiB = 0, heapMiB = 0, descriptors = 0 } = {}) {
   const kept = [];
   for (let i = 0; i < bufferMiB; i += 256) kept.push(new Uint8Array(256 * 2 ** 20).fill(1));
   // An array of 4 objects of 3 small fields takes about 256 bytes.
@@ -41,16 +43,38 @@ function ballast({ bufferMiB = 0, heapMiB = 0 }) {
       { i, a: 1, b: 2 },
       { i, a: 1, b: 2 },
     ]);
+  for (let i = 0; i < descriptors; i += 1) kept.push(openSync('/dev/null', 'r'));
   return kept;
+}
+
+/** From here on a warm-up goes 8 at a time: it is there for the compiler, which counts calls. */
+const MANY = 500;
+
+async function warmUp(call) {
+  if (options.warmUp >= MANY) return together(call, options.warmUp, 8);
+  for (let i = 0; i < options.warmUp; i += 1) await call();
+}
+
+/** Runs commands with always the same number in flight. */
+async function together(call, count, inFlight) {
+  let left = count;
+  const worker = async () => {
+    while (left > 0) {
+      left -= 1;
+      await call();
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, worker));
 }
 
 /** The median time from the call to the result, one command after the other. */
 async function latency(call) {
   const times = [];
-  for (let i = -options.warmUp; i < options.iterations; i += 1) {
+  await warmUp(call);
+  for (let i = 0; i < options.iterations; i += 1) {
     const before = us();
     await call();
-    if (i >= 0) times.push(us() - before);
+    times.push(us() - before);
   }
   // The tenth part is told too: what a launch costs where nobody else wants the processor.
   return { us: median(times), tenthUs: times[Math.floor(times.length / 10)] };
@@ -89,8 +113,8 @@ const memory = (field) =>
   Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024;
 
 /** Captures once. The peak is what the resident set rose to, above where it stood before. */
-async function capture(call, expected) {
-  await text(options.echo, ['warm']);
+async function capture(call) {
+  await text('/bin/echo', ['warm']);
   try {
     writeFileSync('/proc/self/clear_refs', '5');
   } catch {
@@ -100,24 +124,24 @@ async function capture(call, expected) {
   const before = us();
   const output = await call();
   const seconds = (us() - before) / 1e6;
-  if (output.length !== expected) throw new Error(`${output.length} bytes came instead of ${expected}`);
+  if (output.length !== options.bytes) throw new Error(`${output.length} bytes came instead of ${options.bytes}`);
   return { seconds, bytes: output.length, peakBytes: memory('VmHWM') - residentBefore };
 }
 
-/** Runs commands with always the same number in flight. */
 async function burst(call) {
-  for (let i = 0; i < options.warmUp; i += 1) await call();
-  let left = options.iterations;
+  await warmUp(call);
   const before = us();
-  await Promise.all(
-    Array.from({ length: options.inFlight }, async () => {
-      while (left > 0) {
-        left -= 1;
-        await call();
-      }
-    }),
-  );
+  await together(call, options.iterations, options.inFlight);
   return { perSecond: options.iterations / ((us() - before) / 1e6) };
+}
+
+/** The JavaScript of a run in a young process, and in one that has launched thousands. */
+async function javascriptByAge(call) {
+  await warmUp(call);
+  const young = await javascript(call, options.iterations);
+  await together(call, options.ages, 8);
+  const old = await javascript(call, options.iterations);
+  return { us: median(young.samples), cpuUs: young.cpuUs, oldUs: median(old.samples), oldCpuUs: old.cpuUs };
 }
 
 /** Builds a command of 20 arguments and its plan. The program is an absolute path, so PATH is not searched. */
@@ -148,33 +172,23 @@ async function build() {
   return { us: median(samples) };
 }
 
-async function trial() {
-  if (options.engine !== undefined) {
-    const { engineInfo } = await import('vircommand');
-    const { engine, why } = engineInfo();
-    if (engine !== options.engine) return { skip: why };
-  }
-  const kept = ballast(options);
-  const once = () => run(options.program, options.args);
-  switch (measure) {
-    case 'echo':
-      return latency(async () => {
-        const output = await text(options.program, options.args);
-        if (output.trim() !== 'hello') throw new Error(`it said ${output}`);
-      });
-    case 'held':
-      return held(once);
-    case 'capture':
-      return capture(() => bytes(options.program, options.args), options.bytes);
-    case 'burst':
-      return burst(once);
-    case 'build':
-      return build();
-    default:
-      return { ...(await latency(once)), kept: kept.length };
-  }
-}
+const { program, args = [] } = options;
+const once = () => run(program, args);
+const hello = async () => {
+  const output = await text(program, args);
+  if (output.trim() !== 'hello') throw new Error(`it said ${output}`);
+};
+const trials = {
+  latency: () => latency(once),
+  echo: () => latency(hello),
+  held: () => held(once),
+  capture: () => capture(() => bytes(program, args)),
+  burst: () => burst(once),
+  javascript: () => javascriptByAge(once),
+  build,
+};
 
-console.log(JSON.stringify(await trial()));
+const kept = ballast(options.parent);
+console.log(JSON.stringify({ ...(await trials[kind]()), kept: kept.length }));
 // Some rivals keep timers or handles; nothing is left to do.
 process.exit(0);

@@ -13,7 +13,7 @@ const HEAD = 42;
 /** Where the longest bar is this many times the shortest, lengths are logarithmic; else the short ones could not be seen. */
 const LOGARITHMIC_FROM = 20;
 
-const shown = ['true', 'echo', 'held', 'buffers', 'capture', 'burst'];
+const shown = ['start', 'true', 'echo', 'held', 'burst', 'buffers', 'capture'];
 
 const escape = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 
@@ -25,7 +25,9 @@ function label(value, unit) {
 
 function panel({ title, unit, rows }, titles, x, y) {
   const upward = unit !== 'us';
-  const entries = Object.entries(rows).sort(([, a], [, b]) => (upward ? b.median - a.median : a.median - b.median));
+  const entries = Object.entries(rows)
+    .filter(([name]) => name !== 'plain')
+    .sort(([, a], [, b]) => (upward ? b.median - a.median : a.median - b.median));
   const values = entries.map(([, { median }]) => median);
   const largest = Math.max(...values);
   const smallest = Math.min(...values);

@@ -1,0 +1,92 @@
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { native } from '../../src/native/load.js';
+import { root } from '../helpers/native.js';
+import { temporaryDirectory } from '../helpers/temporary.js';
+
+/** Runs a script of the bench, where no registry of packages can be reached. */
+function bench(script: string, ...args: string[]) {
+  const env = { ...process.env, npm_config_registry: 'http://127.0.0.1:9/', npm_config_cache: temporaryDirectory() };
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'bench', script), ...args], {
+    env,
+    encoding: 'utf8',
+  });
+  return { status, stdout, stderr };
+}
+
+interface Report {
+  readonly notes: readonly string[];
+  readonly targets: readonly { readonly text: string; readonly verdict: string }[];
+  readonly measures: Record<string, { readonly rows: Record<string, { readonly trials: readonly number[] }> }>;
+}
+const reportIn = (cache: string) => JSON.parse(readFileSync(join(cache, 'partial.json'), 'utf8')) as Report;
+
+test('the README, the page of the bench and the chart show the figures of results/latest.json', () => {
+  expect(bench('show/figures.js', '--check')).toEqual({ status: 0, stdout: '', stderr: '' });
+});
+
+test.each([
+  ['README.md', /\| (?=1\.\d \|)/, '| 0.1 | '],
+  ['bench/README.md', /missed|met|undecided(?= \|\n)/, 'nearly'],
+  ['bench/results/latest.svg', /(?<=width=")\d+\.\d/, '999.9'],
+])('a figure in %s that is not that of the run is found', (file, figure, other) => {
+  const copy = temporaryDirectory();
+  for (const name of ['README.md', 'bench/README.md', 'bench/results'])
+    cpSync(join(root, name), join(copy, name), { recursive: true });
+  const text = readFileSync(join(copy, file), 'utf8');
+  const begin = Math.max(0, text.indexOf('<!-- Written'));
+  const changed = text.slice(0, begin) + text.slice(begin).replace(figure, other);
+  expect(changed).not.toBe(text);
+  writeFileSync(join(copy, file), changed);
+  const said = `${file} does not show bench/results/latest.json: run \`node bench/show/figures.js\`\n`;
+  expect(bench('show/figures.js', '--check', copy)).toEqual({ status: 1, stdout: said, stderr: '' });
+  expect(bench('show/figures.js', copy)).toMatchObject({ status: 0, stdout: `wrote ${file}\n` });
+  expect(readFileSync(join(copy, file), 'utf8')).toBe(text);
+});
+
+test.each([
+  [['--only', 'tru'], "There is no row 'tru'. There are: start, import, true, "],
+  [['--only', 'echo,tru,hold'], "There is no row 'tru', 'hold'. There are: start, "],
+  [['--only', ''], "There is no row ''. There are: start, "],
+  [['--rivals', 'node'], "There is no rival 'node'. There are: floor, vircommand, "],
+  [['--rounds', '0'], "--rounds takes a number above 0, not '0'."],
+  [['--runs', 'three'], "--runs takes a number above 0, not 'three'."],
+  [['--fast'], "Unknown option '--fast'. --help says which flags there are."],
+  [['true'], "Unexpected argument 'true'"],
+  [['--only'], "Option '--only <value>' argument missing. --help says which flags there are."],
+])('the bench refuses %j in one line, and runs nothing', (args, said) => {
+  const cache = join(temporaryDirectory(), 'cache');
+  const { status, stdout, stderr } = bench('run.js', '--cache', cache, ...args);
+  expect({ status, stdout, lines: stderr.trimEnd().split('\n').length }).toEqual({ status: 2, stdout: '', lines: 1 });
+  expect(stderr).toContain(said);
+  expect(existsSync(cache)).toBe(false);
+});
+
+test('a run without a network leaves out what it would have to fetch, says so, and measures the rest in turn', () => {
+  const cache = temporaryDirectory();
+  const wanted = ['--quick', '--rounds', '2', '--only', 'true,build', '--rivals', 'child_process,tinyexec,bun,floor'];
+  const { status, stdout, stderr } = bench('run.js', '--cache', cache, ...wanted);
+  expect(status, stderr).toBe(0);
+  // Standard error is no terminal here: a line for each row.
+  expect(stderr).toMatch(/^\[1\/2] true, about \d+ s left\n\[2\/2] build, about 5 s left\n$/);
+  const { notes, targets, measures } = reportIn(cache);
+  for (const name of ['tinyexec@', 'bun'])
+    expect(
+      notes.filter((note) => note.includes(name) && note.endsWith(' cannot be had here; it is left out')),
+    ).toHaveLength(1);
+  const trials = Object.fromEntries(
+    Object.entries(measures['true']!.rows).map(([name, row]) => [name, row.trials.length]),
+  );
+  expect(trials).toEqual({
+    ...(notes.some((note) => note.includes('no C compiler')) ? {} : { floor: 2 }),
+    ...(typeof native === 'string' ? {} : { vircommand: 2 }),
+    child_process: 2,
+  });
+  for (const { trials: values } of Object.values(measures['true']!.rows))
+    for (const value of values) expect(value).toBeGreaterThan(0);
+  expect(targets.map(({ text }) => text)).toContain('building 20 arguments and the plan');
+  expect(stdout).toContain('Launch and wait: /bin/true (true)');
+  expect(readdirSync(cache)).toContain('partial.svg');
+});
