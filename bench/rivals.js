@@ -37,6 +37,8 @@ export const variants = {
   plain: { title: 'vircommand, plain', runtime: 'node', engine: 'native', isPlain: true },
   again: { title: 'vircommand, the same command', runtime: 'node', engine: 'native' },
   prepared: { title: 'vircommand, prepared', runtime: 'node', engine: 'native' },
+  sh: { title: 'sh -c, by child_process', runtime: 'node' },
+  events: { title: "child_process, 'line' events", runtime: 'node' },
   empty: { title: 'an empty script', runtime: 'node' },
 };
 

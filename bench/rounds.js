@@ -39,8 +39,7 @@ export async function runRounds(row, runtimes, { cache, signal, next, leftOut })
 }
 
 /** What a trial said, or what went wrong, in one line. */
-const reasonOf = ({ stderr, message }) =>
-  /(?<=\bError: |\berror: ).+/.exec(stderr ?? '')?.[0] ?? message.split('\n')[0];
+const reasonOf = ({ stderr, message }) => /(?<=Error: |error: ).+/.exec(stderr ?? '')?.[0] ?? message.split('\n')[0];
 
 async function trial(name, row, { argv }, cache, signal) {
   const { engine } = all[name];
@@ -68,10 +67,14 @@ async function trial(name, row, { argv }, cache, signal) {
   }
 }
 
+/** What a row says to its trials as it stands. */
+const OPTIONS = ['program', 'args', 'iterations', 'warmUp', 'inFlight', 'bytes', 'ages', 'lines', 'stages', 'says'];
+
 function optionsOf(name, row, cache) {
-  const { program, args, iterations, warmUp, inFlight, bytes, ages, parent, steps, slow } = row;
+  const { parent, steps, slow } = row;
   const { engine, isPlain = false } = all[name];
-  const common = { cache, engine, program, args, iterations, warmUp, inFlight, bytes, ages, ...slow?.[name] };
+  const options = Object.fromEntries(OPTIONS.map((option) => [option, row[option]]));
+  const common = { cache, engine, ...options, ...slow?.[name] };
   return isPlain ? common : { ...common, parent, steps };
 }
 

@@ -11,6 +11,8 @@ const us = { read: (trial) => trial.us, unit: 'us' };
 /** The rows by their names; `bin` is where the C programs lie. */
 export function rowsOf({ bin, quick }) {
   const captureMiB = quick ? 100 : 400;
+  const linesMiB = quick ? 25 : 400;
+  const pipedMiB = quick ? 200 : 1000;
   const burst = quick ? 480 : 2000;
   const launch = { kind: 'latency', program: '/bin/true', warmUp: 20, iterations: 150, rounds: 7, seconds: 0.5, ...us };
   const shortly = { iterations: 60, rounds: 3 };
@@ -174,6 +176,50 @@ export function rowsOf({ bin, quick }) {
       without: ['floor'],
       read: (trial) => trial.peakBytes / trial.bytes,
       unit: 'x',
+    },
+    lines: {
+      title: `Read ${linesMiB} MiB line by line, 64 bytes each`,
+      kind: 'lines',
+      program: `${bin}/writer`,
+      args: [String(linesMiB), '64'],
+      lines: linesMiB * 2 ** 14,
+      needs: ['cc', 'lines'],
+      rounds: 3,
+      quick: { rounds: 2 },
+      seconds: linesMiB / 200,
+      rivals: ['floor', 'vircommand', 'portable', 'child_process', 'events', 'execa', 'tinyexec', 'nano-spawn'],
+      read: (trial) => trial.perSecond,
+      unit: '/s',
+    },
+    pipeline: {
+      title: 'Run a pipeline of three: echo | cat | cat',
+      kind: 'pipeline',
+      stages: [['/bin/echo', 'hello'], ['/bin/cat'], ['/bin/cat']],
+      says: 'hello',
+      warmUp: 20,
+      iterations: 100,
+      needs: ['pipeline'],
+      rounds: 7,
+      quick: { iterations: 40, rounds: 3 },
+      seconds: 0.5,
+      rivals: ['vircommand', 'sh', 'execa', 'tinyexec', 'nano-spawn', 'bun'],
+      ...us,
+    },
+    'pipeline-bytes': {
+      title: `Move ${pipedMiB} MiB through a pipeline of three`,
+      kind: 'pipeline',
+      stages: [[`${bin}/writer`, String(pipedMiB)], ['/bin/cat'], ['/usr/bin/wc', '-c']],
+      says: String(pipedMiB * 2 ** 20),
+      bytes: pipedMiB * 2 ** 20,
+      warmUp: 0,
+      iterations: 1,
+      needs: ['cc', 'pipeline'],
+      rounds: 5,
+      quick: { rounds: 2 },
+      seconds: pipedMiB / 1000,
+      rivals: ['vircommand', 'sh', 'execa', 'tinyexec', 'nano-spawn', 'bun'],
+      read: (trial) => trial.bytes / 2 ** 20 / trial.seconds,
+      unit: 'MiB/s',
     },
     burst: {
       title: `${burst.toLocaleString('en-US')} commands, 8 at once`,

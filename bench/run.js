@@ -56,7 +56,7 @@ for (const name of ['SIGINT', 'SIGTERM']) process.once(name, () => interrupted.a
 /** The trials of a row, or nothing where it cannot be measured here. */
 async function trialsIn(row) {
   progress.row();
-  const { row: ready, why, end } = meet(row, found);
+  const { row: ready, why, end } = await meet(row, found);
   if (why !== undefined) {
     note(`${row.name} is left out: ${why}`);
     return {};
@@ -72,7 +72,7 @@ async function trialsIn(row) {
       },
     });
   } finally {
-    end();
+    await end();
     progress.clear();
   }
 }

@@ -43,6 +43,9 @@ export const targets = [
   ratio('with 1,000 open descriptors, to plain', 'descriptors', ['vircommand', 'plain'], atMost(1.1)),
   ratio('throughput of a large capture, to the C reader', 'capture', ['vircommand', 'floor'], atLeast(1)),
   own('peak memory of a large capture, to the output', 'memory', atMost(1.05)),
+  ratio('lines per second, to readline over child_process', 'lines', ['vircommand', 'child_process'], atLeast(4)),
+  ratio('a pipeline of three, sh -c to ours', 'pipeline', ['sh', 'vircommand'], atLeast(1)),
+  ratio('throughput of a pipeline of three, to sh -c', 'pipeline-bytes', ['vircommand', 'sh'], atLeast(1)),
   own('JavaScript of a repeated run, after 100 launches', 'javascript', atMost(40, 'us'), QUICKEST),
   own('JavaScript of a repeated run, after thousands', 'javascript-old', atMost(20, 'us'), QUICKEST),
   // These are older, and stay.

@@ -1,7 +1,7 @@
 /*
  * What a launch costs without any library: posix_spawn and waitpid, a pipe and read. The bench compares with this.
  *
- *   floor run|echo|capture|burst <iterations> <in flight> <program> [argument]...
+ *   floor latency|echo|capture|lines|burst <iterations> <in flight> <program> [argument]...
  *
  * Prints one line of JSON, with the same fields as trial.js.
  */
@@ -81,6 +81,27 @@ static size_t capture(char **argv, int null, int big) {
   return size;
 }
 
+/* Runs once, and counts the lines: a big pipe, big reads, and memchr. */
+static size_t lines(char **argv, int null) {
+  static char bytes[MEBIBYTE];
+  int ends[2];
+  size_t count = 0;
+  if (pipe2(ends, O_CLOEXEC) < 0) die("pipe2");
+  (void)fcntl(ends[0], F_SETPIPE_SZ, MEBIBYTE);
+  const pid_t pid = start(argv, ends[1], null);
+  close(ends[1]);
+  for (;;) {
+    const ssize_t got = read(ends[0], bytes, sizeof bytes);
+    if (got < 0) die("read");
+    if (got == 0) break;
+    const char *const end = bytes + got;
+    for (const char *at = bytes; (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++) count++;
+  }
+  close(ends[0]);
+  finish(pid);
+  return count;
+}
+
 int main(int argc, char **argv) {
   if (argc < 5) return 2;
   const char *mode = argv[1];
@@ -93,6 +114,12 @@ int main(int argc, char **argv) {
     const double before = now_us();
     const size_t size = capture(command, null, 1);
     printf("{\"seconds\":%.6f,\"bytes\":%zu}\n", (now_us() - before) / 1e6, size);
+    return 0;
+  }
+  if (strcmp(mode, "lines") == 0) {
+    const double before = now_us();
+    const size_t count = lines(command, null);
+    printf("{\"perSecond\":%.3f}\n", (double)count / ((now_us() - before) / 1e6));
     return 0;
   }
   if (strcmp(mode, "burst") == 0) {

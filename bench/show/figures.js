@@ -22,8 +22,14 @@ const shown = [
   ['buffers', 'launch from a parent with 4 GiB of Buffers'],
   ['descriptors', 'launch from a parent with 1,000 open descriptors'],
   ['capture', 'capture 400 MiB'],
+  ['lines', 'read 400 MiB line by line'],
+  ['pipeline', 'a pipeline of three (`sh -c` by child_process)'],
+  ['pipeline-bytes', '1,000 MiB through a pipeline of three'],
 ];
 const columns = ['child_process', 'execa', 'tinyexec', 'nano-spawn', 'bun', 'deno', 'floor'];
+
+/** Without a pipeline of its own, `child_process` is measured with a shell. */
+const STANDS_FOR = { child_process: 'sh' };
 
 /** What a launch costs more than a plain one. */
 const besidePlain = [
@@ -38,7 +44,7 @@ const times = (ratio) => (ratio >= 9.95 ? ratio.toFixed(0) : ratio >= 0.995 ? ra
 
 /** How many times as long as ours a rival takes: of what is counted by the second, that is the other way round. */
 function timesOurs({ unit, rows }, rival) {
-  const ratio = rows[rival]?.toOurs?.median;
+  const ratio = (rows[rival] ?? rows[STANDS_FOR[rival]])?.toOurs?.median;
   return ratio === undefined ? '' : times(unit.endsWith('/s') ? 1 / ratio : ratio);
 }
 

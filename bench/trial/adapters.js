@@ -4,16 +4,21 @@ const LARGE = 2 ** 30;
 
 /**
  * How each runs a program: `run` waits for a good end, `text` gives standard output as a string, `bytes` gives it as bytes
- * where the rival can (two of them know strings only, which are taken as they are).
+ * where the rival can (two of them know strings only, which are taken as they are). `lines` counts the lines of standard output, each
+ * of which it has had as a string; `pipe` gives what the last of three programs says, each of which reads what the one before writes.
  *
  * `load` imports a package from the bench's cache. `steps` are what the row wants done in the child: other ids, a control group.
  */
 const adapters = {
   vircommand: async (_, steps) => {
-    const { Command } = await import('vircommand');
+    const { Command, pipeline } = await import('vircommand');
     const command = commandWith(Command, steps);
     return {
       run: (program, args) => command(program, args).run(),
+      lines: (program, args) => counted(command(program, args).lines()),
+      pipe: async ([first, second, third]) =>
+        (await pipeline(new Command(...first), new Command(...second), new Command(...third).outputBuffer()).run())
+          .stdout,
       text: async (program, args) => (await command(program, args).outputBuffer().run()).stdout,
       bytes: async (program, args) => (await command(program, args).outputBuffer({ encoding: 'buffer' }).run()).stdout,
     };
@@ -48,7 +53,22 @@ const adapters = {
       run: (program, args) => start(program, args, 'ignore'),
       text: async (program, args) => Buffer.concat(await start(program, args, 'pipe')).toString(),
       bytes: async (program, args) => Buffer.concat(await start(program, args, 'pipe')),
+      lines: async (program, args) => counted((await readLines(program, args)).interface),
     };
+  },
+  /** Its readline without the iteration. */
+  events: async () => ({
+    lines: async (program, args) => {
+      const { interface: lines } = await readLines(program, args);
+      let count = 0;
+      lines.on('line', () => (count += 1));
+      await new Promise((resolve) => lines.on('close', resolve));
+      return count;
+    },
+  }),
+  sh: async () => {
+    const { text } = await adapters.child_process();
+    return { pipe: (stages) => text('/bin/sh', ['-c', stages.map((words) => words.join(' ')).join(' | ')]) };
   },
   execa: async (load) => {
     const { execa } = await load('execa');
@@ -57,6 +77,13 @@ const adapters = {
       run: (program, args) => execa(program, args, { stdio: 'ignore' }),
       text: async (program, args) => (await execa(program, args, piped)).stdout,
       bytes: async (program, args) => (await execa(program, args, { ...piped, encoding: 'buffer' })).stdout,
+      lines: (program, args) => counted(execa(program, args, { ...piped, buffer: false })),
+      pipe: async ([[first, ...one], [second, ...two], [third, ...three]]) =>
+        (
+          await execa(first, one, { ...piped, buffer: false })
+            .pipe(second, two, { stderr: 'ignore', buffer: false })
+            .pipe(third, three, { stderr: 'ignore' })
+        ).stdout,
     };
   },
   tinyexec: async (load) => {
@@ -67,6 +94,9 @@ const adapters = {
       run: (program, args) => x(program, args, { throwOnError: true, nodeOptions: { stdio: 'ignore' } }),
       text: output,
       bytes: output,
+      lines: (program, args) => counted(x(program, args, { nodeOptions: { stdio: ['ignore', 'pipe', 'ignore'] } })),
+      pipe: async ([[first, ...one], [second, ...two], [third, ...three]]) =>
+        (await x(first, one).pipe(second, two).pipe(third, three)).stdout,
     };
   },
   'nano-spawn': async (load) => {
@@ -76,6 +106,9 @@ const adapters = {
       run: (program, args) => spawn(program, args, { stdin: 'ignore', stdout: 'ignore', stderr: 'ignore' }),
       text: output,
       bytes: output,
+      lines: (program, args) => counted(spawn(program, args, { stdin: 'ignore', stderr: 'ignore' }).stdout),
+      pipe: async ([[first, ...one], [second, ...two], [third, ...three]]) =>
+        (await spawn(first, one).pipe(second, two).pipe(third, three)).stdout,
     };
   },
   bun: async () => {
@@ -94,6 +127,8 @@ const adapters = {
       run: (program, args) => good(start(program, args, 'ignore')),
       text: (program, args) => output(program, args, 'text'),
       bytes: (program, args) => output(program, args, 'bytes'),
+      // Its shell, which has no program of its own.
+      pipe: ([first, second, third]) => Bun.$`${first} | ${second} | ${third}`.text(),
     };
   },
   deno: async () => {
@@ -112,6 +147,21 @@ const adapters = {
 };
 adapters.portable = adapters.vircommand;
 adapters.plain = adapters.vircommand;
+
+/** How many lines an iteration gives. */
+async function counted(lines) {
+  let count = 0;
+  for await (const line of lines) if (typeof line === 'string') count += 1;
+  return count;
+}
+
+/** Node's readline over the output of a program. */
+async function readLines(program, args) {
+  const { spawn } = await import('node:child_process');
+  const { createInterface } = await import('node:readline');
+  const { stdout } = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+  return { interface: createInterface({ input: stdout, crlfDelay: Infinity }) };
+}
 
 /** A function that makes a command with what the row wants done in the child. */
 function commandWith(Command, { uid, gid, cgroup } = {}) {

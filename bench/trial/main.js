@@ -10,7 +10,7 @@ import { javascript, watchAddons } from './javascript.js';
 const [kind, rival, json] = process.argv.slice(2);
 const options = JSON.parse(json);
 if (kind === 'javascript') watchAddons();
-const { run, text, bytes } = await adapter(rival, options, load);
+const { run, text, bytes, lines, pipe } = await adapter(rival, options, load);
 
 /** Imports a package from the bench's cache, not from this package's own dependencies. */
 function load(name) {
@@ -135,6 +135,24 @@ async function burst(call) {
   return { perSecond: options.iterations / ((us() - before) / 1e6) };
 }
 
+/** How many lines come in a second. */
+async function linesPerSecond() {
+  const before = us();
+  const count = await lines(program, args);
+  const perSecond = count / ((us() - before) / 1e6);
+  if (count !== options.lines) throw new Error(`${count} lines came instead of ${options.lines}`);
+  return { perSecond };
+}
+
+/** A pipeline, one after the other; `bytes` is how much goes through it. */
+async function piped() {
+  const { us: taken } = await latency(async () => {
+    const output = await pipe(options.stages);
+    if (output.trim() !== options.says) throw new Error(`it said ${output}`);
+  });
+  return { us: taken, bytes: options.bytes, seconds: taken / 1e6 };
+}
+
 /** The JavaScript of a run in a young process, and in one that has launched thousands. */
 async function javascriptByAge(call) {
   await warmUp(call);
@@ -184,6 +202,8 @@ const trials = {
   held: () => held(once),
   capture: () => capture(() => bytes(program, args)),
   burst: () => burst(once),
+  lines: linesPerSecond,
+  pipeline: piped,
   javascript: () => javascriptByAge(once),
   build,
 };

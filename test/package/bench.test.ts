@@ -1,10 +1,11 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { native } from '../../src/native/load.js';
-import { root } from '../helpers/native.js';
+import { needsRoot, root } from '../helpers/native.js';
 import { temporaryDirectory } from '../helpers/temporary.js';
+import { eventually } from '../helpers/tools.js';
 
 /** Runs a script of the bench, where no registry of packages can be reached. */
 function bench(script: string, ...args: string[]) {
@@ -89,4 +90,28 @@ test('a run without a network leaves out what it would have to fetch, says so, a
   expect(targets.map(({ text }) => text)).toContain('building 20 arguments and the plan');
   expect(stdout).toContain('Launch and wait: /bin/true (true)');
   expect(readdirSync(cache)).toContain('partial.svg');
+});
+
+test('a run that is broken off removes its control group, and says so', async ({ skip }) => {
+  needsRoot(skip);
+  if (typeof native === 'string') skip(native);
+  const cache = temporaryDirectory();
+  const args = ['--cache', cache, '--only', 'cgroup', '--rounds', '100', '--rivals', 'vircommand'];
+  const run = spawn(process.execPath, [join(root, 'bench/run.js'), ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const said: Buffer[] = [];
+  run.stderr.on('data', (piece: Buffer) => said.push(piece));
+  const ended = new Promise((resolve) => run.on('close', resolve));
+  const mounts = [...readFileSync('/proc/self/mountinfo', 'utf8').matchAll(/^(?:\S+ ){4}(\S+) .* - cgroup2 /gm)];
+  const groups = () =>
+    mounts.map(([, mount]) => `${mount!}/vircommand-bench-${run.pid!}`).filter((dir) => existsSync(dir));
+  const began = await eventually(
+    'the group, or the end of a run that can make none',
+    () => groups().length > 0 || run.exitCode !== null,
+  );
+  expect(began).toBe(true);
+  if (run.exitCode !== null) skip('no control group can be made here');
+  run.kill('SIGTERM');
+  expect(await ended).toBe(1);
+  expect(groups()).toEqual([]);
+  expect(Buffer.concat(said).toString()).toContain('The bench was ended by SIGTERM; nothing is written.\n');
 });
