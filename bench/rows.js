@@ -14,8 +14,16 @@ export function rowsOf({ bin, quick }) {
   const linesMiB = quick ? 25 : 400;
   const pipedMiB = quick ? 200 : 1000;
   const burst = quick ? 480 : 2000;
-  const launch = { kind: 'latency', program: '/bin/true', warmUp: 20, iterations: 150, rounds: 7, seconds: 0.5, ...us };
-  const shortly = { iterations: 60, rounds: 3 };
+  const launch = {
+    kind: 'latency',
+    program: '/bin/true',
+    warmUp: 20,
+    iterations: 150,
+    rounds: 7,
+    seconds: 0.25,
+    ...us,
+  };
+  const shortly = { iterations: 60, rounds: 3, seconds: 0.13 };
 
   const rows = {
     start: {
@@ -23,7 +31,7 @@ export function rowsOf({ bin, quick }) {
       kind: 'process',
       rounds: 15,
       quick: { rounds: 5 },
-      seconds: 0.13,
+      seconds: 0.05,
       rivals: ['empty', 'vircommand', 'portable', 'child_process', 'execa', 'tinyexec', 'nano-spawn', 'bun', 'deno'],
       ...us,
     },
@@ -32,7 +40,7 @@ export function rowsOf({ bin, quick }) {
       kind: 'import',
       rounds: 15,
       quick: { rounds: 5 },
-      seconds: 0.12,
+      seconds: 0.05,
       rivals: ['vircommand', 'child_process', 'execa', 'tinyexec', 'nano-spawn'],
       ...us,
     },
@@ -42,8 +50,8 @@ export function rowsOf({ bin, quick }) {
       title: 'Launch and wait: /bin/true, after 2,000 launches',
       warmUp: 2000,
       rounds: 5,
-      quick: { ...shortly, rounds: 2 },
-      seconds: 2.5,
+      quick: { ...shortly, rounds: 2, seconds: 1, rivals: ['floor', 'vircommand', 'child_process', 'bun'] },
+      seconds: 1.2,
       rivals: ['floor', 'vircommand', 'child_process', 'execa', 'bun', 'deno'],
     },
     noop: {
@@ -52,7 +60,7 @@ export function rowsOf({ bin, quick }) {
       program: `${bin}/noop`,
       needs: ['cc'],
       quick: shortly,
-      seconds: 0.4,
+      seconds: 0.2,
       rivals: ALL,
     },
     'steady-noop': {
@@ -62,8 +70,8 @@ export function rowsOf({ bin, quick }) {
       needs: ['cc'],
       warmUp: 2000,
       rounds: 5,
-      quick: { ...shortly, rounds: 2 },
-      seconds: 1.2,
+      quick: { ...shortly, rounds: 2, seconds: 0.4 },
+      seconds: 0.5,
       rivals: ['floor', 'vircommand', 'bun'],
     },
     echo: {
@@ -92,7 +100,7 @@ export function rowsOf({ bin, quick }) {
       ages: quick ? 2000 : 4000,
       rounds: 5,
       quick: { rounds: 2 },
-      seconds: 2.5,
+      seconds: quick ? 1.1 : 1.8,
       rivals: ['vircommand', 'again', 'prepared'],
       ...us,
     },
@@ -141,8 +149,8 @@ export function rowsOf({ bin, quick }) {
       slow: { child_process: { warmUp: 3, iterations: 8 } },
       iterations: 60,
       rounds: 3,
-      quick: { rounds: 1 },
-      seconds: 2.5,
+      quick: { rounds: 1, rivals: ['vircommand', 'plain', 'child_process', 'bun'] },
+      seconds: 3.5,
       rivals: ['vircommand', 'plain', 'child_process', 'bun', 'deno'],
     },
     heap: {
@@ -153,7 +161,7 @@ export function rowsOf({ bin, quick }) {
       iterations: 60,
       rounds: 3,
       quick: { rounds: 1 },
-      seconds: 2.5,
+      seconds: 0.5,
       rivals: ['vircommand', 'plain', 'child_process'],
     },
     capture: {
@@ -165,7 +173,7 @@ export function rowsOf({ bin, quick }) {
       needs: ['cc'],
       rounds: 5,
       quick: { rounds: 2 },
-      seconds: quick ? 0.35 : 0.8,
+      seconds: quick ? 0.17 : 0.6,
       rivals: ALL,
       read: (trial) => trial.bytes / 2 ** 20 / trial.seconds,
       unit: 'MiB/s',
@@ -186,7 +194,7 @@ export function rowsOf({ bin, quick }) {
       needs: ['cc', 'lines'],
       rounds: 3,
       quick: { rounds: 2 },
-      seconds: linesMiB / 200,
+      seconds: linesMiB / 250,
       rivals: ['floor', 'vircommand', 'portable', 'child_process', 'events', 'execa', 'tinyexec', 'nano-spawn'],
       read: (trial) => trial.perSecond,
       unit: '/s',
@@ -200,8 +208,8 @@ export function rowsOf({ bin, quick }) {
       iterations: 100,
       needs: ['pipeline'],
       rounds: 7,
-      quick: { iterations: 40, rounds: 3 },
-      seconds: 0.5,
+      quick: { iterations: 40, rounds: 3, seconds: 0.35 },
+      seconds: 0.6,
       rivals: ['vircommand', 'sh', 'execa', 'tinyexec', 'nano-spawn', 'bun'],
       ...us,
     },
@@ -230,7 +238,7 @@ export function rowsOf({ bin, quick }) {
       inFlight: 8,
       rounds: 3,
       quick: { rounds: 2 },
-      seconds: burst / 900,
+      seconds: burst / 1200,
       rivals: ALL,
       read: (trial) => trial.perSecond,
       unit: '/s',
@@ -242,7 +250,7 @@ export function rowsOf({ bin, quick }) {
       iterations: 30,
       rounds: 5,
       quick: { rounds: 3 },
-      seconds: 0.4,
+      seconds: 0.15,
       rivals: ['vircommand'],
       ...us,
     },
