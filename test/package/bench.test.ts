@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
 import { native } from '../../src/native/load.js';
 import { needsRoot, root } from '../helpers/native.js';
@@ -114,4 +115,31 @@ test('a run that is broken off removes its control group, and says so', async ({
   expect(await ended).toBe(1);
   expect(groups()).toEqual([]);
   expect(Buffer.concat(said).toString()).toContain('The bench was ended by SIGTERM; nothing is written.\n');
+});
+
+interface Judged {
+  readonly text: string;
+  readonly figure: number;
+  readonly verdict: string;
+}
+const judging = async (trials: Record<'vircommand' | 'floor', readonly number[]>) => {
+  const { judge } = (await import(pathToFileURL(join(root, 'bench/targets.js')).href)) as {
+    judge: (summary: object) => readonly Judged[];
+  };
+  const rows = Object.fromEntries(Object.entries(trials).map(([name, values]) => [name, { trials: values }]));
+  return judge({ 'steady-noop': rows }).map(({ figure, verdict }) => `${figure} ${verdict}`);
+};
+
+// The target is at most 1.0 times the C floor.
+test.each([
+  ['all rounds are below the bound', [0.8, 0.9, 1], [1, 1, 1], ['0.9 met']],
+  ['all rounds are above the bound', [1.1, 1.2, 1.3], [1, 1, 1], ['1.2 missed']],
+  ['of few rounds one is on the other side', [0.8, 0.9, 1.1], [1, 1, 1], ['0.9 undecided']],
+  // The chance that six of seven rounds lie on the wrong side of the true median is 2 * 7 / 128.
+  ['of seven rounds one is on the other side', [0.8, 0.8, 0.8, 0.9, 0.9, 0.9, 9], [1, 1, 1, 1, 1, 1, 1], ['0.9 met']],
+  ['of seven rounds two are', [0.8, 0.8, 0.8, 0.9, 0.9, 9, 9], [1, 1, 1, 1, 1, 1, 1], ['0.9 undecided']],
+  ['the machine was slow in one round, for both', [0.9, 90, 0.9], [1, 100, 1], ['0.9 met']],
+  ['a row was not measured', [], [], []],
+])('a target is judged by the ratios within the rounds: %s', async (_, vircommand, floor, verdicts) => {
+  expect(await judging({ vircommand, floor })).toEqual(verdicts);
 });
