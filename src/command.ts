@@ -4,7 +4,7 @@ import { inspect } from 'node:util';
 import { serialize } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
 import { argumentOf, callsOf } from './builder/calls-of-spec.js';
-import { type Entry, saidBy } from './builder/call-site.js';
+import { callSite, type Entry, saidBy } from './builder/call-site.js';
 import { combinationMistakes } from './builder/clashes.js';
 import { type Call, Draft } from './builder/draft.js';
 import { goneDescriptors, methodsWithOwners, usesDescriptors } from './builder/given-away.js';
@@ -41,7 +41,6 @@ import { type HookAnswer, type HookChild, sourceOf } from './hook/function.js';
 import { OutputBuffer } from './io/output-buffer.js';
 import type { DescriptorLike } from './io/owner.js';
 import { variableOf } from './host/environment.js';
-import { LONGEST_TIMER } from './host/time.js';
 import type { LaunchPlan } from './plan/launch-plan.js';
 import { isPathFromHere } from './plan/program.js';
 import type {
@@ -58,6 +57,8 @@ import type {
   StdoutOf,
   StreamOf,
 } from './result/chain.js';
+import { Pipeline } from './pipeline/pipeline.js';
+import type { Stage } from './pipeline/stages.js';
 import type { RunResult } from './result/run-result.js';
 import type { Child } from './running/child.js';
 import type { DaemonResult } from './running/daemon-result.js';
@@ -76,7 +77,7 @@ import {
   type Flag,
 } from './spec/spec.js';
 import { type Argument, joinText, readable, readData, toBytes } from './text/bytes.js';
-import { hidden, variableShown, withDefaults } from './text/call-text.js';
+import { hidden, printCall, variableShown, withDefaults } from './text/call-text.js';
 import { type CapabilityName, capabilityNames } from './text/capabilities.js';
 import { argLog, printCommand, type PrintOptions } from './text/quote.js';
 import { asUrl, isAbortSignal, isArray, reasonOf, Wrong } from './text/reading.js';
@@ -153,6 +154,9 @@ const NO_ATTACHMENTS: Attachments = Object.freeze({
   abortsTree: false,
   opaque: undefined,
 });
+
+/** A command as a stage of a pipeline, as it is now. */
+let stageOf: (command: AnyCommand) => Stage;
 
 /**
  * A program to run: its arguments, environment, descriptors, privileges and limits, put together call by call.
@@ -1342,9 +1346,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
    */
   timeout(ms: number | undefined, options?: TreeOptions): this {
     return this.#saidWithTree('timeout', [ms], options, (draft, call, tree) => {
-      if (typeof ms !== 'number' || !(ms > 0 && ms <= LONGEST_TIMER)) {
-        draft.mistake(call, `a timeout is above 0 and at most ${LONGEST_TIMER} milliseconds`);
-      } else if (draft.set('timeoutMs', ms, call) && tree) draft.single.timeoutTree = true;
+      draft.timeout(ms, tree, call);
     });
   }
 
@@ -1746,6 +1748,14 @@ export class Command<out Kind extends CommandKind = 'program'> {
   }
 
   static {
+    stageOf = (command) => {
+      // What is said to the command later is said to no pipeline.
+      const copy = Command.prototype.clone.call(command) as Command;
+      return {
+        said: (mode) => copy.#said(copy.#data(), mode),
+        print: (options) => Command.prototype.toString.call(copy, options),
+      };
+    };
     for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(Command.prototype)))
       if (typeof value === 'function' && !looks.has(name)) Command.#guard(name, value as never);
   }
@@ -1777,6 +1787,38 @@ export class Command<out Kind extends CommandKind = 'program'> {
       if (encoding !== undefined) draft.set(stream, { to: 'buffer', encoding }, call);
     });
   }
+}
+
+/** The type of the first, or the last, of several commands. */
+type FirstOf<Stages> = Stages extends readonly [infer First, ...unknown[]] ? First : unknown;
+type LastOf<Stages> = Stages extends readonly [...unknown[], infer Last] ? Last : unknown;
+
+/**
+ * Joins commands to a pipeline, as `|` does in a shell: each reads what the one before it writes. Nothing is started until {@link Pipeline.run},
+ * {@link Pipeline.runAsync} or {@link Pipeline.runSync}.
+ *
+ * The commands are taken as they are now. The first may say where its standard input comes from, and the last what becomes of its standard output; for the
+ * others that is a mistake, and so are `daemonize()` and `requireHandshake()` of any.
+ *
+ * @example
+ * const { stdout } = await pipeline(
+ *   new Command('ls', '-l', '/'),
+ *   new Command('sort', '-k', 5),
+ *   new Command('tail', '-n', 1).outputBuffer(),
+ * ).run();
+ */
+export function pipeline<const Stages extends readonly Command[]>(
+  ...commands: Stages
+): Pipeline<FirstOf<Stages>, LastOf<Stages>> {
+  const mistakes: Mistake[] = [];
+  const stages = commands.flatMap((command: unknown) => {
+    if (command instanceof Command) return [stageOf(command as AnyCommand)];
+    const at = callSite(pipeline);
+    const problem = "a stage is a Command; write new Command('sort') for a program";
+    mistakes.push({ call: printCall('pipeline', [command]), problem, ...(at === undefined ? {} : { at }) });
+    return [];
+  });
+  return new Pipeline(stages, mistakes);
 }
 
 const noHook = (hook: unknown): string =>

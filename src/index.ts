@@ -1,4 +1,4 @@
-export { Command } from './command.js';
+export { Command, pipeline } from './command.js';
 export type { CaptureOptions, FileOptions, Limit, PassOptions, Path, TreeOptions } from './builder/options.js';
 export type { AnyCommand, AsDaemon, ChildOf, ResultOf, SpecOf } from './command.js';
 export type {
@@ -11,6 +11,9 @@ export type {
   Output,
   StreamOf,
 } from './result/chain.js';
+export { Pipeline } from './pipeline/pipeline.js';
+export type { PipelineChildOf, PipelineResultOf } from './pipeline/pipeline.js';
+export { PipelineChild } from './pipeline/pipeline-child.js';
 export type { HookAnswer, HookChild, PreExecHook } from './hook/function.js';
 export { Child } from './running/child.js';
 export type { StopOptions } from './running/child.js';
@@ -24,6 +27,8 @@ export { OutputBuffer } from './io/output-buffer.js';
 export { DaemonResult } from './running/daemon-result.js';
 export { RunResult } from './result/run-result.js';
 export type { Captured, ResourceUsage, RunResultFields } from './result/run-result.js';
+export { PipelineResult } from './result/pipeline-result.js';
+export type { PipelineResultFields } from './result/pipeline-result.js';
 export { KillTreeResult } from './result/tree-result.js';
 export type { KillTreeResultFields } from './result/tree-result.js';
 export type { DaemonResultFields } from './running/daemon-result.js';

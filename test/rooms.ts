@@ -24,7 +24,7 @@ export const rooms: readonly Room[] = [
     ],
   ],
   ['spec', ['bare', 'spec']],
-  ['result', ['exit-status', 'tree-result', 'run-result', 'chain']],
+  ['result', ['exit-status', 'tree-result', 'run-result', 'pipeline-result', 'chain']],
   [
     'errors',
     [
@@ -100,6 +100,7 @@ export const rooms: readonly Room[] = [
       'portable/socket-pair',
       'portable/load-execa',
       'portable/fifo-opener',
+      'portable/make-pipes',
       'portable/process',
       'portable/engine',
       'native/scratch',
@@ -166,6 +167,10 @@ export const rooms: readonly Room[] = [
       'exec',
       'run-command',
     ],
+  ],
+  [
+    'pipeline',
+    ['stages', 'stage-signal', 'joints', 'launch-stages', 'run-stages-sync', 'outcome', 'pipeline-child', 'pipeline'],
   ],
   ['', ['command', 'testing', 'index']],
 ];

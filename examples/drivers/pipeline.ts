@@ -1,29 +1,36 @@
-// A pipeline: what one program writes is what the next one reads. Each stage that fails is an error, with its own words.
-import { pipeline } from 'node:stream/promises';
-import type { Child, Command, RunResult } from 'vircommand';
+// A pipeline: what one program writes is what the next one reads. The first stage that fails is the error, with its own words.
+import { Command, pipeline } from 'vircommand';
 
-/** Runs the commands side by side, and gives the results of all. The output of the last is captured, if it says so. */
-export async function pipe(...commands: readonly Command[]): Promise<RunResult[]> {
-  const children: Child[] = [];
-  try {
-    for (const [index, command] of commands.entries()) {
-      const stage = command.clone();
-      if (index > 0) stage.inputPipe();
-      if (index < commands.length - 1) stage.outputPipe();
-      children.push(await stage.runAsync());
-    }
-    const joints = children.slice(1).map(async ({ stdin }, index) => {
-      const stdout = children[index]?.stdout;
-      // Where the next program has ended, writing to it fails: its result tells why, and SIGPIPE that of the one before.
-      if (stdin && stdout) await pipeline(stdout, stdin).catch(() => stdout.destroy());
-    });
-    await Promise.all(joints);
-    // The last stage that failed is the one to blame: those before it may have lost their reader.
-    const results = await Promise.allSettled(children.map((child) => child.wait()));
-    const failure = results.findLast((result) => result.status === 'rejected');
-    if (failure !== undefined) throw failure.reason;
-    return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-  } finally {
-    await Promise.all(children.map((child) => child.free()));
-  }
+/** What a backup is made with. */
+export interface BackupOptions {
+  /** Stops all stages, each by its own sequence. */
+  readonly signal?: AbortSignal;
+  /** For all stages together. Default: an hour. */
+  readonly timeoutMs?: number;
+}
+
+const AN_HOUR = 3_600_000;
+
+/** Writes a compressed copy of an image, and gives the checksum of what was written. */
+export async function backUp(image: string, copy: string, { signal, timeoutMs }: BackupOptions = {}): Promise<string> {
+  const { stdout } = await pipeline(
+    new Command('cat', '--', image).nice(10),
+    new Command('gzip', '-1').nice(10),
+    new Command('tee', '--', copy),
+    new Command('sha256sum').outputBuffer(),
+  )
+    .timeout(timeoutMs ?? AN_HOUR)
+    .abortSignal(signal)
+    .run();
+  return stdout.slice(0, stdout.indexOf(' '));
+}
+
+/** The users of a machine that `pattern` matches, none being no error. */
+export async function usersLike(pattern: string, file = '/etc/passwd'): Promise<string[]> {
+  const { stdout } = await pipeline(
+    new Command('cut', '-d', ':', '-f', 1).inputFile(file),
+    new Command('grep', '-e', pattern).check([0, 1]),
+    new Command('sort').outputBuffer(),
+  ).run();
+  return stdout.split('\n').slice(0, -1);
 }

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { fileURLToPath } from 'node:url';
 import type { Mistake } from '../errors/usage-error.js';
+import { LONGEST_TIMER } from '../host/time.js';
 import { type Owner, ownerOf } from '../io/owner.js';
 import { Bare, bare } from '../spec/bare.js';
 import {
@@ -327,6 +328,12 @@ export class Draft {
     const mask = isOctal ? Number(value) : value;
     if (typeof mask === 'number' && Number.isInteger(mask) && mask >= 0 && mask <= 0o777) this.set('umask', mask, call);
     else this.mistake(call, 'the mask is a whole number from 0 to 0o777');
+  }
+
+  timeout(ms: unknown, tree: boolean, call: Call): void {
+    if (typeof ms !== 'number' || !(ms > 0 && ms <= LONGEST_TIMER))
+      this.mistake(call, `a timeout is above 0 and at most ${LONGEST_TIMER} milliseconds`);
+    else if (this.set('timeoutMs', ms, call) && tree) this.single.timeoutTree = true;
   }
 
   /** Sets a field to a text. */

@@ -122,7 +122,7 @@ export function unreadProblem(owner: Owner): string | undefined {
  * Runs something that starts a command, and closes afterwards the descriptors that the command was given for good:
  * whatever comes of the start, and once, however many runs there are.
  */
-export async function givingAway<T>(spec: CommandSpec, start: () => Promise<T>): Promise<T> {
+export async function givingAway<T>(spec: CommandSpec | readonly CommandSpec[], start: () => Promise<T>): Promise<T> {
   const given = givenBy(spec);
   const closings = closingsOf(given);
   // The checks of this very start come first: to them, the descriptors are still there.
@@ -137,7 +137,7 @@ export async function givingAway<T>(spec: CommandSpec, start: () => Promise<T>):
 }
 
 /** The same for a start that does not wait for the event loop. A FileHandle is closed by Node's thread pool, soon afterwards. */
-export function givingAwaySync<T>(spec: CommandSpec, start: () => T): T {
+export function givingAwaySync<T>(spec: CommandSpec | readonly CommandSpec[], start: () => T): T {
   const given = givenBy(spec);
   const closings = closingsOf(given);
   try {
@@ -171,11 +171,10 @@ async function closeOwner(owner: Owner): Promise<void> {
   }
 }
 
-/** What a command gives away that no run has given away before. */
-function givenBy(spec: CommandSpec): UsedDescriptor[] {
-  return usedDescriptors(spec)
-    .map(({ entry }) => entry)
-    .filter((entry) => entry.closeInParent === true && !givenAway.has(entry));
+/** What a command gives away, or all stages of a pipeline do, that no run has given away before. */
+function givenBy(said: CommandSpec | readonly CommandSpec[]): UsedDescriptor[] {
+  const used = 'length' in said ? said.flatMap(usedDescriptors) : usedDescriptors(said);
+  return used.map(({ entry }) => entry).filter((entry) => entry.closeInParent === true && !givenAway.has(entry));
 }
 
 function closeDescriptor(fd: number): Promise<void> {

@@ -143,6 +143,7 @@ export class DryRunEngine implements Engine {
     process.begin();
     return {
       pid: process.pid,
+      stdout: process.stdout,
       signal: (name) => process.signal(name),
       isReaped: false,
       stopReading: () => undefined,

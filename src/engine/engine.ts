@@ -98,6 +98,8 @@ export interface HookWatch {
 /** A child that is waited for without the event loop. */
 export interface SyncProcess {
   readonly pid: number;
+  /** What a played stage of a pipeline writes. Default: the kernel has it. */
+  readonly stdout?: Readable | null;
   signal(signal: SignalName): boolean;
   readonly isReaped: boolean;
   stopReading(): void;

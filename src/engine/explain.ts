@@ -74,6 +74,7 @@ function sourceText(source: DescriptorSource, childFd: number): string {
         caller: 'a pipe for the caller',
         buffer: 'a pipe for a buffer',
         log: 'a pipe; what comes is kept for the log',
+        stage: childFd === 0 ? 'the pipe from the stage before' : 'the pipe to the next stage',
       }[source.for];
     case 'stdout':
       return 'the same open file as 1';

@@ -274,9 +274,9 @@ export class PlayedProcess implements EngineProcess {
     this.#role = role;
     this.#options = role instanceof PlayedProgram ? cast(role, this) : bare({});
     this.ended = new Promise((resolve) => (this.#tellEnd = resolve));
-    this.stdin = isForCaller(plan, 0) ? new PlayedInput(this) : null;
-    this.stdout = isForCaller(plan, 1) ? new PlayedOutput() : null;
-    this.stderr = isForCaller(plan, 2) ? new PlayedOutput() : null;
+    this.stdin = isStreamed(plan, 0) ? new PlayedInput(this) : null;
+    this.stdout = isStreamed(plan, 1) ? new PlayedOutput() : null;
+    this.stderr = isStreamed(plan, 2) ? new PlayedOutput() : null;
     this.handshake = plan.steps.some(({ step }) => step === 'handshake') ? new PlayedHandshake(this, plan) : undefined;
   }
 
@@ -468,9 +468,9 @@ export class PlayedProcess implements EngineProcess {
   }
 }
 
-function isForCaller({ descriptors }: LaunchPlan, fd: number): boolean {
+function isStreamed({ descriptors }: LaunchPlan, fd: number): boolean {
   const source = descriptors.at(fd)?.source;
-  return source?.kind === 'pipe' && source.for === 'caller';
+  return source?.kind === 'pipe' && (source.for === 'caller' || source.for === 'stage');
 }
 
 /** What a played process writes, for the caller to read. */

@@ -11,6 +11,8 @@ export abstract class CommandError extends Error {
   readonly command: string;
   /** What was said about the command, as far as it could be understood. */
   declare readonly spec: CommandSpec | undefined;
+  /** In a pipeline, the stage that it is about, counted from 0. */
+  declare readonly stage?: number;
 
   constructor(message: string, subject: Subject, options?: ErrorOptions) {
     // Whatever a message quotes, it may be printed: no control character of it reaches a terminal.
@@ -25,6 +27,24 @@ export abstract class CommandError extends Error {
   override get name(): string {
     return this.constructor.name;
   }
+}
+
+/** The place of a command in a pipeline. */
+export interface Place {
+  /** Counted from 0. */
+  readonly stage: number;
+  /** The pipeline as it may be printed. */
+  readonly pipeline: string;
+}
+
+/** Has an error about a stage tell which it is: as a property, and as a sentence behind its first where the message does not say so yet. */
+export function atStage<E extends CommandError>(error: E, { stage, pipeline }: Place, isUntold = true): E {
+  if (Object.hasOwn(error, 'stage')) return error;
+  Object.assign(error, { stage });
+  if (!isUntold) return error;
+  const [sentence = '', ...tail] = error.message.split('\n\n');
+  error.message = [`${sentence} It is stage ${stage + 1} of ${inBackticks(pipeline)}.`, ...tail].join('\n\n');
+  return error;
 }
 
 /** An error of Node's own about a system call quotes paths as they are, and is printed with the error that it caused. */

@@ -1,3 +1,4 @@
+import type { PipelineResult } from '../result/pipeline-result.js';
 import type { RunResult } from '../result/run-result.js';
 import type { KillTreeResult } from '../result/tree-result.js';
 import { bare } from '../spec/bare.js';
@@ -5,7 +6,7 @@ import type { CommandSpec, LimitResource, LimitSpec } from '../spec/spec.js';
 import { formatDuration } from '../text/duration.js';
 import type { SignalName } from '../text/signals.js';
 import { inBackticks } from '../text/shown.js';
-import { CommandError } from './command-error.js';
+import { CommandError, type Place } from './command-error.js';
 import { reasonText } from './explanation.js';
 
 /** Why a program's end counts as a failure. */
@@ -22,6 +23,8 @@ export interface StopReport {
   readonly stream?: 'stdout' | 'stderr';
   /** What the signal of `abortSignal()` was aborted with. */
   readonly cause?: unknown;
+  /** Where a whole pipeline was stopped: the place of this program in it. */
+  readonly place?: Place;
 }
 
 /**
@@ -36,6 +39,8 @@ export class ExitError extends CommandError {
   readonly reason: ExitReason;
   /** All that is known of the run. */
   readonly result: RunResult;
+  /** In a pipeline: how all of it ended. `stage` says which of its stages this error is about. */
+  declare readonly pipeline?: PipelineResult;
 
   constructor(spec: CommandSpec | undefined, result: RunResult, log: string, report?: StopReport, killer?: string) {
     const stop = report === undefined ? undefined : bare(report);
@@ -102,22 +107,26 @@ function usedUp(spec: CommandSpec | undefined, { resourceUsage }: RunResult): st
 }
 
 function stopSentence(result: RunResult, stop: StopReport): string {
-  const name = inBackticks(result.command);
+  const name = inBackticks(stop.place?.pipeline ?? result.command);
+  const end = endSentence(result, stop);
   switch (stop.reason) {
     case 'timeout':
-      return `${name} did not finish within ${formatDuration(stop.limit ?? 0)}. ${endSentence(result, stop)}`;
+      return `${name} did not finish within ${formatDuration(stop.limit ?? 0)}. ${end}`;
     case 'aborted':
-      return `${name} was aborted after ${formatDuration(stop.sent.at(0)?.atMs ?? result.durationMs)}${stop.cause === undefined ? '' : `: ${reasonText(stop.cause)}`}. ${endSentence(result, stop)}`;
+      return `${name} was aborted after ${formatDuration(stop.sent.at(0)?.atMs ?? result.durationMs)}${stop.cause === undefined ? '' : `: ${reasonText(stop.cause)}`}. ${end}`;
     case 'output-limit':
-      return `${name} wrote more than ${stop.limit ?? 0} bytes to ${stop.stream ?? 'stdout'}. ${endSentence(result, stop)} Raise outputLimit(), or choose its policy 'truncate' or 'headAndTail'.`;
+      return `${name} wrote more than ${stop.limit ?? 0} bytes to ${stop.stream ?? 'stdout'}. ${end} Raise outputLimit(), or choose its policy 'truncate' or 'headAndTail'.`;
     case 'out-of-memory':
-      return `${name} wrote more to ${stop.stream ?? 'stdout'} than this process had memory for; it kept ${stop.limit ?? 0} bytes. ${endSentence(result, stop)} Send large output to a file, or set outputLimit().`;
+      return `${name} wrote more to ${stop.stream ?? 'stdout'} than this process had memory for; it kept ${stop.limit ?? 0} bytes. ${end} Send large output to a file, or set outputLimit().`;
   }
 }
 
 /** How the program ended, and its tree, where that was stopped with it. */
 function endSentence(result: RunResult, stop: StopReport): string {
-  const end = ownEndSentence(result, stop);
+  const own = ownEndSentence(result, stop);
+  const { place } = stop;
+  const end =
+    place === undefined ? own : own.replace(/^It/, `Stage ${place.stage + 1}, ${inBackticks(result.command)},`);
   return result.tree === undefined ? end : `${end} ${treeSentence(result.tree)}`;
 }
 

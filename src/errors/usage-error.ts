@@ -1,3 +1,4 @@
+import { bare } from '../spec/bare.js';
 import { inBackticks } from '../text/shown.js';
 import { CommandError, type Subject } from './command-error.js';
 
@@ -7,6 +8,8 @@ export interface Mistake {
   readonly call: string;
   /** What is wrong, and what to write instead. */
   readonly problem: string;
+  /** In a pipeline, the stage of which it was said, counted from 0. */
+  readonly stage?: number;
   /** Where the call stands in the caller's code, if that could be found. */
   readonly at?: string;
 }
@@ -30,7 +33,9 @@ export class UsageError extends CommandError {
 
 function usageMessage({ command }: Subject, mistakes: readonly Mistake[]): string {
   const where = command === '' ? '' : ` in ${inBackticks(command)}`;
-  const [only, ...others] = mistakes.map(({ call, problem }) => `${call}: ${problem}.`);
+  const [only, ...others] = mistakes
+    .map(bare)
+    .map(({ call, problem, stage }) => `${stage === undefined ? '' : `stage ${stage + 1}, `}${call}: ${problem}.`);
   if (only !== undefined && others.length === 0) return `Mistake${where}: ${only}`;
   return [
     `${mistakes.length} mistakes${where}:`,

@@ -69,6 +69,8 @@ export type DescriptorSource =
   | { readonly kind: 'file'; readonly path: ByteText; readonly open: 'read' | 'truncate' | 'append' }
   /** A pipe of which this process keeps the other end: for the caller, for a buffer, or for the log. */
   | { readonly kind: 'pipe'; readonly for: 'caller' | 'buffer' | 'log' }
+  /** In a pipeline, the pipe to a neighbour. Of one that is not played, the engine is given the descriptor in its place: see {@link connect}. */
+  | { readonly kind: 'pipe'; readonly for: 'stage' }
   /** The same open file as the child's standard output. */
   | { readonly kind: 'stdout' };
 
@@ -76,4 +78,27 @@ export type DescriptorSource =
 export interface PlannedDescriptor {
   readonly childFd: number;
   readonly source: DescriptorSource;
+}
+
+/** Which standard streams of a stage lead to its neighbours in a pipeline. */
+export interface Joints {
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+}
+
+const JOINT: DescriptorSource = Object.freeze({ kind: 'pipe', for: 'stage' });
+
+/** The descriptors of a stage, whose neighbours take the place of what the command says nothing about. */
+export function withJoints(
+  planned: readonly PlannedDescriptor[],
+  joints: Joints | undefined,
+): readonly PlannedDescriptor[] {
+  if (joints === undefined) return planned;
+  const isJoint = (childFd: number): boolean => (childFd === 0 && joints.stdin) || (childFd === 1 && joints.stdout);
+  return planned.map((one) => (isJoint(one.childFd) ? { childFd: one.childFd, source: JOINT } : one));
+}
+
+/** Says where a joint of a stage comes from, now that there is a pipe. */
+export function connect(planned: readonly PlannedDescriptor[], childFd: 0 | 1, source: DescriptorSource): void {
+  (planned as PlannedDescriptor[])[childFd] = { childFd, source };
 }

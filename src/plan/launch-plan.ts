@@ -3,7 +3,7 @@ import type { Subject } from '../errors/command-error.js';
 import { valueDescriptor } from '../spec/bare.js';
 import type { CommandSpec, LaunchMode } from '../spec/spec.js';
 import type { ByteText } from '../text/bytes.js';
-import type { PlannedDescriptor } from './descriptors.js';
+import type { Joints, PlannedDescriptor } from './descriptors.js';
 import type { Lane } from './lane.js';
 import type { Step } from './step-table.js';
 
@@ -37,6 +37,8 @@ export interface PlanOptions {
   readonly inherited?: (() => readonly Uint8Array[]) | undefined;
   /** The spec as the subject of an error, where the caller has made it already. */
   readonly subject?: Subject;
+  /** Which streams lead to the neighbours of a stage. Default: it is none of a pipeline. */
+  readonly joints?: Joints | undefined;
 }
 
 export const shownSafely = valueDescriptor(inspectPlan, false);

@@ -3,7 +3,7 @@ import { subjectOf } from '../errors/command-error.js';
 import type { Host } from '../host/host.js';
 import { bare } from '../spec/bare.js';
 import type { CommandSpec, Mutable } from '../spec/spec.js';
-import { planDescriptors } from './descriptors.js';
+import { planDescriptors, withJoints } from './descriptors.js';
 import { environmentOf, lateArguments } from './environment.js';
 import { chooseLane } from './lane.js';
 import { type LaunchPlan, type PlanOptions, shownSafely } from './launch-plan.js';
@@ -19,11 +19,11 @@ import { planSteps } from './steps.js';
 export function planLaunch(
   spec: CommandSpec,
   host: Host,
-  { mode, search = true, subject = subjectOf(spec), inherited }: PlanOptions,
+  { mode, search = true, subject = subjectOf(spec), inherited, joints }: PlanOptions,
 ): LaunchPlan {
   const { file, tried } = search ? findProgram(spec, subject, host) : { file: spec.argv.at(0) ?? '', tried: [] };
   const directory = plannedDirectory(spec, host);
-  const descriptors = planDescriptors(spec, mode, host);
+  const descriptors = withJoints(planDescriptors(spec, mode, host), joints);
   const steps = planSteps({ spec, host, subject, file, directory, descriptors });
   const plan: Mutable<Omit<LaunchPlan, 'argv' | 'envp'>> = bare({
     spec,

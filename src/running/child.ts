@@ -81,9 +81,9 @@ export class Child<
     this.#launch = launch;
     this.#process = process;
     this.pid = process.pid;
-    // The chain of calls knows which pipes there are.
-    this.stdin = process.stdin as In;
-    this.stdout = process.stdout as Out;
+    // The chain of calls knows which pipes there are. Those between the stages of a pipeline are nobody's here.
+    this.stdin = (launch.joints?.stdin === true ? null : process.stdin) as In;
+    this.stdout = (launch.joints?.stdout === true ? null : process.stdout) as Out;
     this.stderr = process.stderr as Err;
     // The time counts from the launch, of which a hook may have taken a part.
     this.#stopping = stoppingOf(launch);
@@ -116,10 +116,15 @@ export class Child<
       isMethod: () => false,
     });
     if (mistakes.length > 0) throw new UsageError(this.#launch.subject, mistakes);
+    // The chain of calls knows its result's type better than the launch behind it.
+    return (await this.outcome()).unwrap(check) as never;
+  }
+
+  /** @internal How it ended, for a pipeline, which judges all of its stages together. */
+  async outcome(): Promise<Outcome> {
     const ending = await this.#awaitEnding();
     if (ending instanceof Error) throw fromHere(ending);
-    // The chain of calls knows its result's type better than the launch behind it.
-    return ending.unwrap(check) as never;
+    return ending;
   }
 
   /**

@@ -13,6 +13,7 @@ import { launchDenial, writeDenial } from '../host/permission.js';
 import { type Clock, deadline } from '../host/time.js';
 import { Capture, type CaptureLimit } from '../io/capture.js';
 import { connectBuffer, type OutputBuffer } from '../io/output-buffer.js';
+import type { Joints } from '../plan/descriptors.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { planLaunch } from '../plan/plan-launch.js';
 import { bare } from '../spec/bare.js';
@@ -39,12 +40,14 @@ export function planFor(
   mode: LaunchMode,
   engine: Engine = selectEngine(),
   subject: Subject = subjectOf(spec),
+  joints?: Joints,
 ): LaunchPlan {
   return planLaunch(spec, thisHost, {
     mode,
     search: engine.name !== 'dry-run',
     subject,
     inherited: engine.environment,
+    joints,
   });
 }
 
@@ -58,7 +61,10 @@ export class Launch implements LaunchResources {
   readonly engine: Engine;
   readonly subject: Subject;
   readonly plan: LaunchPlan;
-  readonly input: Uint8Array | undefined;
+  /** What it reads. A stage that is played is given it when the one before has been. */
+  input: Uint8Array | undefined;
+  /** Which streams are none of the caller's, since they lead to the neighbours of a stage. */
+  readonly joints: Joints | undefined;
   readonly captures: ReadonlyMap<1 | 2, Capture>;
   readonly #captures: Map<1 | 2, Capture>;
   readonly waitForOutputEnd: boolean;
@@ -73,13 +79,13 @@ export class Launch implements LaunchResources {
   whenBorn: ((child: EngineProcess) => void) | undefined;
 
   /** Decides all that comes before the engine. @throws {LaunchError} {UnsupportedError} {UsageError} */
-  constructor(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, engine: Engine) {
+  constructor(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, engine: Engine, joints?: Joints) {
     const subject = subjectOf(spec);
     const { abortSignal } = attachments;
     if (abortSignal?.aborted === true) throw new LaunchError(subject, { step: 'abort', cause: abortSignal.reason });
     if (engine.name !== 'dry-run' && launchesAreForbidden()) throw forbidden(subject);
     if (engine.name !== 'dry-run') assertMayLaunch(spec, subject);
-    const plan = planFor(spec, mode, engine, subject);
+    const plan = planFor(spec, mode, engine, subject, joints);
     if (engine.name !== 'dry-run') assertMayWrite(plan);
     const [refusal, ...others] = engine.refusals(plan);
     if (refusal !== undefined) throw new UnsupportedError(subject, { ...refusal, engine: engine.name, others });
@@ -89,6 +95,7 @@ export class Launch implements LaunchResources {
     this.subject = subject;
     this.plan = plan;
     this.input = spec.stdin.from === 'buffer' ? toBytes(spec.stdin.data) : undefined;
+    this.joints = joints;
     this.#captures = makeCaptures(plan, attachments);
     this.captures = this.#captures;
     this.waitForOutputEnd = spec.waitForOutputEnd === true;
@@ -132,7 +139,8 @@ function logLimit({ spec: { outputLimit }, mode }: LaunchPlan): CaptureLimit {
 function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachments): Map<1 | 2, Capture> {
   const captures = new Map<1 | 2, Capture>();
   for (const { childFd, source } of plan.descriptors) {
-    if (source.kind !== 'pipe' || source.for === 'caller' || (childFd !== 1 && childFd !== 2)) continue;
+    if (source.kind !== 'pipe' || source.for === 'caller' || source.for === 'stage' || (childFd !== 1 && childFd !== 2))
+      continue;
     const capture = new Capture(source.for === 'log' ? logLimit(plan) : plan.spec.outputLimit);
     captures.set(childFd, capture);
     const buffer = childFd === 1 ? stdoutBuffer : stderrBuffer;

@@ -1,17 +1,25 @@
 import { type Accepted, accepts } from '../builder/wait-options.js';
 import { killerOf } from '../ending/sent-kills.js';
 import type { ProcessEnd } from '../engine/engine.js';
-import type { CommandError } from '../errors/command-error.js';
+import { atStage, type CommandError, type Place } from '../errors/command-error.js';
 import { ExitError, sentenceOf, type StopReport } from '../errors/exit-error.js';
 import { fromHere } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { isHeard, publishExit, publishOnce } from '../events/events.js';
 import type { Capture } from '../io/capture.js';
 import { rawWaitStatus } from '../result/exit-status.js';
+import type { PipelineResult } from '../result/pipeline-result.js';
 import { type Captured, RunResult } from '../result/run-result.js';
 import type { KillTreeResult } from '../result/tree-result.js';
+import { define } from '../spec/bare.js';
 import type { CommandSpec } from '../spec/spec.js';
 import type { Launch } from './launch.js';
+
+/** The place of a stage in a pipeline that has ended, and whether the pipeline was stopped, and not this stage alone. */
+export interface EndedPlace extends Place {
+  readonly result: PipelineResult;
+  readonly isStopOfAll: boolean;
+}
 
 /** How a run ended: its result, and the error that this may be. */
 export class Outcome {
@@ -49,13 +57,32 @@ export class Outcome {
     return isWell ? String(this.result) : sentenceOf(this.#launch.spec, this.result, this.#stop, this.#killer);
   }
 
+  /** Whether the end is no error to somebody who accepts those. */
+  isWell(accepted: Accepted | undefined): boolean {
+    return this.#stop === undefined && accepts(accepted ?? this.#launch.spec.check, this.result.exitCode);
+  }
+
+  /** Why the program was stopped, where it was, or why its output is not whole. */
+  get stop(): StopReport | undefined {
+    return this.#stop;
+  }
+
   /** The result, or the error that it is to somebody who waits so. What is accepted where nothing is said here, the command says. */
-  unwrap(accepted: Accepted | undefined): RunResult {
-    const { spec, captures } = this.#launch;
-    if (this.#stop === undefined && accepts(accepted ?? spec.check, this.result.exitCode)) return this.result;
-    this.#error ??= new ExitError(spec, this.result, lastWords(spec, captures), this.#stop, this.#killer);
+  unwrap(accepted: Accepted | undefined, place?: EndedPlace): RunResult {
+    if (this.isWell(accepted)) return this.result;
+    this.#error ??= this.#asError(place);
     publishOnce(this.#error);
     throw fromHere(this.#error);
+  }
+
+  #asError(place: EndedPlace | undefined): ExitError {
+    const { spec, captures } = this.#launch;
+    const isStopOfAll = place?.isStopOfAll === true && this.#stop !== undefined;
+    const stop = isStopOfAll ? { ...this.#stop, place } : this.#stop;
+    const error = new ExitError(spec, this.result, lastWords(spec, captures), stop, this.#killer);
+    if (place === undefined) return error;
+    define(error, 'pipeline', place.result);
+    return atStage(error, place, !isStopOfAll);
   }
 }
 

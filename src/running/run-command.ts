@@ -51,9 +51,14 @@ async function launchSaid(said: Said): Promise<Child | DaemonResult> {
   }
 }
 
-async function perform(launch: Launch): Promise<EngineProcess> {
-  const { plan, engine } = launch;
-  const process = await (plan.lane === 'hook-runner' ? launchWithHook(launch) : engine.launch(plan, launch));
+const perform = async (launch: Launch): Promise<EngineProcess> => begun(launch, await begin(launch));
+
+/** Has the engine launch a program. Throws at once where that fails at once; else the program may run already, or will. */
+export const begin = (launch: Launch): EngineProcess | Promise<EngineProcess> =>
+  launch.plan.lane === 'hook-runner' ? launchWithHook(launch) : launch.engine.launch(launch.plan, launch);
+
+/** Takes a program that runs into care, and tells of it. */
+export function begun(launch: Launch, process: EngineProcess): EngineProcess {
   readAhead(process.stdout, process.stderr);
   tellOfLaunch(launch, process.pid);
   return process;
@@ -83,14 +88,15 @@ function framedSync<T>(said: Said, work: (launch: Launch, onLaunch: (pid: number
 
 // ---------------------------------------------------------------- telling
 
-function tellOfLaunch({ spec, subject, engine, mode }: Launch, pid: number): void {
+/** Tells that a program was launched. */
+export function tellOfLaunch({ spec, subject, engine, mode }: Launch, pid: number): void {
   if (engine.name !== 'dry-run') noteRoot(spec, pid);
   if (isHeard.launch()) publishLaunch({ command: subject.command, spec, pid, engine: engine.name }, mode);
   if (engine.name === 'native') publishAsNode(spec, pid);
 }
 
 /** Publishes an error on its way to the caller, and gives it back. */
-function published(error: unknown, engine: Engine | undefined): unknown {
+export function published(error: unknown, engine: Engine | undefined): unknown {
   if (!(error instanceof CommandError)) return error;
   fromHere(error);
   publishOnce(error);

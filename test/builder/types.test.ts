@@ -12,6 +12,7 @@ import {
   type CommandSpec,
   DaemonResult,
   OutputBuffer,
+  pipeline,
   type ResultOf,
   type RunResult,
 } from 'vircommand';
@@ -265,4 +266,33 @@ test('every method of the chain gives back the command itself', () => {
   const command = new Command('x');
   expect(command.arg('a').env('A', 'b').umask(0).daemonize()).toBe(command);
   expectTypeOf(command.arg('a')).toEqualTypeOf<Command>();
+});
+
+describe('a pipeline has the types of its ends:', () => {
+  test('the output of the last stage, and the codes that check takes', async () => {
+    const all = pipeline(new Command('echo', 'x'), new Command('cat').outputBuffer());
+    const result = await all.run();
+    expectTypeOf(result.stdout).toEqualTypeOf<string>();
+    expectTypeOf(result.exitCode).toEqualTypeOf<number | null>();
+    expectTypeOf((await all.run({ check: [0, 1] })).exitCode).toEqualTypeOf<0 | 1>();
+    const bytes = await pipeline(new Command('true'), new Command('cat').outputBuffer({ encoding: 'buffer' })).run();
+    expectTypeOf(bytes.stdout).toEqualTypeOf<Buffer>();
+    expect([result.stdout, bytes.stdout.length]).toEqual(['x\n', 0]);
+  });
+
+  test('the streams that its first and last stage were asked for', async () => {
+    const running = await pipeline(new Command('cat').inputPipe(), new Command('cat').outputPipe()).runAsync();
+    expectTypeOf(running.stdin).toEqualTypeOf<Writable>();
+    expectTypeOf(running.stdout).toEqualTypeOf<Readable>();
+    expectTypeOf(running.stderr).toEqualTypeOf<Readable | null>();
+    running.stdin.end();
+    running.stdout.resume();
+    expect((await running.wait()).stages.length).toBe(2);
+  });
+
+  test('of which a daemon is none', async () => {
+    // @ts-expect-error -- a daemon outlives the pipeline.
+    const all = pipeline(new Command('true'), new Command('true').daemonize());
+    await expect(all.run()).rejects.toThrow('a daemon outlives the pipeline');
+  });
 });

@@ -25,6 +25,7 @@ import { pidFileContract } from './pidfile.js';
 import { scarcityContract } from './scarcity.js';
 import { settlingContract } from './settling.js';
 import { stackContract } from './stacks.js';
+import { pipelineContract } from './pipelines.js';
 import { statusContract } from './status.js';
 import { stoppingContract } from './stopping.js';
 import { treeContract } from './trees.js';
@@ -56,6 +57,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     fifoContract(engine);
     blockingContract();
     asyncContract();
+    pipelineContract(engine);
     daemonContract();
     daemonsMetContract(engine);
     pidFileContract(engine);
