@@ -3,6 +3,7 @@ import type { CommandError } from '../../errors/command-error.js';
 import { LaunchError } from '../../errors/launch-error.js';
 import { PidFileError } from '../../errors/pidfile-error.js';
 import { ProcessError } from '../../errors/process-error.js';
+import { sendSignal } from '../../host/send-signal.js';
 import { type Binding, places, watchEvents } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
@@ -46,6 +47,10 @@ export function failure(
     return new PidFileError(readable(step.path), acquireProblem(number, detail), plan.subject);
   return new LaunchError(plan.subject, { ...explainStepFailure(plan, step, errno), kept });
 }
+
+/** Whether a child has a process group of its own. As long as it is not reaped, that has its number. */
+const leadsGroup = ({ steps }: LaunchPlan): boolean =>
+  steps.some(({ step }) => step === 'setpgid' || step === 'setsid');
 
 /** What the watcher tells of a child, beside its output, which goes where the plan says. */
 interface Listener {
@@ -117,7 +122,8 @@ export class Watch {
       }
     });
     if (this.#id < 0) {
-      // The child runs, and nobody could look after it, nor would anybody ever reap it.
+      // The child runs, and nobody could look after it, nor would anybody ever reap it. By now it may have started others.
+      if (pidfd >= 0 && leadsGroup(plan)) sendSignal(-pid, 'SIGKILL');
       if (pidfd >= 0) binding.undo(pidfd);
       else process.kill(pid, 'SIGKILL');
       binding.closeAll(Int32Array.of(report, ...ours, ...callers, handshake?.ready ?? -1, handshake?.go ?? -1));

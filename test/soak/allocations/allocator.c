@@ -1,11 +1,14 @@
 /*
  * The linker puts these in the place of the addon's calls of the allocator, and of no other's. VIRCOMMAND_FAIL_ALLOCATION
  * says which call fails: "a:3" is the third from when that was set, and another letter begins anew. When it has failed, the variable
- * is empty.
+ * is empty. A call that fails takes its time: on a busy machine, a program that has just been executed has started others by then.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { MICROSECONDS_OF_A_FAILURE = 30 * 1000 };
 
 static const char variable[] = "VIRCOMMAND_FAIL_ALLOCATION";
 
@@ -20,6 +23,7 @@ static int fails(void) {
     left = atoi(colon + 1);
   }
   if (left == 0 || --left > 0) return 0;
+  (void)usleep(MICROSECONDS_OF_A_FAILURE);
   (void)setenv(variable, "", 1);
   errno = ENOMEM;
   return 1;
