@@ -99,6 +99,7 @@ export const rooms: readonly Room[] = [
       'portable/no-shell',
       'portable/socket-pair',
       'portable/load-execa',
+      'portable/room',
       'portable/fifo-opener',
       'portable/make-pipes',
       'portable/process',

@@ -1,4 +1,5 @@
-import { mkdirSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { Command, engineInfo, LaunchError, pipeline, type PipelineResult } from 'vircommand';
 import { needsRoot, NOBODY, useNativeEngine } from '../helpers/native.js';
@@ -96,4 +97,30 @@ test('where there is no mkfifo, the portable engine joins stages by sockets', as
     ).run();
   });
   expect(stdout).toBe('a\nb\n');
+});
+
+describe('where the directory of the FIFOs cannot be removed again', () => {
+  const path = useDirectory();
+
+  test('the launch fails, and no descriptor is left open', async ({ skip }) => {
+    needsRoot(skip);
+    mkdirSync(path('kept'));
+    try {
+      execFileSync('chattr', ['+a', path('kept')], { stdio: 'ignore' });
+    } catch {
+      skip('this file system has no append-only directories');
+    }
+    // In such a directory nothing is removed, and it would outlive the test.
+    try {
+      const run = () =>
+        withVariables({ VIRCOMMAND_ENGINE: 'portable', TMPDIR: path('kept') }, () => pipeline(cat(), cat()).run());
+      const first = await rejection(LaunchError, run());
+      expect([first.step, first.errno]).toEqual(['pipe', 'EPERM']);
+      const before = readdirSync('/proc/self/fd').length;
+      await rejection(LaunchError, run());
+      expect(readdirSync('/proc/self/fd')).toHaveLength(before);
+    } finally {
+      execFileSync('chattr', ['-a', path('kept')]);
+    }
+  });
 });

@@ -8,6 +8,7 @@ import { bare } from '../../spec/bare.js';
 import type { Fifos } from '../fifo.js';
 import { O_PATH } from '../here.js';
 import type { Patience } from '../patience.js';
+import { assertRoom } from './room.js';
 
 /*
  * Node cannot ask whether a FIFO has a writer. So a process of its own opens it, which waits as any `open()` does; it says so when it
@@ -24,9 +25,6 @@ fs.open(process.argv[1], fs.constants.O_RDONLY, (error) => {
 
 /** Where the opener has the FIFO, without having it open. */
 const PLACE = 3;
-
-/** What a start takes of descriptors: three pipes and /dev/null, and what libuv opens beside them. */
-const NEEDED_DESCRIPTORS = 8;
 
 export const portableFifos: Fifos = {
   openReader,
@@ -55,16 +53,6 @@ async function openReader(path: string | Buffer, flags: number, patience: Patien
 function holdPlace(path: string | Buffer): number | undefined {
   if (process.platform !== 'linux' || !existsSync('/proc/self/fd')) return undefined;
   return openSync(path, O_PATH);
-}
-
-/** Throws as `open()` does where no descriptors are left: a `spawn()` of Node that runs out of them loses those that it had. */
-function assertRoom(): void {
-  const fds: number[] = [];
-  try {
-    while (fds.length < NEEDED_DESCRIPTORS) fds.push(openSync('/dev/null', 'r'));
-  } finally {
-    for (const fd of fds) closeSync(fd);
-  }
 }
 
 function startOpener(path: string, place: number | undefined): ChildProcess {
