@@ -1,39 +1,18 @@
 import { inspect } from 'node:util';
 import { formatDuration } from '../text/duration.js';
-import type { SignalName } from '../text/signals.js';
 import { inBackticks, shown } from '../text/shown.js';
-import type { Captured, RunResult } from './run-result.js';
+import type { Captured, RunResult, RunResultFields } from './run-result.js';
 
-/** The fields of a {@link PipelineResult}. */
+/** The fields of a {@link PipelineResult}. Those that are not told of here are the last stage's: see {@link RunResult}. */
 export interface PipelineResultFields<
   Stdout = Captured,
   Stderr = Captured,
   Code extends number | null = number | null,
-> {
+> extends Omit<RunResultFields<Stdout, Stderr, Code>, 'tree' | 'resourceUsage'> {
   /** The pipeline as it may be printed: no values of variables, no secret arguments. */
   readonly command: string;
   /** How each stage ended, in their order. */
   readonly stages: readonly RunResult[];
-  /** The pid of the last stage. */
-  readonly pid: number;
-  /** The exit code of the last stage, or `null` if a signal ended it. */
-  readonly exitCode: Code;
-  /** The signal that ended the last stage, or `null`. */
-  readonly signal: SignalName | null;
-  /** Of the last stage: see {@link RunResult}. */
-  readonly coreDumped: boolean | undefined;
-  /** Of the last stage: see {@link RunResult}. */
-  readonly rawStatus: number;
-  /** What the last stage wrote to its standard output: text, bytes if asked, `undefined` if it was not captured. */
-  readonly stdout: Stdout;
-  /** What the last stage wrote to its standard error. Those of the others are in `stages`. */
-  readonly stderr: Stderr;
-  /** Of the last stage: see {@link RunResult}. */
-  readonly outputBytes: { readonly stdout: number; readonly stderr: number };
-  /** Of the last stage: see {@link RunResult}. */
-  readonly outputHeldOpen: boolean;
-  /** Of the last stage: see {@link RunResult}. */
-  readonly outputTruncated: boolean;
   /** How many bytes of its input buffer the first stage took. */
   readonly inputWritten: number;
   /** Whether any stage overran its time, or that of the pipeline. */
