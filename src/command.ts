@@ -57,6 +57,20 @@ import type {
   StdoutOf,
   StreamOf,
 } from './result/chain.js';
+import { streamsOf } from './lines/child-lines.js';
+import {
+  commandLines,
+  jsonLines,
+  type LinedCommand,
+  matches,
+  type OnItem,
+  rows,
+  runEach,
+} from './lines/command-lines.js';
+import { type LineOf, type LineOptions, type LinesFrom, readLineOptions, textLines } from './lines/line-options.js';
+import type { OnLine } from './lines/line-watch.js';
+import { readMatching, readRowing } from './lines/parser-options.js';
+import type { Columns, LineMatch, Patterns, RowOf } from './lines/patterns.js';
 import { Pipeline } from './pipeline/pipeline.js';
 import type { Stage } from './pipeline/stages.js';
 import type { RunResult } from './result/run-result.js';
@@ -140,6 +154,12 @@ const looks: ReadonlySet<string> = new Set([
   'runAsync',
   'runSync',
   'exec',
+  'lines',
+  'jsonLines',
+  'runRegex',
+  'runNul',
+  'matches',
+  'rows',
 ]);
 
 /** What a stream is where nothing was said about it. */
@@ -152,6 +172,7 @@ const NO_ATTACHMENTS: Attachments = Object.freeze({
   stderrBuffer: undefined,
   abortSignal: undefined,
   abortsTree: false,
+  onLine: undefined,
   opaque: undefined,
 });
 
@@ -1396,6 +1417,33 @@ export class Command<out Kind extends CommandKind = 'program'> {
     });
   }
 
+  // ---------------------------------------------------------------- its lines
+
+  /**
+   * Calls back with each line that the program writes, while it runs, and with the name of the stream. The output is captured, or not, as without it.
+   *
+   * It sees what passes through this process: what `outputBuffer()` or `errorBuffer()` takes, and with `run()` and `runSync()` also what nobody claimed. If it
+   * throws, the program is stopped by its stop sequence, and the run rejects with that error; so it does with an {@link OutputError} for a line longer
+   * than `maxLineBytes`. A promise that it gives is not waited for: {@link Command.lines} waits.
+   *
+   * @category Its lines
+   *
+   * @example
+   * await new Command('sh', '-c', 'echo 10%; echo 100%').onLine((line) => console.log(line)).run(); // 10%, then 100%
+   */
+  onLine(callback: OnLine | undefined, options?: LineOptions<LinesFrom, TextEncoding>): this {
+    if (callback === undefined) return this;
+    return this.#say('onLine', options === undefined ? [callback] : [callback, options], (draft, call) => {
+      const read = readLineOptions(options);
+      if (typeof callback !== 'function') draft.mistake(call, 'give a function, which is called with each line');
+      else if (read instanceof Wrong) draft.mistake(call, read.wrong);
+      else if (read.format.encoding === 'buffer') draft.mistake(call, 'it takes lines of text; lines() gives bytes');
+      else if (this.#attachments.onLine !== undefined)
+        draft.mistake(call, 'this was said before; one function can call two');
+      else this.#attach({ onLine: { callback, format: read.format, from: read.from } });
+    });
+  }
+
   // ---------------------------------------------------------------- looking at it
 
   /**
@@ -1608,6 +1656,169 @@ export class Command<out Kind extends CommandKind = 'program'> {
     return execCommand(this.#said(this.#data(), 'exec', all));
   }
 
+  /**
+   * **Runs the program and gives its lines**, one at a time, as it writes them. It is started when the first is asked for.
+   *
+   * The loop holds the program when it is slow, and ends when the program has ended: with its {@link ExitError}, where that is one. A loop that is left early, by
+   * `break` or an error, stops the program by its {@link Command.stopSequence}, and waits for its end. What the program leaves behind is not waited for.
+   *
+   * @category Its lines
+   *
+   * @throws {UsageError} in the loop, for options that are none, and where another call takes the stream; {OutputError} for a line longer than
+   * `maxLineBytes`; and what `runAsync()` and `wait()` throw.
+   *
+   * @example
+   * for await (const line of new Command('ls', '/').lines()) console.log(line);
+   * @example
+   * for await (const { stream, line } of new Command('sh', '-c', 'echo a; echo b >&2').lines({ from: 'both' })) console.log(stream, line);
+   */
+  lines<const O extends LineOptions>(options?: O): AsyncGenerator<LineOf<O>, undefined, undefined> {
+    const read = readLineOptions(options);
+    const { format, from } = read instanceof Wrong ? NO_LINES : read;
+    return commandLines<LineOf<O>>(this.#lined({ method: 'lines', values: [options], read, from }), format, from);
+  }
+
+  /**
+   * **Runs the program and gives the values that it writes as JSON**, one in each line. Otherwise as {@link Command.lines}. The type is the
+   * caller's word: nothing is checked.
+   *
+   * @category Its lines
+   *
+   * @throws {OutputError} in the loop, for a line that is no JSON: the message names the command and the line, and the program is stopped.
+   *
+   * @example
+   * const events = new Command('printf', '{"id": 1}\\n{"id": 2}\\n').jsonLines<{ id: number }>();
+   * for await (const { id } of events) console.log(id); // 1, then 2
+   */
+  jsonLines<T = unknown>(options?: JsonLineOptions): AsyncGenerator<T, undefined, undefined> {
+    const read = readLineOptions(options, [], ['maxLineBytes']);
+    const { format } = read instanceof Wrong ? NO_LINES : read;
+    return jsonLines<T>(this.#lined({ method: 'jsonLines', values: [options], read }), format);
+  }
+
+  /**
+   * **Runs the program and calls back with each line that matches all patterns**: with the groups of all of them, in their order, and the named ones
+   * in `groups`. A line that does not match is passed over. A callback that gives `false` stops the program, and that is no error; what it throws stops it too, and is thrown.
+   *
+   * A `prefix` is taken off a line that begins with it. Unlike libvirt, it calls back as the lines come. Answers to `virCommandRunRegex`.
+   *
+   * @category Its lines
+   *
+   * @throws {UsageError} for a pattern that cannot be read: nothing is started. Else as `run()`.
+   *
+   * @example
+   * await new Command('printf', '  a=1\\n  b=2\\n').runRegex(/^(\w+)=(\d+)$/, ([name, value]) => console.log(name, value), { prefix: '  ' });
+   */
+  async runRegex<const K extends Check | undefined = undefined>(
+    patterns: Patterns,
+    onMatch: OnItem<LineMatch>,
+    options?: MatchOptions & WaitOptions<K>,
+  ): Promise<RunResult<undefined, undefined>> {
+    const read = readMatching(patterns, options, ['prefix', 'check'], onMatch);
+    const { regexes, prefix, check } = read instanceof Wrong ? NO_MATCHES : read;
+    const each = (command: LinedCommand): AsyncIterable<LineMatch> => matches(command, regexes, prefix);
+    const command = this.#lined({ method: 'runRegex', values: [patterns, onMatch, options], read });
+    return (await runEach(command, each, onMatch, check)) as RunResult<undefined, undefined>;
+  }
+
+  /**
+   * **Runs the program and gives the groups of each line that matches all patterns**, as {@link Command.runRegex} does, to a loop, as
+   * {@link Command.lines} does.
+   *
+   * @category Its lines
+   *
+   * @throws {UsageError} in the loop, for a pattern that cannot be read. Else as that of `lines()`.
+   *
+   * @example
+   * const all = new Command('cat', '/proc/meminfo').matches<{ name: string; kib: string }>(/^(?<name>\w+): +(?<kib>\d+) kB/);
+   * for await (const { groups } of all) console.log(groups.name, Number(groups.kib));
+   */
+  matches<Groups extends object = Readonly<Record<string, string | undefined>>>(
+    patterns: Patterns,
+    options?: MatchOptions,
+  ): AsyncGenerator<LineMatch<Groups>, undefined, undefined> {
+    const read = readMatching(patterns, options, ['prefix']);
+    const { regexes, prefix } = read instanceof Wrong ? NO_MATCHES : read;
+    return matches<Groups>(this.#lined({ method: 'matches', values: [patterns, options], read }), regexes, prefix);
+  }
+
+  /**
+   * **Runs the program and calls back with each row**: so many tokens, each with a zero byte behind it, as `find -print0` writes them. With names for the columns, a row
+   * is an object. The last row may be shorter; empty output has none. A callback that gives `false` stops the program, and that is no error; what it throws stops it
+   * too, and is thrown. Answers to `virCommandRunNul`.
+   *
+   * @category Its lines
+   *
+   * @throws {UsageError} for columns that are none: nothing is started. Else as `run()`.
+   *
+   * @example
+   * await new Command('find', '/etc', '-maxdepth', 1, '-printf', '%f\\0%s\\0').runNul(2, ([name, size]) => console.log(name, Number(size)));
+   */
+  async runNul<const C extends Columns, const K extends Check | undefined = undefined>(
+    columns: C,
+    onRow: OnItem<RowOf<C>>,
+    options?: WaitOptions<K>,
+  ): Promise<RunResult<undefined, undefined>> {
+    const read = readRowing(columns, options, ['check'], onRow);
+    const { shape, check } = read instanceof Wrong ? NO_ROWS : read;
+    const each = (command: LinedCommand): AsyncIterable<RowOf<C>> => rows(command, shape);
+    const command = this.#lined({ method: 'runNul', values: [columns, onRow, options], read });
+    return (await runEach(command, each, onRow, check)) as RunResult<undefined, undefined>;
+  }
+
+  /**
+   * **Runs the program and gives its rows**, as {@link Command.runNul} does, to a loop, as {@link Command.lines} does.
+   *
+   * @category Its lines
+   *
+   * @throws {UsageError} in the loop, for columns that are none. Else as that of `lines()`.
+   *
+   * @example
+   * const files = new Command('find', '/etc', '-maxdepth', 1, '-printf', '%f\\0%s\\0').rows(['name', 'size']);
+   * for await (const { name, size } of files) console.log(name, Number(size));
+   */
+  rows<const C extends Columns>(columns: C): AsyncGenerator<RowOf<C>, undefined, undefined> {
+    const read = readRowing(columns);
+    const { shape } = read instanceof Wrong ? NO_ROWS : read;
+    return rows<RowOf<C>>(this.#lined({ method: 'rows', values: [columns], read }), shape);
+  }
+
+  /** This command as it is now, with pipes for what is read line by line. */
+  #lined({ method, values, read, from = 'stdout' }: LinedCall): LinedCommand {
+    const copy = fromDraft(this.#draft.copy());
+    copy.#attachments = this.#attachments;
+    copy.#lacksOpaque = this.#lacksOpaque;
+    const { single } = copy.#draft;
+    const mistakes: Mistake[] = [];
+    if (read instanceof Wrong) {
+      const at = callSite(publicMethods.get(method) ?? Command);
+      const said = values.filter((value) => value !== undefined);
+      mistakes.push({ call: printCall(method, said), problem: read.wrong, ...(at === undefined ? {} : { at }) });
+    }
+    for (const stream of streamsOf(from)) {
+      if (single[stream] === undefined) single[stream] = bare({ to: 'pipe' });
+      else if (single[stream].to !== 'pipe') {
+        const problem = `it reads the program's ${stream}, and another call takes that; leave the other out`;
+        mistakes.push({ call: `${method}()`, problem });
+      }
+    }
+    const { stdin, handshake, daemonize } = single;
+    if (stdin?.from === 'pipe')
+      mistakes.push({
+        call: 'inputPipe()',
+        problem: `${method}() gives nobody the other end of the pipe; use inputBuffer()`,
+      });
+    if (handshake === true)
+      mistakes.push({
+        call: 'requireHandshake()',
+        problem: `with ${method}() nobody could answer; use runAsync(), and child.lines()`,
+      });
+    if (daemonize === true)
+      mistakes.push({ call: `${method}()`, problem: 'a daemon is not waited for; run() gives its pipes' });
+    const data = copy.#data();
+    return { subject: subjectOf(data), start: () => runCommand(copy.#said(data, 'async', mistakes)) };
+  }
+
   /** This command for a run of that kind, with the mistakes that only this kind knows. */
   #said<Mode extends LaunchMode>(
     data: CommandSpec,
@@ -1686,11 +1897,12 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   #attached(): readonly string[] {
     if (this.#attachments === NO_ATTACHMENTS) return NOTHING_ATTACHED;
-    const { stdoutBuffer, stderrBuffer, abortSignal, opaque } = this.#attachments;
+    const { stdoutBuffer, stderrBuffer, abortSignal, onLine, opaque } = this.#attachments;
     const things: readonly (readonly [string, unknown])[] = [
       ['outputBuffer', stdoutBuffer],
       ['errorBuffer', stderrBuffer],
       ['abortSignal', abortSignal],
+      ['onLine', onLine],
       ['opaque', opaque],
     ];
     return things.filter(([, thing]) => thing !== undefined).map(([name]) => name);
@@ -1788,6 +2000,33 @@ export class Command<out Kind extends CommandKind = 'program'> {
     });
   }
 }
+
+/** What {@link Command.jsonLines} takes. */
+export interface JsonLineOptions {
+  /** The longest line that is taken, in bytes. Default: 1 MiB. */
+  readonly maxLineBytes?: number | undefined;
+}
+
+/** How {@link Command.runRegex} and {@link Command.matches} look at a line. */
+export interface MatchOptions {
+  /** What is taken off a line that begins with it, before it is matched. Default: nothing. */
+  readonly prefix?: string | undefined;
+}
+
+type TextEncoding = Exclude<LineOptions['encoding'], 'buffer' | undefined>;
+
+/** A call that reads lines: what it was given, and what could be made of that. */
+interface LinedCall {
+  readonly method: string;
+  readonly values: readonly unknown[];
+  readonly read: unknown;
+  readonly from?: LinesFrom;
+}
+
+/** What stands in the place of what could not be read. Nothing is started then. */
+const NO_LINES = Object.freeze({ format: textLines, from: 'stdout' } as const);
+const NO_MATCHES = Object.freeze({ regexes: [], prefix: '', check: undefined });
+const NO_ROWS = Object.freeze({ shape: 1, check: undefined });
 
 /** The type of the first, or the last, of several commands. */
 type FirstOf<Stages> = Stages extends readonly [infer First, ...unknown[]] ? First : unknown;

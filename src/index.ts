@@ -1,6 +1,6 @@
 export { Command, pipeline } from './command.js';
 export type { CaptureOptions, FileOptions, Limit, PassOptions, Path, TreeOptions } from './builder/options.js';
-export type { AnyCommand, AsDaemon, ChildOf, ResultOf, SpecOf } from './command.js';
+export type { AnyCommand, AsDaemon, ChildOf, JsonLineOptions, MatchOptions, ResultOf, SpecOf } from './command.js';
 export type {
   CapturedOf,
   CommandKind,
@@ -16,7 +16,7 @@ export type { PipelineChildOf, PipelineResultOf } from './pipeline/pipeline.js';
 export { PipelineChild } from './pipeline/pipeline-child.js';
 export type { HookAnswer, HookChild, PreExecHook } from './hook/function.js';
 export { Child } from './running/child.js';
-export type { StopOptions } from './running/child.js';
+export type { StopOptions, WaitForLineOptions } from './running/child.js';
 export { pidAbort, pidWait } from './running/known-children.js';
 export type { Check, NoOptions, WaitOptions } from './builder/wait-options.js';
 export { Descriptor, PipePair, SocketPair, Tap, TcpListener, UnixListener } from './io/descriptor.js';
@@ -25,6 +25,11 @@ export { listenTcp, listenUnix, openTap, pipePair, socketPair } from './io/make-
 export type { ListenOptions } from './io/make-descriptors.js';
 export { OutputBuffer } from './io/output-buffer.js';
 export { DaemonResult } from './running/daemon-result.js';
+export type { LineEncoding, LineOf, LineOptions, LinesFrom, StreamLine } from './lines/line-options.js';
+export type { OnLine } from './lines/line-watch.js';
+export type { LinePattern } from './lines/wait-for-line.js';
+export type { Columns, LineMatch, Patterns, RowOf } from './lines/patterns.js';
+export type { OnItem } from './lines/command-lines.js';
 export { RunResult } from './result/run-result.js';
 export type { Captured, ResourceUsage, RunResultFields } from './result/run-result.js';
 export { PipelineResult } from './result/pipeline-result.js';
@@ -35,6 +40,8 @@ export type { DaemonResultFields } from './running/daemon-result.js';
 export { CommandError } from './errors/command-error.js';
 export { ExitError } from './errors/exit-error.js';
 export { LaunchError } from './errors/launch-error.js';
+export { OutputError } from './errors/output-error.js';
+export type { OutputFault, OutputReason } from './errors/output-error.js';
 export { PidFileError } from './errors/pidfile-error.js';
 export { DescriptorError, ProcessError } from './errors/process-error.js';
 export { UnsupportedError } from './errors/unsupported-error.js';

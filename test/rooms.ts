@@ -21,18 +21,17 @@ export const rooms: readonly Room[] = [
       'step-names',
       'shown',
       'quote',
+      'lines',
     ],
   ],
   ['spec', ['bare', 'spec']],
+  ['errors', ['command-error', 'usage-error', 'output-error']],
   ['result', ['exit-status', 'tree-result', 'run-result', 'pipeline-result', 'chain']],
   [
     'errors',
     [
-      'access-denied',
-      'command-error',
       'explanation',
       'exec-obstacle',
-      'usage-error',
       'hook-failure',
       'launch-error',
       'exit-error',
@@ -153,6 +152,10 @@ export const rooms: readonly Room[] = [
     ],
   ],
   [
+    'lines',
+    ['line-options', 'line-splitter', 'lines', 'line-source', 'child-lines', 'wait-for-line', 'line-watch', 'patterns'],
+  ],
+  [
     'running',
     [
       'stopping',
@@ -169,6 +172,7 @@ export const rooms: readonly Room[] = [
       'run-command',
     ],
   ],
+  ['lines', ['command-lines', 'parser-options']],
   [
     'pipeline',
     ['stages', 'stage-signal', 'joints', 'launch-stages', 'run-stages-sync', 'outcome', 'pipeline-child', 'pipeline'],

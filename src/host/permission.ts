@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { accessDenied } from '../errors/access-denied.js';
+import { accessDenied } from '../errors/explanation.js';
 
 /** Node's permission model, where the process was started with `--permission`. It is read once: what it denies stays denied. */
 const permission = Object.hasOwn(process, 'permission')

@@ -29,6 +29,7 @@ export class Capture {
   #totalBytes = 0;
   #hasReader = false;
   #onOverrun: (() => void) | undefined;
+  #onPiece: ((piece: Buffer) => void) | undefined;
 
   constructor(limit?: CaptureLimit) {
     this.#limit = limit;
@@ -39,7 +40,7 @@ export class Capture {
 
   /** Whether somebody looks at the output while it comes: a limit, or an {@link OutputBuffer}. Else it may come all at once. */
   get isWatched(): boolean {
-    return this.#limit !== undefined || this.#hasReader;
+    return this.#limit !== undefined || this.#hasReader || this.#onPiece !== undefined;
   }
 
   /** An {@link OutputBuffer} shows what comes, from now on. */
@@ -63,9 +64,15 @@ export class Capture {
     this.#checkOverrun();
   }
 
+  /** Calls back with each piece as it comes, kept or not. */
+  onPiece(callback: (piece: Buffer) => void): void {
+    this.#onPiece = callback;
+  }
+
   write(chunk: Uint8Array): void {
     this.#totalBytes += chunk.length;
     this.#checkOverrun();
+    this.#onPiece?.(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
     const room = this.#headBytes - this.#headLength;
     if (chunk.length <= room) {
       this.#head.push(chunk);

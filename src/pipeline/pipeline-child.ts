@@ -5,6 +5,7 @@ import type { Entry } from '../builder/call-site.js';
 import type { TreeOptions } from '../builder/options.js';
 import { type NoOptions, readOptions } from '../errors/argument-error.js';
 import { UsageError } from '../errors/usage-error.js';
+import type { LineOf, LineOptions } from '../lines/line-options.js';
 import { type PipelineResult, pipelineResult } from '../result/pipeline-result.js';
 import type { Child, StopOptions } from '../running/child.js';
 import type { Outcome } from '../running/outcome.js';
@@ -85,6 +86,20 @@ export class PipelineChild<
     if (stop?.reason === 'timeout') return this.#said[stage]!.isTimedWithAll;
     return stop?.reason === 'aborted' && (this.#isStopped || this.#running.signals[stage]!.isOfAll);
   };
+
+  /**
+   * The lines that the last stage writes, as it writes them: see {@link Child.lines}.
+   *
+   * @throws {UsageError} {TypeError} as {@link Child.lines}.
+   *
+   * @example
+   * await using running = await pipeline(new Command('seq', 3), new Command('tac').outputPipe()).runAsync();
+   * for await (const line of running.lines()) console.log(line); // 3, then 2, then 1
+   * await running.wait();
+   */
+  lines<const O extends LineOptions>(options?: O): AsyncGenerator<LineOf<O>, undefined, undefined> {
+    return this.stages.at(-1)!.lines(options);
+  }
 
   /**
    * Asks all stages to end, each by its own `stopSequence()` unless one is said here, and resolves with the result when all are dead, however they ended. See

@@ -46,6 +46,23 @@ export class PipelineResult<Stdout = Captured, Stderr = Captured, Code extends n
     return `${inBackticks(this.command)} ended after ${formatDuration(this.durationMs)}: ${this.#ends()}.`;
   }
 
+  /** The lines of what the last stage wrote to its standard output: see {@link RunResult.lines}. */
+  get lines(): readonly string[] {
+    return this.stages.at(-1)!.lines;
+  }
+
+  /**
+   * What the last stage wrote to its standard output, as JSON: see {@link RunResult.json}.
+   *
+   * @example
+   * const result = await pipeline(new Command('echo', '[1, 2]'), new Command('cat').outputBuffer()).run();
+   * console.log(result.json<number[]>()); // [1, 2]
+   */
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- nobody but the caller knows what the program writes.
+  json<T = unknown>(): T {
+    return this.stages.at(-1)!.json<T>();
+  }
+
   /** One line: the pipeline, how each stage ended, and after how long. */
   [inspect.custom](): string {
     return `PipelineResult { ${shown(this.command)} → ${this.#ends()} after ${formatDuration(this.durationMs)} }`;

@@ -1,7 +1,12 @@
+import { Buffer } from 'node:buffer';
 import { inspect } from 'node:util';
+import { notJson } from '../errors/output-error.js';
+import { UsageError } from '../errors/usage-error.js';
 import type { Mutable } from '../spec/spec.js';
 import { formatDuration } from '../text/duration.js';
 import type { SignalName } from '../text/signals.js';
+import { linesOf } from '../text/lines.js';
+import { isBytes } from '../text/reading.js';
 import { inBackticks, shown } from '../text/shown.js';
 import type { KillTreeResult } from './tree-result.js';
 
@@ -85,11 +90,54 @@ export class RunResult<Stdout = Captured, Stderr = Captured, Code extends number
     return `${inBackticks(this.command)} ${end} after ${formatDuration(this.durationMs)}.`;
   }
 
+  /**
+   * The lines of what the program wrote to its standard output, without their ends. Empty output has none. Bytes are read as UTF-8.
+   *
+   * @throws {UsageError} if it was not captured.
+   *
+   * @example
+   * const { lines } = await new Command('printf', 'a\\nb\\n').outputBuffer().run();
+   * console.log(lines); // ['a', 'b']
+   */
+  get lines(): readonly string[] {
+    return linesOf(textOf(this, 'lines'));
+  }
+
+  /**
+   * What the program wrote to its standard output, as JSON. The type is the caller's word: nothing is checked.
+   *
+   * @throws {OutputError} if it is no JSON: the message names the command, and what its output begins with. {UsageError} if it was not captured.
+   *
+   * @example
+   * const result = await new Command('echo', '{"mtu": 1500}').outputBuffer().run();
+   * console.log(result.json<{ mtu: number }>().mtu); // 1500
+   */
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- nobody but the caller knows what the program writes.
+  json<T = unknown>(): T {
+    const text = textOf(this, 'json()');
+    try {
+      return JSON.parse(text) as T;
+    } catch (cause) {
+      throw notJson({ command: this.command, spec: undefined }, text, cause);
+    }
+  }
+
   /** One line: the command, how it ended, and after how long. */
   [inspect.custom](): string {
     const end = this.signal === null ? `exit code ${String(this.exitCode)}` : this.signal;
     return `RunResult { ${shown(this.command)} → ${end} after ${formatDuration(this.durationMs)} }`;
   }
+}
+
+/** What was captured of standard output, as text. */
+export function textOf(
+  { command, stdout }: { readonly command: string; readonly stdout: unknown },
+  call: string,
+): string {
+  if (typeof stdout === 'string') return stdout;
+  if (isBytes(stdout)) return Buffer.from(stdout).toString();
+  const problem = 'standard output was not captured; say outputBuffer() before the run';
+  throw new UsageError({ command, spec: undefined }, [{ call, problem }]);
 }
 
 /** One field after the other: `Object.assign()` took a hundredth of a launch. */

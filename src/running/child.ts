@@ -14,7 +14,11 @@ import { type DryRunKill, PlayedProcess } from '../engine/played.js';
 import { argumentError, type NoOptions, readOptions } from '../errors/argument-error.js';
 import { type CommandError, fromHere } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
-import { realClock } from '../host/time.js';
+import { LONGEST_TIMER, realClock } from '../host/time.js';
+import { ChildLines, lineOptionsOf } from '../lines/child-lines.js';
+import type { LineFormat, LineOf, LineOptions, LinesFrom } from '../lines/line-options.js';
+import type { LineSource } from '../lines/line-source.js';
+import { isLinePattern, type LinePattern, waitForLine } from '../lines/wait-for-line.js';
 import { RunResult } from '../result/run-result.js';
 import { KillTreeResult } from '../result/tree-result.js';
 import type { CommandSpec, StopSequence } from '../spec/spec.js';
@@ -33,6 +37,14 @@ export interface StopOptions {
   /** Whether the program's whole tree is stopped, as `timeout(ms, { tree: true })` tells; also where the program itself has ended. Default: false. */
   readonly tree?: boolean | undefined;
 }
+
+/** How {@link Child.waitForLine} goes about it. */
+export interface WaitForLineOptions<From extends LinesFrom = LinesFrom> extends LineOptions<From, TextEncoding> {
+  /** How long to wait, in milliseconds. Default: until the program has ended. */
+  readonly within?: number | undefined;
+}
+
+type TextEncoding = Exclude<LineOptions['encoding'], 'buffer' | undefined>;
 
 /**
  * A program that is running, with the types that the chain of calls says: `Out`, `Err` and `In` are its streams, `null` where no pipe
@@ -72,6 +84,7 @@ export class Child<
   #isReleased = false;
   #isStopped = false;
   #isAborted = false;
+  #lines: ChildLines | undefined;
   /** What became of the tree of a program that had ended by itself. */
   #rest: Promise<RunResult> | undefined;
 
@@ -89,6 +102,9 @@ export class Child<
     this.#stopping = stoppingOf(launch);
     const send = (signal: SignalName): boolean => sendDue(this.#stopping, signal, process, launch);
     this.#stopInTime = new StopInTime(this.#stopping, launch, send, () => treeOfChild(process, launch, send));
+    launch.lineWatch?.whenFailed(() => {
+      this.#stopInTime.begin({ reason: 'aborted' });
+    });
     if (spec.outputLimit?.policy === 'kill') this.#watchLimit(spec.outputLimit, captures);
     know(this);
     this.#ending = this.#settle();
@@ -125,6 +141,79 @@ export class Child<
     const ending = await this.#awaitEnding();
     if (ending instanceof Error) throw fromHere(ending);
     return ending;
+  }
+
+  /**
+   * The lines that the program writes, one at a time, as it writes them: of the pipe of `outputPipe()`, or of `errorPipe()`.
+   *
+   * A loop that is slow holds the program, as a full pipe does. A loop that is left early does not: what the program writes then is thrown away,
+   * unless the next reader comes at once. Several loops can read at the same time, and each gets every line; all are as slow as the slowest. The
+   * lines end with the program; what another process writes later into the same pipe is not waited for. How the program ended, {@link wait} tells.
+   *
+   * @throws {UsageError} where there is no pipe, or the stream is being split in another way. {TypeError} for options that are none. The loop throws an
+   * {@link OutputError} for a line longer than `maxLineBytes`.
+   *
+   * @example
+   * await using child = await new Command('sh', '-c', 'echo one; echo two').outputPipe().runAsync();
+   * for await (const line of child.lines()) console.log(line); // one, then two
+   * await child.wait();
+   */
+  lines<const O extends LineOptions>(options?: O): AsyncGenerator<LineOf<O>, undefined, undefined> {
+    return this.#linesOfChild().lines(options);
+  }
+
+  /** @internal Where its lines come from. */
+  lineSources(format: LineFormat, from: LinesFrom): readonly LineSource[] {
+    return this.#linesOfChild().sources('lines', format, from);
+  }
+
+  #linesOfChild(): ChildLines {
+    const { stdout, stderr } = this;
+    return (this.#lines ??= new ChildLines({
+      stdout,
+      stderr,
+      subject: this.#launch.subject,
+      ended: this.#process.ended,
+    }));
+  }
+
+  /**
+   * Resolves with the first line from now on that holds a text, matches a pattern, or is what a function looks for. What comes after it is left to the next
+   * reader, if it comes at once; else it is thrown away, so that the program is not held. {@link lines} may read at the same time.
+   *
+   * @throws {OutputError} if the program has ended before, or the time is over: its message tells the last line, and how it ended. The program goes on.
+   * {UsageError} where there is no pipe. {TypeError} for a pattern, or options, that are none.
+   *
+   * @example
+   * await using child = await new Command('sh', '-c', 'sleep 0.1; echo ready; sleep 60').outputPipe().runAsync();
+   * await child.waitForLine(/^ready/, { within: 5000 }); // 'ready'
+   */
+  async waitForLine(pattern: LinePattern, options?: WaitForLineOptions): Promise<string> {
+    if (!isLinePattern(pattern))
+      throw argumentError(
+        'waitForLine',
+        [pattern],
+        'give the text that the line holds, a RegExp, or a function that knows it',
+      );
+    const { format, from, others } = lineOptionsOf('waitForLine', [pattern], options, ['within']);
+    const { within } = others;
+    if (within !== undefined && !(typeof within === 'number' && within >= 0 && within <= LONGEST_TIMER))
+      throw argumentError(
+        'waitForLine',
+        [pattern, options],
+        `within is a time in milliseconds, up to ${LONGEST_TIMER}`,
+      );
+    return await waitForLine(this.#linesOfChild().sources('waitForLine', format, from), {
+      pattern,
+      from,
+      withinMs: within,
+      clock: this.#launch.clock,
+      subject: this.#launch.subject,
+      end: async () => {
+        const ending = await this.#ending;
+        return ending instanceof Error ? ending.message : String(ending.result);
+      },
+    });
   }
 
   /**

@@ -12,6 +12,7 @@ import { thisHost } from '../host/host.js';
 import { launchDenial, writeDenial } from '../host/permission.js';
 import { type Clock, deadline } from '../host/time.js';
 import { Capture, type CaptureLimit } from '../io/capture.js';
+import { type LineListener, LineWatch } from '../lines/line-watch.js';
 import { connectBuffer, type OutputBuffer } from '../io/output-buffer.js';
 import type { Joints } from '../plan/descriptors.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
@@ -27,6 +28,8 @@ export interface Attachments {
   readonly abortSignal: AbortSignal | undefined;
   /** Whether that signal stops the whole tree. */
   readonly abortsTree: boolean;
+  /** What `onLine()` has said. */
+  readonly onLine: LineListener | undefined;
   /** The second argument of `preExecHook()`, serialized as it was when it was said. */
   readonly opaque: Uint8Array | undefined;
 }
@@ -67,6 +70,8 @@ export class Launch implements LaunchResources {
   readonly joints: Joints | undefined;
   readonly captures: ReadonlyMap<1 | 2, Capture>;
   readonly #captures: Map<1 | 2, Capture>;
+  /** Calls back with each line. */
+  readonly lineWatch: LineWatch | undefined;
   readonly waitForOutputEnd: boolean;
   readonly opaque: Uint8Array | undefined;
   readonly abortSignal: AbortSignal | undefined;
@@ -98,6 +103,8 @@ export class Launch implements LaunchResources {
     this.joints = joints;
     this.#captures = makeCaptures(plan, attachments);
     this.captures = this.#captures;
+    const { onLine } = attachments;
+    this.lineWatch = onLine === undefined ? undefined : new LineWatch(onLine, this.captures, subject);
     this.waitForOutputEnd = spec.waitForOutputEnd === true;
     this.opaque = attachments.opaque;
     this.abortSignal = abortSignal;

@@ -39,6 +39,7 @@ export class Outcome {
     { report: stopped, tree }: { report: StopReport | undefined; tree: KillTreeResult | undefined },
   ) {
     const { spec, subject, captures } = launch;
+    launch.lineWatch?.end();
     const stop = stopped ?? lossOf(end, captures);
     this.#launch = launch;
     this.#stop = stop;
@@ -59,7 +60,11 @@ export class Outcome {
 
   /** Whether the end is no error to somebody who accepts those. */
   isWell(accepted: Accepted | undefined): boolean {
-    return this.#stop === undefined && accepts(accepted ?? this.#launch.spec.check, this.result.exitCode);
+    return (
+      this.#launch.lineWatch?.failure === undefined &&
+      this.#stop === undefined &&
+      accepts(accepted ?? this.#launch.spec.check, this.result.exitCode)
+    );
   }
 
   /** Why the program was stopped, where it was, or why its output is not whole. */
@@ -70,6 +75,8 @@ export class Outcome {
   /** The result, or the error that it is to somebody who waits so. What is accepted where nothing is said here, the command says. */
   unwrap(accepted: Accepted | undefined, place?: EndedPlace): RunResult {
     if (this.isWell(accepted)) return this.result;
+    const failure = this.#launch.lineWatch?.failure;
+    if (failure !== undefined) throw failure.error;
     this.#error ??= this.#asError(place);
     publishOnce(this.#error);
     throw fromHere(this.#error);

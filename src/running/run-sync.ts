@@ -52,6 +52,9 @@ export class SyncRun {
     this.#launch = launch;
     this.#process = process;
     this.#stopping = stopping;
+    launch.lineWatch?.whenFailed(() => {
+      stopping.begin({ reason: 'aborted' }, clock.now());
+    });
     for (const [fd, capture] of captures) {
       capture.whenOverrun(() => {
         const stream = fd === 1 ? 'stdout' : 'stderr';

@@ -14,6 +14,7 @@ import { failedStartContract } from './failed-starts.js';
 import { fifoContract } from './fifos.js';
 import { groupContract } from './groups.js';
 import { inputContract } from './input.js';
+import { lineContract } from './lines.js';
 import { killerContract } from './killers.js';
 import { leakContract } from './leaks.js';
 import { outputContract } from './output.js';
@@ -58,6 +59,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     blockingContract();
     asyncContract();
     pipelineContract(engine);
+    lineContract();
     daemonContract();
     daemonsMetContract(engine);
     pidFileContract(engine);

@@ -18,6 +18,12 @@ export const lookingMethods: readonly string[] = [
   'runSync',
   'exec',
   'argList',
+  'lines',
+  'jsonLines',
+  'runRegex',
+  'runNul',
+  'matches',
+  'rows',
 ];
 
 /** The mistakes of a command, as its plan tells them. */
