@@ -39,6 +39,7 @@ import { subjectOf } from './errors/command-error.js';
 import { type Mistake, UsageError } from './errors/usage-error.js';
 import { type HookAnswer, type HookChild, sourceOf } from './hook/function.js';
 import { OutputBuffer } from './io/output-buffer.js';
+import { SendBuffer, WAS_SENT } from './io/send-buffer.js';
 import type { DescriptorLike } from './io/owner.js';
 import { variableOf } from './host/environment.js';
 import type { LaunchPlan } from './plan/launch-plan.js';
@@ -94,7 +95,7 @@ import { type Argument, joinText, readable, readData, toBytes } from './text/byt
 import { hidden, printCall, variableShown, withDefaults } from './text/call-text.js';
 import { type CapabilityName, capabilityNames } from './text/capabilities.js';
 import { argLog, printCommand, type PrintOptions } from './text/quote.js';
-import { asUrl, isAbortSignal, isArray, reasonOf, Wrong } from './text/reading.js';
+import { asUrl, describeKind, isAbortSignal, isArray, isBytes, isDetached, reasonOf, Wrong } from './text/reading.js';
 import type { SignalName } from './text/signals.js';
 import { shownLines } from './text/shown.js';
 
@@ -173,6 +174,7 @@ const NO_ATTACHMENTS: Attachments = Object.freeze({
   abortSignal: undefined,
   abortsTree: false,
   onLine: undefined,
+  sendBuffers: Object.freeze(new Map<number, SendBuffer>()),
   opaque: undefined,
 });
 
@@ -287,6 +289,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
     const command = new Command(argumentOf(spec.argv.at(0) ?? ''));
     for (const { method, values } of callsOf(spec))
       (Command.prototype[method] as (...values: readonly unknown[]) => Command).apply(command, [...values]);
+    if (spec.sendBuffers !== undefined) command.#draft.sendBuffers.push(...spec.sendBuffers);
     const { preExecHook } = spec;
     if (preExecHook !== undefined) {
       command.#lacksOpaque = spec.attached?.includes('opaque') === true;
@@ -313,6 +316,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
     const copy = fromDraft(this.#draft.copy()) as this;
     copy.#attachments = this.#attachments;
     copy.#lacksOpaque = this.#lacksOpaque;
+    copy.#ownSendBuffers();
     const prototype: object = Object.getPrototypeOf(this) as object;
     if (prototype !== Command.prototype) Object.setPrototypeOf(copy, prototype);
     for (const name of Reflect.ownKeys(this)) {
@@ -388,7 +392,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Adds one argument that is never printed: `toString()`, errors, events and `console.log` show `***` in its place.
    *
-   * Other users can still read it in the process list while the program runs.
+   * **Other users can still read it** in the process list (`/proc/PID/cmdline`) while the program runs. A program that can read a secret from a descriptor
+   * is given it by {@link Command.sendBuffer}.
    *
    * @category Arguments
    *
@@ -813,6 +818,38 @@ export class Command<out Kind extends CommandKind = 'program'> {
       if (read instanceof Wrong) draft.mistake(call, `the data ${read.wrong}`);
       else draft.set('stdin', { from: 'buffer', data: read }, call);
     });
+  }
+
+  /**
+   * Sends bytes to the program by a descriptor of their own, and **gives its number**, for an argument. The program reads all of them, and then the end
+   * of the file. It is the way for a password or a key: an argument is visible to others in `/proc`, and a variable to programs that are started further on.
+   *
+   * Several can be sent, of any size, beside input and output, with `run()`, `runAsync()`, `runSync()` and to a daemon. A program that does not read them hurts nobody. The
+   * bytes stand in no error, log, spec or print. What is kept of them here is wiped when the program has been launched: a second run is a {@link UsageError}. A string
+   * itself cannot be wiped; give a `Buffer`, and fill it afterwards. In the native engine the kernel holds them from the launch on: in a pipe, and above what a pipe may be
+   * (1 MiB for most users) in a sealed file in memory. In the portable engine it is a socket, which no program can open anew by `/dev/fd/3`. Answers to `virCommandSetSendBuffer`.
+   *
+   * @category Descriptors
+   *
+   * @example
+   * const cat = new Command('cat');
+   * const { stdout } = await cat.arg(`/dev/fd/${cat.sendBuffer('hunter2')}`).outputBuffer().run(); // 'hunter2'
+   */
+  sendBuffer(data: string | Uint8Array): number {
+    const { sendBuffers } = this.#attachments;
+    const fd = this.#draft.sendBuffers.find((number) => !sendBuffers.has(number)) ?? this.#draft.unusedFd();
+    this.#say('sendBuffer', [hidden], (draft, call) => {
+      if ((typeof data !== 'string' && !isBytes(data)) || (isBytes(data) && isDetached(data))) {
+        draft.mistake(
+          call,
+          `the data ${typeof data === 'object' ? 'is no string, Buffer or Uint8Array' : `is ${describeKind(data)}; give a string, a Buffer or a Uint8Array`}`,
+        );
+        return;
+      }
+      if (!draft.sendBuffers.includes(fd)) draft.sendBuffers.push(fd);
+      this.#attach({ sendBuffers: new Map([...sendBuffers, [fd, new SendBuffer(data)]]) });
+    });
+    return fd;
   }
 
   /**
@@ -1847,7 +1884,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
   }
 
   #checked(data: CommandSpec, mode: LaunchMode): CommandSpec {
-    const mistakes = [...combinationMistakes(data, mode), ...this.#missingOpaque()];
+    const mistakes = [...combinationMistakes(data, mode), ...this.#missingOpaque(), ...this.#missingSendBuffers(data)];
     this.#assertNoMistakes(usesDescriptors(data) ? [...mistakes, ...goneDescriptors(data)] : mistakes);
     return freezeSpec(data);
   }
@@ -1870,9 +1907,26 @@ export class Command<out Kind extends CommandKind = 'program'> {
       : [];
   }
 
+  #missingSendBuffers({ sendBuffers = [] }: CommandSpec): Mistake[] {
+    return sendBuffers.flatMap((fd) => {
+      const buffer = this.#attachments.sendBuffers.get(fd);
+      if (buffer?.bytes !== undefined) return [];
+      const problem =
+        buffer === undefined ? 'the spec names what is sent, which no spec holds; call sendBuffer() again' : WAS_SENT;
+      return [{ call: buffer === undefined ? 'fromSpec(…)' : 'sendBuffer(…)', problem }];
+    });
+  }
+
+  /** What a copy sends is its own: it is sent for itself. */
+  #ownSendBuffers(): void {
+    const { sendBuffers } = this.#attachments;
+    if (sendBuffers.size === 0) return;
+    this.#attach({ sendBuffers: new Map(Array.from(sendBuffers, ([fd, buffer]) => [fd, buffer.copy()])) });
+  }
+
   /** What was said, as data. */
   #data(): CommandSpec {
-    const { argv, secretArgs, env, descriptors, limits, allowCaps, single } = this.#draft;
+    const { argv, secretArgs, env, descriptors, sendBuffers, limits, allowCaps, single } = this.#draft;
     const { stdoutBuffer, stderrBuffer } = this.#attachments;
     const sharesBuffer = stdoutBuffer !== undefined && stdoutBuffer === stderrBuffer;
     // One field after the other: to spread conditional objects takes ten times as long, and this is on the way of each launch.
@@ -1885,6 +1939,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
     if (secretArgs.length > 0) data.secretArgs = secretArgs.slice();
     if (env !== undefined) data.env = Array.from(env);
     if (descriptors.length > 0) data.descriptors = descriptors.slice();
+    if (sendBuffers.length > 0) data.sendBuffers = sendBuffers.slice();
     if (limits.length > 0) data.limits = limits.slice();
     if (allowCaps.length > 0) data.allowCaps = allowCaps.slice();
     Object.assign(data, single);
@@ -1897,12 +1952,13 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   #attached(): readonly string[] {
     if (this.#attachments === NO_ATTACHMENTS) return NOTHING_ATTACHED;
-    const { stdoutBuffer, stderrBuffer, abortSignal, onLine, opaque } = this.#attachments;
+    const { stdoutBuffer, stderrBuffer, abortSignal, onLine, sendBuffers, opaque } = this.#attachments;
     const things: readonly (readonly [string, unknown])[] = [
       ['outputBuffer', stdoutBuffer],
       ['errorBuffer', stderrBuffer],
       ['abortSignal', abortSignal],
       ['onLine', onLine],
+      ['sendBuffer', sendBuffers.size > 0 ? sendBuffers : undefined],
       ['opaque', opaque],
     ];
     return things.filter(([, thing]) => thing !== undefined).map(([name]) => name);

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { COMMON_VARIABLES } from './builder/options.js';
-import { DryRunEngine, guardAgainstLaunches, type Respond } from './engine/dry-run.js';
+import { DryRunEngine, guardAgainstLaunches, type Respond, type SentBuffer } from './engine/dry-run.js';
 import type { DryRunKill } from './engine/played.js';
 import { readOptions } from './errors/argument-error.js';
 import { variableOf } from './host/environment.js';
@@ -9,7 +9,7 @@ import { type ByteText, isSameText } from './text/bytes.js';
 import { printCommand } from './text/quote.js';
 
 export type { DryRunFailure, DryRunResponse } from './engine/answer.js';
-export type { DryRunAnswer, Respond } from './engine/dry-run.js';
+export type { DryRunAnswer, Respond, SentBuffer } from './engine/dry-run.js';
 export { type DryRunKill, type PlayedAnswer, PlayedProgram, running, type RunningOptions } from './engine/played.js';
 
 /** How a dry run answers, and how strict it is. */
@@ -35,6 +35,16 @@ export interface DryRun {
   readonly specs: readonly CommandSpec[];
   /** Each process that a call has signaled, or would have in earnest, in the order of the calls. */
   readonly kills: readonly DryRunKill[];
+  /**
+   * What the commands would have sent by `sendBuffer()`, in the order of the starts: the bytes themselves. Answers to `virCommandPeekSendBuffers`.
+   *
+   * @example
+   * using dry = dryRun();
+   * const nbd = new Command('nbdkit');
+   * await nbd.arg(`password=-${nbd.sendBuffer('hunter2')}`).run();
+   * String(dry.peekSendBuffers()[0]?.data); // 'hunter2'
+   */
+  peekSendBuffers(): readonly SentBuffer[];
   /** Ends the dry run, and what is still played in it. What a function of `running()` has thrown that nobody was told of, it throws. */
   [Symbol.dispose](): void;
 }
@@ -74,6 +84,7 @@ export function dryRun(options?: DryRunOptions): DryRun {
     argv: engine.argv,
     specs: engine.specs,
     kills: engine.kills,
+    peekSendBuffers: () => Object.freeze([...engine.sent]),
     [Symbol.dispose]() {
       allowLaunches?.();
       engine.leave();

@@ -59,7 +59,7 @@ export const rooms: readonly Room[] = [
       'send-signal',
     ],
   ],
-  ['io', ['capture', 'output-buffer', 'on-abort', 'pipe-stream', 'output-pipe', 'descriptor', 'owner']],
+  ['io', ['capture', 'output-buffer', 'send-buffer', 'on-abort', 'pipe-stream', 'output-pipe', 'descriptor', 'owner']],
   ['wire', ['encode', 'moves', 'pidfile-answer']],
   [
     'plan',

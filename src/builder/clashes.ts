@@ -109,7 +109,8 @@ export function combinationMistakes(spec: CommandSpec, mode: LaunchMode): Mistak
     }
   }
   if (mode === 'exec') mistakes.push(...execMistakes(spec));
-  if (spec.descriptors !== undefined || spec.listenFds !== undefined) mistakes.push(...descriptorMistakes(spec));
+  if (spec.descriptors !== undefined || spec.listenFds !== undefined || spec.sendBuffers !== undefined)
+    mistakes.push(...descriptorMistakes(spec));
   return mistakes;
 }
 
@@ -159,6 +160,7 @@ function descriptorMistakes(spec: CommandSpec): Mistake[] {
   };
   for (const [index, fd] of (spec.listenFds ?? []).entries())
     place(FIRST_LISTEN_FD + index, `listenFds(${index === 0 ? '' : '…, '}${fd})`);
+  for (const as of spec.sendBuffers ?? []) place(as, 'sendBuffer(…)');
   for (const descriptor of spec.descriptors ?? []) place(descriptor.as, passCall(descriptor));
   return mistakes;
 }

@@ -7,6 +7,7 @@ import { Bare, bare } from '../spec/bare.js';
 import {
   type CommandSpec,
   type DescriptorSpec,
+  FIRST_LISTEN_FD,
   type LimitResource,
   limitResources,
   type LimitSpec,
@@ -36,7 +37,7 @@ import { HIGHEST_FD, isOpen, listOwnedBy, ownedBy, unreadProblem } from './given
 /** The fields of a spec that are set at most once, as one value. */
 export type Single = Omit<
   CommandSpec,
-  'version' | 'argv' | 'secretArgs' | 'env' | 'descriptors' | 'limits' | 'allowCaps' | 'attached'
+  'version' | 'argv' | 'secretArgs' | 'env' | 'descriptors' | 'sendBuffers' | 'limits' | 'allowCaps' | 'attached'
 >;
 
 /** Everything about a call that a message about it needs. */
@@ -64,6 +65,7 @@ export class Draft {
   readonly secretArgs: number[] = [];
   env: Map<string, ByteText> | undefined;
   readonly descriptors: DescriptorSpec[] = [];
+  readonly sendBuffers: number[] = [];
   readonly limits: LimitSpec[] = [];
   readonly allowCaps: string[] = [];
   readonly single = new Bare() as { -readonly [K in keyof Single]?: Single[K] };
@@ -82,6 +84,7 @@ export class Draft {
     copy.secretArgs.push(...this.secretArgs);
     if (this.env !== undefined) copy.env = new Map(this.env);
     copy.descriptors.push(...this.descriptors);
+    copy.sendBuffers.push(...this.sendBuffers);
     copy.limits.push(...this.limits);
     copy.allowCaps.push(...this.allowCaps);
     Object.assign(copy.single, this.single);
@@ -108,6 +111,15 @@ export class Draft {
     this.#setBy.set(key, printCall(call.method, call.values));
     this.single[key] = value;
     return true;
+  }
+
+  /** The lowest number above the standard streams that no descriptor of the program has so far. */
+  unusedFd(): number {
+    const used = new Set([...this.descriptors.map(({ as }) => as), ...this.sendBuffers]);
+    for (const index of (this.single.listenFds ?? []).keys()) used.add(FIRST_LISTEN_FD + index);
+    let fd = 3;
+    while (used.has(fd)) fd += 1;
+    return fd;
   }
 
   /** Reads a value for argv or the environment, or records what is wrong with it. */

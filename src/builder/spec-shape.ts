@@ -181,6 +181,7 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
   stderr: variants('to', { ...output, stdout: {} }),
   descriptors: list(record({ fd: number, as: number, closeInParent: flag }, ['fd', 'as'])),
   listenFds: list(number),
+  sendBuffers: list(number),
   workingDirectory: byteText,
   umask: number,
   limits: list(limit),

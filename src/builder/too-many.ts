@@ -20,13 +20,14 @@ const instead = new Map([
   ['allowCap', 'call it once for each'],
   ['preserveFd', 'call it once for each'],
   ['transferFd', 'call it once for each'],
+  ['sendBuffer', 'call it once for each'],
   ['env', 'call it once for each variable'],
   ['groups', 'give one array'],
   ['stopSequence', 'give one array of pairs'],
 ]);
 
 /** Those that may hold secrets: no message shows their values. */
-const secretive = /^(?:env|secretArg$|inputBuffer$|preExecHook$)/;
+const secretive = /^(?:env|secretArg$|inputBuffer$|sendBuffer$|preExecHook$)/;
 
 /** How many values a method of a command takes at most. */
 export const mostValues = (method: string, work: { readonly length: number }): number =>

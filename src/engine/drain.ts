@@ -84,6 +84,7 @@ export const readers = new Readers();
 export const NO_RESOURCES: LaunchResources = Object.freeze(
   bare<LaunchResources>({
     input: undefined,
+    sendBuffers: new Map(),
     captures: new Map(),
     waitForOutputEnd: false,
     opaque: undefined,

@@ -20,6 +20,15 @@ export type Respond = (spec: CommandSpec, inputText: string) => DryRunAnswer | P
 /** How a command ends; or that it goes on, by `running()`; or that its launch fails. Nothing: it ends well, and a daemon goes on. */
 export type DryRunAnswer = DryRunResponse | { readonly fail: DryRunFailure } | PlayedProgram | undefined;
 
+/** What a command would have sent by `sendBuffer()`. */
+export interface SentBuffer {
+  /** The command as it may be printed. */
+  readonly command: string;
+  /** The program's descriptor. */
+  readonly fd: number;
+  readonly data: Buffer;
+}
+
 /** A pidfile that is held in a dry run, by a played daemon, or by this process until it releases it. */
 export interface PidFileInMemory {
   readonly pid: number;
@@ -54,6 +63,7 @@ export class DryRunEngine implements Engine {
   readonly argv: (readonly string[])[] = [];
   readonly specs: CommandSpec[] = [];
   readonly kills: DryRunKill[] = [];
+  readonly sent: SentBuffer[] = [];
   /** The pidfiles of this dry run, by absolute path. */
   readonly #pidFiles = new Map<string, PidFileInMemory>();
   readonly #respond: Respond | undefined;
@@ -179,6 +189,8 @@ export class DryRunEngine implements Engine {
 
   #answer(plan: LaunchPlan, resources: LaunchResources): DryRunAnswer | Promise<DryRunAnswer> {
     this.#record(plan.spec);
+    for (const [fd, { bytes }] of resources.sendBuffers)
+      this.sent.push(Object.freeze({ command: plan.subject.command, fd, data: Buffer.from(bytes ?? '') }));
     return this.#respond?.(plan.spec, Buffer.from(resources.input ?? []).toString());
   }
 

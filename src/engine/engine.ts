@@ -3,6 +3,7 @@ import type { CommandError } from '../errors/command-error.js';
 import type { Refusal } from '../errors/unsupported-error.js';
 import type { Clock } from '../host/time.js';
 import type { Capture } from '../io/capture.js';
+import type { SendBuffer } from '../io/send-buffer.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import type { Step } from '../plan/step-table.js';
 import type { ExitStatus } from '../result/exit-status.js';
@@ -14,6 +15,8 @@ export interface LaunchResources {
   /** What the child reads from its standard input. */
   readonly input: Uint8Array | undefined;
   /** Where output goes that is captured, by descriptor of the child. Streams that share a descriptor have one capture. */
+  /** What is sent, by the program's descriptor. */
+  readonly sendBuffers: ReadonlyMap<number, SendBuffer>;
   readonly captures: ReadonlyMap<1 | 2, Capture>;
   /** Wait for the end of the output, not only for the end of the child. */
   readonly waitForOutputEnd: boolean;
@@ -128,5 +131,5 @@ export interface Engine {
    * Makes this process the program, in the engines that can. Calls back once nothing but the exec itself is left to do.
    * Returns only by throwing, as `launch` rejects.
    */
-  exec?(plan: LaunchPlan, onReady: () => void): never;
+  exec?(plan: LaunchPlan, resources: LaunchResources, onReady: () => void): never;
 }

@@ -76,6 +76,8 @@ function sourceText(source: DescriptorSource, childFd: number): string {
         log: 'a pipe; what comes is kept for the log',
         stage: childFd === 0 ? 'the pipe from the stage before' : 'the pipe to the next stage',
       }[source.for];
+    case 'send':
+      return 'a pipe with the bytes of sendBuffer()';
     case 'stdout':
       return 'the same open file as 1';
   }

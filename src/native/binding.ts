@@ -24,6 +24,11 @@ export interface Binding {
   /** Makes a file in memory that holds the bytes. Returns its descriptor, or a negative errno. */
   memoryFile(bytes: Buffer): number;
   /**
+   * Makes a pipe that holds the bytes, and then its end, or a sealed file in memory where a pipe may not be that large. Returns its descriptor for
+   * reading, or a negative errno.
+   */
+  sendBuffer(bytes: Buffer): number;
+  /**
    * Returns a descriptor of /dev/null, for reading and writing, always the same, which stays open; or a negative errno. The
    * addon opens it, since Node's permission model would ask for a permission to write.
    */

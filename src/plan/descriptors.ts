@@ -9,11 +9,12 @@ export function planDescriptors(spec: CommandSpec, mode: LaunchMode, host: Host)
     { childFd: 1, source: outputSource(spec.stdout, 1, mode, host) },
     { childFd: 2, source: errorSource(spec, mode, host) },
   ];
-  const { descriptors, listenFds } = spec;
-  if (descriptors === undefined && listenFds === undefined) return planned;
+  const { descriptors, listenFds, sendBuffers } = spec;
+  if (descriptors === undefined && listenFds === undefined && sendBuffers === undefined) return planned;
   for (const { fd, as } of descriptors ?? []) planned.push({ childFd: as, source: { kind: 'fd', fd } });
   for (const [index, fd] of (listenFds ?? []).entries())
     planned.push({ childFd: FIRST_LISTEN_FD + index, source: { kind: 'fd', fd } });
+  for (const as of sendBuffers ?? []) planned.push({ childFd: as, source: { kind: 'send' } });
   return planned.sort((a, b) => a.childFd - b.childFd);
 }
 
@@ -71,6 +72,8 @@ export type DescriptorSource =
   | { readonly kind: 'pipe'; readonly for: 'caller' | 'buffer' | 'log' }
   /** In a pipeline, the pipe to a neighbour. Of one that is not played, the engine is given the descriptor in its place: see {@link connect}. */
   | { readonly kind: 'pipe'; readonly for: 'stage' }
+  /** What `sendBuffer()` sends: all of it, and then the end. */
+  | { readonly kind: 'send' }
   /** The same open file as the child's standard output. */
   | { readonly kind: 'stdout' };
 

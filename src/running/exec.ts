@@ -13,7 +13,7 @@ export function execInPlace(launch: Launch, onLaunch: (pid: number) => void): ne
     const why = 'child_process can only start other processes';
     throw new UnsupportedError(subject, { feature: 'exec', engine: engine.name, why });
   }
-  return engine.exec(plan, () => {
+  return engine.exec(plan, launch, () => {
     onLaunch(process.pid);
     endOwned();
   });

@@ -14,6 +14,7 @@ import { type Clock, deadline } from '../host/time.js';
 import { Capture, type CaptureLimit } from '../io/capture.js';
 import { type LineListener, LineWatch } from '../lines/line-watch.js';
 import { connectBuffer, type OutputBuffer } from '../io/output-buffer.js';
+import type { SendBuffer } from '../io/send-buffer.js';
 import type { Joints } from '../plan/descriptors.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { planLaunch } from '../plan/plan-launch.js';
@@ -30,6 +31,8 @@ export interface Attachments {
   readonly abortsTree: boolean;
   /** What `onLine()` has said. */
   readonly onLine: LineListener | undefined;
+  /** What `sendBuffer()` has said, by the program's descriptor. */
+  readonly sendBuffers: ReadonlyMap<number, SendBuffer>;
   /** The second argument of `preExecHook()`, serialized as it was when it was said. */
   readonly opaque: Uint8Array | undefined;
 }
@@ -68,6 +71,7 @@ export class Launch implements LaunchResources {
   input: Uint8Array | undefined;
   /** Which streams are none of the caller's, since they lead to the neighbours of a stage. */
   readonly joints: Joints | undefined;
+  readonly sendBuffers: ReadonlyMap<number, SendBuffer>;
   readonly captures: ReadonlyMap<1 | 2, Capture>;
   readonly #captures: Map<1 | 2, Capture>;
   /** Calls back with each line. */
@@ -103,7 +107,8 @@ export class Launch implements LaunchResources {
     this.joints = joints;
     this.#captures = makeCaptures(plan, attachments);
     this.captures = this.#captures;
-    const { onLine } = attachments;
+    const { onLine, sendBuffers } = attachments;
+    this.sendBuffers = sendBuffers;
     this.lineWatch = onLine === undefined ? undefined : new LineWatch(onLine, this.captures, subject);
     this.waitForOutputEnd = spec.waitForOutputEnd === true;
     this.opaque = attachments.opaque;

@@ -88,8 +88,10 @@ function framedSync<T>(said: Said, work: (launch: Launch, onLaunch: (pid: number
 
 // ---------------------------------------------------------------- telling
 
-/** Tells that a program was launched. */
-export function tellOfLaunch({ spec, subject, engine, mode }: Launch, pid: number): void {
+/** Tells that a program was launched. What was sent to it is wiped here. */
+export function tellOfLaunch({ spec, subject, engine, mode, sendBuffers }: Launch, pid: number): void {
+  // exec() has a child rehearse the launch, and needs them once more.
+  if (mode !== 'exec') for (const buffer of sendBuffers.values()) buffer.wipe();
   if (engine.name !== 'dry-run') noteRoot(spec, pid);
   if (isHeard.launch()) publishLaunch({ command: subject.command, spec, pid, engine: engine.name }, mode);
   if (engine.name === 'native') publishAsNode(spec, pid);

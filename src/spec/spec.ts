@@ -109,6 +109,8 @@ export interface CommandSpec extends Readonly<Partial<Record<Flag, true>>> {
   readonly stderr: OutputSpec | { readonly to: 'stdout' };
   readonly descriptors?: readonly DescriptorSpec[];
   readonly listenFds?: readonly number[];
+  /** The descriptors of the program from which it reads what `sendBuffer()` sends. The bytes stand in no spec. */
+  readonly sendBuffers?: readonly number[];
   readonly workingDirectory?: ByteText;
   readonly umask?: number;
   readonly limits?: readonly LimitSpec[];

@@ -24,6 +24,7 @@ import { pathSearchContract } from './path-search.js';
 import { pathContract } from './paths.js';
 import { pidFileContract } from './pidfile.js';
 import { scarcityContract } from './scarcity.js';
+import { sendBufferContract } from './send-buffers.js';
 import { settlingContract } from './settling.js';
 import { stackContract } from './stacks.js';
 import { pipelineContract } from './pipelines.js';
@@ -47,6 +48,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     stackContract(engine);
     scarcityContract(engine);
     inputContract();
+    sendBufferContract(engine);
     outputContract(engine);
     outputLimitContract();
     settlingContract();

@@ -211,7 +211,7 @@ describe('the spec', () => {
 
   test('can be made of every method', () => {
     const said = new Set(methods.flatMap(([name]) => name.split(/, | of | to /)));
-    const others = ['transferFd', 'envPassCommon', 'abortSignal'];
+    const others = ['transferFd', 'envPassCommon', 'abortSignal', 'onLine', 'sendBuffer'];
     expect(
       Object.getOwnPropertyNames(Command.prototype).filter(
         (name) => ![...said, ...lookingMethods, ...others].includes(name),
@@ -246,8 +246,9 @@ describe('the spec', () => {
       .outputBuffer(new OutputBuffer())
       .errorBuffer(new OutputBuffer())
       .abortSignal(signal)
+      .onLine(() => undefined)
       .preExecHook(() => 0, { key: 'hunter2' });
-    expect(command.spec().attached).toEqual(['outputBuffer', 'errorBuffer', 'abortSignal', 'opaque']);
+    expect(command.spec().attached).toEqual(['outputBuffer', 'errorBuffer', 'abortSignal', 'onLine', 'opaque']);
     expect(JSON.stringify(command.spec())).not.toContain('hunter2');
     expect(Command.fromSpec(command.spec()).spec()).toEqual(omit(command.spec(), 'attached'));
   });

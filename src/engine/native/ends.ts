@@ -1,4 +1,6 @@
 import { LaunchError } from '../../errors/launch-error.js';
+import { UsageError } from '../../errors/usage-error.js';
+import { type SendBuffer, WAS_SENT } from '../../io/send-buffer.js';
 import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
@@ -10,6 +12,11 @@ import { inRoomForClosing, roomForPipes } from './scratch.js';
 export type OpenFds = ReadonlyMap<number, number>;
 
 export const NO_FILES: OpenFds = new Map();
+
+/** What is sent, by the program's descriptor. */
+type SendBuffers = ReadonlyMap<number, SendBuffer>;
+
+const NOTHING_SENT: SendBuffers = new Map();
 
 /** Something for each of a child's standard streams, by its number. */
 export type Triple = [stdin: number, stdout: number, stderr: number];
@@ -54,7 +61,7 @@ export class Descriptors {
   }
 
   /** Makes the pipes of a plan, and says where each descriptor of the child comes from. `here` is one of this process's directory. */
-  makeEnds(plan: LaunchPlan, files: OpenFds, here: number | undefined): Ends {
+  makeEnds(plan: LaunchPlan, files: OpenFds, here: number | undefined, sendBuffers: SendBuffers = NOTHING_SENT): Ends {
     const { descriptors } = plan;
     let pipes = 0;
     let nullFd = -1;
@@ -62,7 +69,8 @@ export class Descriptors {
       if (source.kind === 'pipe') pipes += 1;
       else if (source.kind === 'null') nullFd = this.#nullDevice(plan);
     }
-    const ends = this.#makePipes(plan, pipes);
+    const sent = sendBuffers.size === 0 ? NO_FILES : this.#send(plan, sendBuffers);
+    const ends = this.#makePipesBeside(plan, pipes, sent);
     const ours: Triple = [-1, -1, -1];
     const callers: Triple = [-1, -1, -1];
     const theirs: number[] = [];
@@ -81,6 +89,10 @@ export class Descriptors {
           break;
         case 'file':
           from = files.get(to) ?? -1;
+          break;
+        case 'send':
+          from = sent.get(to) ?? -1;
+          theirs.push(from);
           break;
         case 'stdout':
           from = moves.at(1)?.from ?? -1;
@@ -141,6 +153,33 @@ export class Descriptors {
   /** Gives up descriptors of the addon that streams of Node own from now on. */
   giveAway(fds: readonly number[]): void {
     this.#binding.giveAway(Int32Array.from(fds));
+  }
+
+  /** Has the kernel hold what is sent, so that nobody has to write it: in a pipe, or in a file in memory where no pipe may be that large. All or none. */
+  #send(plan: LaunchPlan, sendBuffers: SendBuffers): OpenFds {
+    const sent = new Map<number, number>();
+    for (const [childFd, { bytes }] of sendBuffers) {
+      if (bytes === undefined) {
+        this.close([...sent.values()]);
+        throw new UsageError(plan.subject, [{ call: 'sendBuffer(…)', problem: WAS_SENT }]);
+      }
+      const fd = this.#binding.sendBuffer(bytes);
+      if (fd < 0) {
+        this.close([...sent.values()]);
+        throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(fd) });
+      }
+      sent.set(childFd, fd);
+    }
+    return sent;
+  }
+
+  #makePipesBeside(plan: LaunchPlan, count: number, sent: OpenFds): Int32Array {
+    try {
+      return this.#makePipes(plan, count);
+    } catch (error) {
+      this.close([...sent.values()]);
+      throw error;
+    }
   }
 
   #nullDevice(plan: LaunchPlan): number {

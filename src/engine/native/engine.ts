@@ -147,14 +147,21 @@ export class NativeEngine implements Engine {
     }
   }
 
-  exec(plan: LaunchPlan, onReady: () => void): never {
+  exec(plan: LaunchPlan, { sendBuffers }: LaunchResources, onReady: () => void): never {
     const here = needsHere(plan) ? hold(plan) : undefined;
     const start = (child: LaunchPlan, files: OpenFds, resources: LaunchResources): Started =>
       this.#start(child, files, resources, { waits: true, here });
     try {
       return execInPlace(
         plan,
-        { binding: this.#binding, descriptors: this.#descriptors, fifos: this.#fifos, start, here: here?.fd },
+        {
+          binding: this.#binding,
+          descriptors: this.#descriptors,
+          fifos: this.#fifos,
+          start,
+          sendBuffers,
+          here: here?.fd,
+        },
         onReady,
       );
     } finally {
@@ -214,7 +221,7 @@ export class NativeEngine implements Engine {
   ): Started {
     assertControlGroup(plan);
     this.#makeReady(plan, waits ? 1 : 0);
-    const ends = this.#descriptors.makeEnds(plan, files, here?.fd);
+    const ends = this.#descriptors.makeEnds(plan, files, here?.fd, resources.sendBuffers);
     const { ours, callers } = ends;
     let child: PreparedChild | undefined;
     try {

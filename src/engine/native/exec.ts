@@ -8,6 +8,7 @@ import { executedFile } from '../../plan/from-here.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { operationsOf } from '../../plan/operations.js';
 import { stepTable } from '../../plan/step-table.js';
+import { bare } from '../../spec/bare.js';
 import { errnoName } from '../../text/errno.js';
 import { encode } from '../../wire/encode.js';
 import { NO_RESOURCES } from '../drain.js';
@@ -30,6 +31,8 @@ export interface ExecTools {
   readonly fifos: SeenFifos;
   /** Starts a child that is waited for turn by turn. */
   readonly start: (plan: LaunchPlan, files: OpenFds, resources: LaunchResources) => Started;
+  /** What is sent, by the program's descriptor. */
+  readonly sendBuffers: LaunchResources['sendBuffers'];
   /** A descriptor of this process's directory, where the plan needs one. */
   readonly here: number | undefined;
 }
@@ -55,12 +58,13 @@ export function execInPlace(plan: LaunchPlan, tools: ExecTools, onReady: () => v
  * Has a child perform all steps, the exec included, and ends it before the program's first instruction: the kernel stops a
  * traced process there. What a child can do, this process can do too, and has not begun to do if the child cannot.
  */
-function rehearse(plan: LaunchPlan, files: OpenFds, { binding, start }: ExecTools): void {
+function rehearse(plan: LaunchPlan, files: OpenFds, { binding, start, sendBuffers }: ExecTools): void {
+  const resources = bare({ ...NO_RESOURCES, sendBuffers });
   const last = plan.steps.length - 1;
   const steps = [...plan.steps.slice(0, last), { step: 'ptrace', by: 'exec' } as const, ...plan.steps.slice(last)];
   const rehearsal = { ...plan, steps, lane: chooseLane(steps) };
   try {
-    const child = new NativeSyncProcess(binding, start(rehearsal, files, NO_RESOURCES), rehearsal, NO_RESOURCES);
+    const child = new NativeSyncProcess(binding, start(rehearsal, files, resources), rehearsal, resources);
     child.signal('SIGKILL');
     while (child.turn(-1) === undefined);
   } catch (error) {
@@ -82,8 +86,12 @@ function assertRoom(plan: LaunchPlan, { binding }: ExecTools): void {
 }
 
 /** Performs the steps in this process. Returns only if one failed: why this process is still itself. */
-function performInPlace(plan: LaunchPlan, files: OpenFds, { binding, descriptors, here }: ExecTools): CommandError {
-  const { moves, theirs, ...ends } = descriptors.makeEnds(plan, files, here);
+function performInPlace(
+  plan: LaunchPlan,
+  files: OpenFds,
+  { binding, descriptors, here, sendBuffers }: ExecTools,
+): CommandError {
+  const { moves, theirs, ...ends } = descriptors.makeEnds(plan, files, here, sendBuffers);
   const { argv, steps } = plan;
   const { envp, operations } = operationsOf(plan, steps, 0, {
     moves,

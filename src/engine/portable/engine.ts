@@ -307,7 +307,7 @@ const SPARE_DESCRIPTORS = 7;
  */
 function occupyNumbers(plan: LaunchPlan): number[] {
   const highest = plan.descriptors.at(-1)?.childFd ?? 2;
-  const pipes = plan.descriptors.filter(({ source }) => source.kind === 'pipe').length;
+  const pipes = plan.descriptors.filter(({ source }) => source.kind === 'pipe' || source.kind === 'send').length;
   const spare: number[] = [];
   const fillers: number[] = [];
   try {
@@ -423,6 +423,9 @@ function stdioFor(plan: LaunchPlan, files: OpenFiles, pair: SocketPair | undefin
         break;
       case 'pipe':
         stdio[childFd] = childFd > 0 && pair !== undefined ? pair.theirs : 'pipe';
+        break;
+      case 'send':
+        stdio[childFd] = 'pipe';
         break;
       case 'stdout':
         stdio[childFd] = stdio.at(1) ?? 'ignore';

@@ -4,6 +4,7 @@ import type { Writable } from 'node:stream';
 import type { ResultPromise } from 'execa';
 import { nextTurn } from '../../host/time.js';
 import type { Capture } from '../../io/capture.js';
+import type { SendBuffer } from '../../io/send-buffer.js';
 import { LAST_READ, OutputPipe } from '../../io/output-pipe.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { ExitStatus } from '../../result/exit-status.js';
@@ -55,6 +56,7 @@ export class PortableProcess implements EngineProcess {
     });
 
     for (const { childFd, source } of plan.descriptors) {
+      if (source.kind === 'send') this.#send(subprocess.stdio[childFd] as Writable, resources.sendBuffers.get(childFd));
       if (source.kind !== 'pipe') continue;
       if (childFd === 0) {
         const stdin = subprocess.stdin!;
@@ -102,6 +104,16 @@ export class PortableProcess implements EngineProcess {
   unref(): void {
     this.#subprocess.unref();
     for (const output of this.#captured) output.unref();
+  }
+
+  /** Sends bytes, of which this process's copy is wiped when they are written, or when nobody will read them. */
+  #send(stream: Writable, buffer: SendBuffer | undefined): void {
+    const bytes = Buffer.from(buffer?.bytes ?? '');
+    stream.on('error', ignoreClosedPipe);
+    stream.once('close', () => bytes.fill(0));
+    stream.end(bytes);
+    // Another process may hold the other end, and never read it.
+    this.#subprocess.once('exit', () => stream.destroy());
   }
 
   async #feed(stdin: Writable, input: Uint8Array): Promise<void> {

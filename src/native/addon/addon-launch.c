@@ -66,6 +66,15 @@ napi_value addon_memory_file(napi_env env, napi_callback_info info) {
   return number(env, owned_memory_file(&environment_of(env)->owned, bytes, size));
 }
 
+napi_value addon_send_buffer(napi_env env, napi_callback_info info) {
+  napi_value value;
+  void *bytes;
+  size_t size;
+  CHECK(env, arguments(env, info, 1, &value));
+  CHECK(env, napi_get_buffer_info(env, value, &bytes, &size));
+  return number(env, owned_send_buffer(&environment_of(env)->owned, bytes, size));
+}
+
 napi_value addon_null_device(napi_env env, napi_callback_info info) {
   (void)info;
   return number(env, owned_null_device(&environment_of(env)->owned));

@@ -120,6 +120,7 @@ bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_p
   FUNCTION("environment", addon_environment)               \
   FUNCTION("pipe", addon_pipe)                             \
   FUNCTION("memoryFile", addon_memory_file)                \
+  FUNCTION("sendBuffer", addon_send_buffer)                \
   FUNCTION("nullDevice", addon_null_device)                \
   FUNCTION("tryRoom", addon_try_room)                      \
   FUNCTION("giveAway", addon_give_away)                    \

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -108,22 +109,67 @@ int owned_socket_pair(struct owned *owned, int32_t ends[2]) {
   return 0;
 }
 
-int owned_memory_file(struct owned *owned, const void *bytes, size_t size) {
-  if (reserve(owned, 1) < 0) return -ENOMEM;
-  /* Linux 6.3 can be told to refuse files that could be executed; older ones do not know the flag. */
-  int fd = memfd_create("vircommand-plan", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
-  if (fd < 0 && errno == EINVAL) fd = memfd_create("vircommand-plan", MFD_CLOEXEC);
-  if (fd < 0) return -errno;
+/* Writes all of it. 0, or a negative errno. */
+static int write_all(int fd, const void *bytes, size_t size) {
   for (size_t written = 0; written < size;) {
     const ssize_t result = write(fd, (const char *)bytes + written, size - written);
-    if (result < 0 && errno != EINTR) {
-      const int why = errno;
-      close(fd);
-      return -why;
-    }
+    if (result < 0 && errno != EINTR) return -errno;
     if (result > 0) written += (size_t)result;
   }
-  owned_add(owned, fd, OWNED_DESCRIPTOR);
+  return 0;
+}
+
+/* A new file in memory that holds the bytes, closed on exec; or a negative errno. */
+static int memory_file(const char *name, unsigned flags, const void *bytes, size_t size) {
+  /* Linux 6.3 can be told to refuse files that could be executed; older ones do not know the flag. */
+  int fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL | flags);
+  if (fd < 0 && errno == EINVAL) fd = memfd_create(name, MFD_CLOEXEC | flags);
+  if (fd < 0) return -errno;
+  const int failure = write_all(fd, bytes, size);
+  if (failure < 0) close(fd);
+  return failure < 0 ? failure : fd;
+}
+
+int owned_memory_file(struct owned *owned, const void *bytes, size_t size) {
+  if (reserve(owned, 1) < 0) return -ENOMEM;
+  const int fd = memory_file("vircommand-plan", 0, bytes, size);
+  if (fd >= 0) owned_add(owned, fd, OWNED_DESCRIPTOR);
+  return fd;
+}
+
+/* A pipe that holds the bytes and has no writer any more; -EAGAIN where no pipe may be that large, or another negative errno. */
+static int filled_pipe(const void *bytes, size_t size) {
+  int ends[2];
+  /* A pipe that is smaller than it seems would be written in part, and that is seen. */
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) return -errno;
+  int result =
+      size <= INT_MAX && fcntl(ends[1], F_GETPIPE_SZ) < (int)size && fcntl(ends[1], F_SETPIPE_SZ, (int)size) < 0
+          ? -EAGAIN
+          : write_all(ends[1], bytes, size);
+  /* The reading end is another open file, which is to block. */
+  if (result == 0 && fcntl(ends[0], F_SETFL, 0) < 0) result = -errno;
+  close(ends[1]);
+  if (result < 0) close(ends[0]);
+  return result < 0 ? result : ends[0];
+}
+
+/* A file in memory that nobody can change any more, to be read from its beginning; or a negative errno. */
+static int sealed_file(const void *bytes, size_t size) {
+  const int fd = memory_file("vircommand-data", MFD_ALLOW_SEALING, bytes, size);
+  if (fd < 0) return fd;
+  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0 &&
+      lseek(fd, 0, SEEK_SET) == 0)
+    return fd;
+  const int why = errno;
+  close(fd);
+  return -why;
+}
+
+int owned_send_buffer(struct owned *owned, const void *bytes, size_t size) {
+  if (reserve(owned, 1) < 0) return -ENOMEM;
+  int fd = filled_pipe(bytes, size);
+  if (fd == -EAGAIN) fd = sealed_file(bytes, size);
+  if (fd >= 0) owned_add(owned, fd, OWNED_DESCRIPTOR);
   return fd;
 }
 

@@ -25,6 +25,12 @@ int owned_socket_pair(struct owned *owned, int32_t ends[2]);
 /* Makes a file in memory that holds the bytes. A descriptor that is closed on exec, or a negative errno. */
 int owned_memory_file(struct owned *owned, const void *bytes, size_t size);
 
+/*
+ * Makes something to read the bytes from, and then the end of file, where nobody is left to write them: a pipe that is large enough, or a
+ * sealed file in memory where none may be. A descriptor that is closed on exec, or a negative errno.
+ */
+int owned_send_buffer(struct owned *owned, const void *bytes, size_t size);
+
 /* A descriptor of /dev/null, the same for the whole life of the environment; or a negative errno. */
 int owned_null_device(struct owned *owned);
 
