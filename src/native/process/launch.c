@@ -9,6 +9,8 @@
 #include "process/launch.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,31 +24,88 @@
 #include <unistd.h>
 
 #include "child/kernel.h"
+#include "child/steps.h"
 #include "child/sys.h"
+#include "process/clone3.h"
 
 enum { SIGNAL_SET_SIZE = 8 };
 
 struct start {
   const struct plan *plan;
+  uint32_t from; /* the first operation that is left for the child */
   struct report *report;
 };
 
 static int child_main(void *argument) {
   struct start *start = argument;
-  child_run(start->plan, 0, start->report);
+  child_run(start->plan, start->from, start->report);
   (void)SYS1(SYS_exit_group, 127);
   __builtin_unreachable();
 }
 
-static int clone_blocked(int (*entry)(void *), void *argument, char *stack, int *ret_pidfd) {
+static int clone_plain(int (*entry)(void *), void *argument, char *stack, int *ret_pidfd) {
+  const int pid =
+      clone(entry, stack + CHILD_STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, argument, ret_pidfd);
+  return pid < 0 ? -errno : pid;
+}
+
+/* The child is born in the control group of a descriptor. Nobody waits then, as whoever moves a process to another group has to. */
+static int clone_into(int group, int (*entry)(void *), void *argument, char *stack, int *ret_pidfd) {
+  const struct clone3_arguments arguments = {
+      .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_INTO_CGROUP,
+      .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
+      .exit_signal = SIGCHLD,
+      .stack = (uint64_t)(uintptr_t)stack,
+      .stack_size = CHILD_STACK_SIZE,
+      .cgroup = (uint64_t)group,
+  };
+  return (int)clone3_call(&arguments, entry, argument);
+}
+
+static uint64_t block_signals(void) {
   const uint64_t all = ~(uint64_t)0;
   uint64_t before;
   (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, SIGNAL_SET_SIZE); /* Fails only for bad arguments. */
-  const int pid =
-      clone(entry, stack + CHILD_STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, argument, ret_pidfd);
-  const int clone_errno = errno;
+  return before;
+}
+
+static void restore_signals(uint64_t before) {
   (void)SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGNAL_SET_SIZE);
-  return pid < 0 ? -clone_errno : pid;
+}
+
+/*
+ * A descriptor of the control group that the child shall enter, or -1: where it enters none, or has something to do before, or the
+ * directory cannot be opened.
+ */
+static int open_group(const struct plan *plan) {
+  if (plan->operations[0].code != STEP_CGROUP) return -1;
+  const char *procs = plan->bytes + plan->operations[0].text, *end = strrchr(procs, '/');
+  char directory[PATH_MAX];
+  if (end == NULL || end == procs || (size_t)(end - procs) >= sizeof directory) return -1;
+  memcpy(directory, procs, (size_t)(end - procs));
+  directory[end - procs] = '\0';
+  return open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/*
+ * Makes the child. Where the kernel, its age or a sandbox does not let it be born in its control group, the child enters that by
+ * itself, with its first step: what is wrong with the group is told by that, and by nothing else.
+ */
+static int clone_child(struct start *start, char *stack, int *ret_pidfd) {
+  const int group = open_group(start->plan);
+  const uint64_t before = block_signals();
+  int pid = -1;
+  if (group >= 0) {
+    start->from = 1;
+    pid = clone_into(group, child_main, start, stack, ret_pidfd);
+  }
+  if (pid < 0) {
+    start->from = 0;
+    pid = clone_plain(child_main, start, stack, ret_pidfd);
+  }
+  restore_signals(before);
+  if (group >= 0) close(group);
+  return pid;
 }
 
 void launch_reap(int pidfd) {
@@ -101,10 +160,10 @@ void launch(const struct plan *plan, char *stack, struct launched *ret_launched)
   struct launched launched = {.pidfd = -1};
   /* The child writes here while we sleep; the compiler must not think that it knows what stands in it. */
   volatile struct report *report = &launched.report;
-  struct start start = {plan, (struct report *)report};
+  struct start start = {.plan = plan, .report = (struct report *)report};
 
   reap_adopted();
-  const int pid = clone_blocked(child_main, &start, stack, &launched.pidfd);
+  const int pid = clone_child(&start, stack, &launched.pidfd);
   if (pid < 0) {
     launched.clone_errno = -pid;
     launched.pidfd = -1;
@@ -174,7 +233,9 @@ int launch_probe(char *stack, const char **ret_call) {
   if (why != 0) return why;
   volatile int shared = 0;
   int pidfd = -1;
-  const int pid = clone_blocked(probe_main, (void *)&shared, stack, &pidfd);
+  const uint64_t before = block_signals();
+  const int pid = clone_plain(probe_main, (void *)&shared, stack, &pidfd);
+  restore_signals(before);
   *ret_call = "clone";
   if (pid < 0) return is_scarcity(-pid) ? 0 : -pid;
   if (pidfd < 0) { /* A kernel that ignores CLONE_PIDFD. */
