@@ -38,6 +38,7 @@ import { readOptions } from './errors/argument-error.js';
 import { subjectOf } from './errors/command-error.js';
 import { type Mistake, UsageError } from './errors/usage-error.js';
 import { type HookAnswer, type HookChild, sourceOf } from './hook/function.js';
+import { canBeWrong } from './io/capture.js';
 import { OutputBuffer } from './io/output-buffer.js';
 import { SendBuffer, WAS_SENT } from './io/send-buffer.js';
 import type { DescriptorLike } from './io/owner.js';
@@ -856,7 +857,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * Captures what the program writes to its standard output: as `result.stdout`, and in an {@link OutputBuffer} if one
    * is given. The same buffer here and in `errorBuffer()` takes both streams in the order in which they were written.
    *
-   * There is no limit unless {@link Command.outputLimit} sets one. Answers to `virCommandSetOutputBuffer`.
+   * There is no limit unless {@link Command.outputLimit} sets one. `{ fatal: true }` makes bytes that are no text an {@link OutputError} where the program
+   * has ended well; `{ stripFinalNewline: true }` leaves the last newline out of the result. Answers to `virCommandSetOutputBuffer`.
    *
    * @category Buffers
    *
@@ -864,7 +866,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * const { stdout } = await new Command('head', '-c', '16', '/dev/urandom').outputBuffer({ encoding: 'buffer' }).run();
    */
   outputBuffer(target: { readonly encoding: 'buffer' }): this & HasStdout<Buffer>;
-  outputBuffer(target?: OutputBuffer | { readonly encoding?: BufferEncoding }): this & HasStdout<string>;
+  outputBuffer(target?: OutputBuffer | TextCaptureOptions): this & HasStdout<string>;
   outputBuffer(target: OutputBuffer | CaptureOptions | undefined): this & HasStdout<string | Buffer>;
   outputBuffer(target?: OutputBuffer | CaptureOptions): this {
     return this.#capture('stdout', 'outputBuffer', target);
@@ -881,7 +883,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * await new Command('ls', '/nowhere').outputBuffer(both).errorBuffer(both).run({ check: false });
    */
   errorBuffer(target: { readonly encoding: 'buffer' }): this & HasStderr<Buffer>;
-  errorBuffer(target?: OutputBuffer | { readonly encoding?: BufferEncoding }): this & HasStderr<string>;
+  errorBuffer(target?: OutputBuffer | TextCaptureOptions): this & HasStderr<string>;
   errorBuffer(target: OutputBuffer | CaptureOptions | undefined): this & HasStderr<string | Buffer>;
   errorBuffer(target?: OutputBuffer | CaptureOptions): this {
     return this.#capture('stderr', 'errorBuffer', target);
@@ -1405,6 +1407,22 @@ export class Command<out Kind extends CommandKind = 'program'> {
   timeout(ms: number | undefined, options?: TreeOptions): this {
     return this.#saidWithTree('timeout', [ms], options, (draft, call, tree) => {
       draft.timeout(ms, tree, call);
+    });
+  }
+
+  /**
+   * Stops the program if it writes nothing for so long, by {@link Command.stopSequence}. The promise rejects with an {@link ExitError} of the reason `silence`. Counted from
+   * the start, anew with each piece of output that passes through this process: what is captured, or read from a pipe, and with `run()` also what nobody claimed.
+   * While output waits here for somebody to read it, the program is not silent.
+   *
+   * @category Time
+   *
+   * @example
+   * await new Command('sh', '-c', 'for i in 1 2 3; do echo $i; sleep 0.1; done').silenceTimeout(5000).run();
+   */
+  silenceTimeout(ms: number | undefined): this {
+    return this.#setting('silenceTimeout', [ms], (draft, call) => {
+      draft.silenceTimeout(ms, call);
     });
   }
 
@@ -2046,16 +2064,36 @@ export class Command<out Kind extends CommandKind = 'program'> {
       if (buffer !== undefined && this.#attachments[attachment] === undefined) this.#attach({ [attachment]: buffer });
       const options = draft.options(
         buffer === undefined ? target : undefined,
-        ['encoding'],
+        ['encoding', 'fatal', 'stripFinalNewline'],
         call,
         'an OutputBuffer, or ',
       );
       if (options === undefined) return;
       const encoding = draft.encoding(options.encoding, call);
-      if (encoding !== undefined) draft.set(stream, { to: 'buffer', encoding }, call);
+      const fatal = draft.switch(options.fatal, 'fatal', call);
+      const strips = draft.switch(options.stripFinalNewline, 'stripFinalNewline', call);
+      if (encoding === undefined || fatal === undefined || strips === undefined) return;
+      if (fatal && !canBeWrong(encoding))
+        draft.mistake(call, `every byte is right in the encoding '${encoding}'; leave { fatal: true } out`);
+      else if (strips && encoding === 'buffer')
+        draft.mistake(call, 'bytes are handed back as they came; leave { stripFinalNewline: true } out');
+      else
+        draft.set(
+          stream,
+          bare({
+            to: 'buffer',
+            encoding,
+            ...(fatal ? { fatal: true as const } : {}),
+            ...(strips ? { stripFinalNewline: true as const } : {}),
+          }),
+          call,
+        );
     });
   }
 }
+
+/** What text is to be captured as. */
+type TextCaptureOptions = CaptureOptions & { readonly encoding?: BufferEncoding };
 
 /** What {@link Command.jsonLines} takes. */
 export interface JsonLineOptions {

@@ -43,6 +43,7 @@ export function callsOf(spec: CommandSpec) {
     ...givenText('pidFile', spec.pidFile),
     ...given('check', spec.check),
     ...(spec.timeoutMs === undefined && spec.timeoutTree === undefined ? [] : [timeoutCall(spec)]),
+    ...given('silenceTimeout', spec.silenceTimeoutMs),
     ...given('stopSequence', spec.stopSequence),
     ...(spec.outputLimit === undefined ? [] : [limitCall(spec.outputLimit)]),
     ...flags.filter((flag) => spec[flag] === true).map((flag) => call(flag)),
@@ -97,7 +98,7 @@ function outputCalls(output: OutputSpec) {
     case 'pipe':
       return [call('outputPipe')];
     case 'buffer':
-      return [call('outputBuffer', { encoding: output.encoding })];
+      return [call('outputBuffer', captureOptions(output))];
   }
 }
 
@@ -118,9 +119,15 @@ function errorCalls(output: CommandSpec['stderr']) {
     case 'pipe':
       return [call('errorPipe')];
     case 'buffer':
-      return [call('errorBuffer', { encoding: output.encoding })];
+      return [call('errorBuffer', captureOptions(output))];
   }
 }
+
+const captureOptions = ({ encoding, fatal, stripFinalNewline }: Extract<OutputSpec, { to: 'buffer' }>): object => ({
+  encoding,
+  ...(fatal === undefined ? {} : { fatal }),
+  ...(stripFinalNewline === undefined ? {} : { stripFinalNewline }),
+});
 
 function call<Method extends string>(method: Method, ...values: readonly unknown[]): BuilderCall<Method> {
   return { method, values };

@@ -15,6 +15,11 @@ const unread = 'run() gives nobody the other end of the pipe; use runAsync(), or
 const isCounted = (to: CommandSpec['stderr']['to'], mode: LaunchMode): boolean =>
   to === 'buffer' || (to === 'unclaimed' && mode === 'run');
 
+/** Whether it passes through this process at all. */
+const isSeen = (spec: CommandSpec, mode: LaunchMode): boolean =>
+  [spec.stdout, spec.stderr].some(({ to }) => to === 'pipe' || isCounted(to, mode)) ||
+  (mode === 'async' && spec.stderr.to === 'unclaimed');
+
 const unwatched = 'a daemon is not watched once it runs; leave the call out';
 
 // In the order in which their mistakes are told. A rule writes its message only where it is broken: each launch asks all that concern it.
@@ -70,6 +75,7 @@ const clashesOfDaemons: readonly Clash[] = [
     call: 'timeout(…)',
     problem: unwatched,
   },
+  { when: ({ silenceTimeoutMs }) => silenceTimeoutMs !== undefined, call: 'silenceTimeout(…)', problem: unwatched },
   { when: ({ stopSequence }) => stopSequence !== undefined, call: 'stopSequence(…)', problem: unwatched },
   { when: ({ check }) => check !== undefined, call: 'check(…)', problem: unwatched },
   { when: ({ outputLimit }) => outputLimit !== undefined, call: 'outputLimit(…)', problem: unwatched },
@@ -92,6 +98,13 @@ const clashesOfChildren: readonly Clash[] = [
       ![stdout, stderr].some(({ to }) => isCounted(to, mode)),
     call: ({ outputLimit }) => `outputLimit(${String(outputLimit?.bytes)}, 'kill')`,
     problem: 'none of the output is captured, so none would be counted; say outputBuffer() or errorBuffer() too',
+  },
+  {
+    when: (spec, mode) =>
+      spec.silenceTimeoutMs !== undefined && (mode === 'run' || mode === 'async') && !isSeen(spec, mode),
+    call: ({ silenceTimeoutMs }) => `silenceTimeout(${String(silenceTimeoutMs)})`,
+    problem:
+      'none of the output passes through this process, so it would always be silent; say outputBuffer() or errorBuffer() too',
   },
   {
     when: ({ handshake }, mode) => mode === 'run' && handshake === true,
@@ -128,6 +141,7 @@ function execMistakes({ stdin, stdout, stderr, ...spec }: CommandSpec): Mistake[
     })),
     { when: spec.check !== undefined, call: 'check(…)', problem: alone },
     { when: spec.timeoutMs !== undefined, call: 'timeout(…)', problem: alone },
+    { when: spec.silenceTimeoutMs !== undefined, call: 'silenceTimeout(…)', problem: alone },
     { when: spec.stopSequence !== undefined, call: 'stopSequence(…)', problem: alone },
     { when: spec.outputLimit !== undefined, call: 'outputLimit(…)', problem: alone },
     { when: spec.waitForOutputEnd === true, call: 'waitForOutputEnd()', problem: alone },

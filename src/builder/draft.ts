@@ -348,6 +348,12 @@ export class Draft {
     else if (this.set('timeoutMs', ms, call) && tree) this.single.timeoutTree = true;
   }
 
+  silenceTimeout(ms: unknown, call: Call): void {
+    if (typeof ms !== 'number' || !(ms > 0 && ms <= LONGEST_TIMER))
+      this.mistake(call, `a time of silence is above 0 and at most ${LONGEST_TIMER} milliseconds`);
+    else this.set('silenceTimeoutMs', ms, call);
+  }
+
   /** Sets a field to a text. */
   setString(key: 'selinuxLabel' | 'appArmorProfile', value: unknown, what: string, call: Call): void {
     const text = this.string(value, call, what);

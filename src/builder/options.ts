@@ -21,6 +21,10 @@ export interface FileOptions {
 export interface CaptureOptions {
   /** The encoding of the text, or `'buffer'` for bytes. Default: `'utf8'`. */
   readonly encoding?: OutputEncoding;
+  /** Whether bytes that are no text in that encoding are an {@link OutputError}. Default: false, and each of them becomes U+FFFD. */
+  readonly fatal?: boolean | undefined;
+  /** Whether the text ends before its last `\n` or `\r\n`, as `$(…)` of a shell gives it, but for one newline only. Default: false. */
+  readonly stripFinalNewline?: boolean | undefined;
 }
 
 /** How far a stop reaches. */

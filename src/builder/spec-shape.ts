@@ -112,8 +112,9 @@ function variants(tag: string, kinds: Readonly<Record<string, Readonly<Record<st
   return (value, where) => {
     if (typeof value !== 'object' || value === null || isArray(value)) return misfit(where, 'is an object', value);
     const kind = tagged(ownOf(value, where)[tag], within(where, tag)) as string;
-    const { closeInParent, append, ...needed } = kinds[kind] ?? {};
-    const optional = { ...(closeInParent && { closeInParent }), ...(append && { append }) };
+    const all = Object.entries(kinds[kind] ?? {});
+    const needed = Object.fromEntries(all.filter(([, reader]) => reader !== flag));
+    const optional = Object.fromEntries(all.filter(([, reader]) => reader === flag));
     return record({ [tag]: tagged, ...needed, ...optional }, Object.keys(needed))(value, where);
   };
 }
@@ -154,7 +155,7 @@ const output = {
   fd: { fd: number, closeInParent: flag },
   file: { path: byteText, append: flag },
   pipe: {},
-  buffer: { encoding: text },
+  buffer: { encoding: text, fatal: flag, stripFinalNewline: flag },
 };
 const limitValue: Reader = (value, where) =>
   typeof value === 'number' || (typeof value === 'string' && /^(?:\d{1,20}|unlimited)$/.test(value))
@@ -212,6 +213,7 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
   ]),
   timeoutMs: number,
   timeoutTree: flag,
+  silenceTimeoutMs: number,
   stopSequence: list(tuple('is a pair of a signal and milliseconds', text, number)),
   outputLimit: record({ bytes: number, policy: text, tree: flag }, ['bytes', 'policy']),
   attached: list(text),

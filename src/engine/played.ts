@@ -475,11 +475,18 @@ function isStreamed({ descriptors }: LaunchPlan, fd: number): boolean {
 
 /** What a played process writes, for the caller to read. */
 class PlayedOutput extends Readable {
+  #onPiece: (() => void) | undefined;
+
+  onPiece(callback: () => void): void {
+    this.#onPiece = callback;
+  }
+
   override _read(): void {
     // What is written comes by itself.
   }
 
   write(bytes: Buffer): void {
+    this.#onPiece?.();
     if (!this.destroyed) this.push(bytes);
   }
 

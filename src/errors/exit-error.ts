@@ -10,14 +10,14 @@ import { CommandError, type Place } from './command-error.js';
 import { reasonText } from './explanation.js';
 
 /** Why a program's end counts as a failure. */
-export type ExitReason = 'exit-code' | 'signal' | 'timeout' | 'aborted' | 'output-limit' | 'out-of-memory';
+export type ExitReason = 'exit-code' | 'signal' | 'timeout' | 'silence' | 'aborted' | 'output-limit' | 'out-of-memory';
 
 /** What this process did to stop a program, or to its output. */
 export interface StopReport {
   readonly reason: Exclude<ExitReason, 'exit-code' | 'signal'>;
   /** The signals sent, each with the time since the launch, and with the time that it was given to work. */
   readonly sent: readonly { readonly signal: SignalName; readonly atMs: number; readonly graceMs?: number }[];
-  /** The timeout in milliseconds, the limit in bytes, or how many bytes there was memory for. */
+  /** The timeout or the time of silence in milliseconds, the limit in bytes, or how many bytes there was memory for. */
   readonly limit?: number;
   /** The stream that overran the output limit, or the memory. */
   readonly stream?: 'stdout' | 'stderr';
@@ -112,6 +112,8 @@ function stopSentence(result: RunResult, stop: StopReport): string {
   switch (stop.reason) {
     case 'timeout':
       return `${name} did not finish within ${formatDuration(stop.limit ?? 0)}. ${end}`;
+    case 'silence':
+      return `${name} wrote nothing for ${formatDuration(stop.limit ?? 0)}. ${end}`;
     case 'aborted':
       return `${name} was aborted after ${formatDuration(stop.sent.at(0)?.atMs ?? result.durationMs)}${stop.cause === undefined ? '' : `: ${reasonText(stop.cause)}`}. ${end}`;
     case 'output-limit':

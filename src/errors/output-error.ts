@@ -3,7 +3,7 @@ import { inBackticks, shown } from '../text/shown.js';
 import { CommandError, type Subject } from './command-error.js';
 
 /** Why a program's output is not what was asked for. */
-export type OutputReason = 'line-too-long' | 'not-json' | 'no-such-line';
+export type OutputReason = 'line-too-long' | 'not-json' | 'not-text' | 'no-such-line';
 
 /** What is wrong with an output. */
 export interface OutputFault {
@@ -50,6 +50,14 @@ export const lineTooLong = (subject: Subject, stream: 'stdout' | 'stderr', line:
     stream,
     line,
     what: `wrote more than ${most} bytes to ${stream} in one line, line ${line}. Raise maxLineBytes, or name another separator.`,
+  });
+
+/** Bytes that are no text in the encoding that was asked for. */
+export const notText = (subject: Subject, stream: 'stdout' | 'stderr', encoding: string, offset: number): OutputError =>
+  new OutputError(subject, {
+    reason: 'not-text',
+    stream,
+    what: `wrote bytes to ${stream} that are no ${encoding}, from byte ${offset} on. Ask for bytes, { encoding: 'buffer' }, or leave { fatal: true } out.`,
   });
 
 /** What follows a failed `JSON.parse()`. `line` where the text is one line of many. */

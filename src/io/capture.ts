@@ -1,4 +1,6 @@
 import { Buffer } from 'node:buffer';
+import { TextDecoder } from 'node:util';
+import { bare } from '../spec/bare.js';
 import type { OutputEncoding, OutputLimitPolicy } from '../spec/spec.js';
 
 /** How much is kept, in bytes, and what becomes of the rest. */
@@ -8,6 +10,25 @@ export interface CaptureLimit {
   /** How much a program may write before it is stopped, where that is not what is kept. */
   readonly stopAbove?: number;
 }
+
+/** The encodings that not all bytes are text in, by the names that {@link TextDecoder} has for them. */
+const checked: ReadonlyMap<string, string> = new Map([
+  ['utf8', 'utf-8'],
+  ['utf-8', 'utf-8'],
+  ['utf16le', 'utf-16le'],
+  ['utf-16le', 'utf-16le'],
+  ['ucs2', 'utf-16le'],
+  ['ucs-2', 'utf-16le'],
+]);
+
+const STRICT = Object.freeze(bare({ fatal: true, ignoreBOM: true }));
+const TO_ITS_END = Object.freeze(bare({ stream: false }));
+const GOING_ON = Object.freeze(bare({ stream: true }));
+
+/** Whether bytes can be wrong in an encoding. */
+export const canBeWrong = (encoding: OutputEncoding): boolean => checked.has(encoding);
+
+const NOBODY: ((piece: Buffer) => void)[] = [];
 
 /** How much of the output a message looks at. */
 const TAIL_BYTES = 4096;
@@ -29,7 +50,7 @@ export class Capture {
   #totalBytes = 0;
   #hasReader = false;
   #onOverrun: (() => void) | undefined;
-  #onPiece: ((piece: Buffer) => void) | undefined;
+  #onPiece: ((piece: Buffer) => void)[] = NOBODY;
 
   constructor(limit?: CaptureLimit) {
     this.#limit = limit;
@@ -40,7 +61,7 @@ export class Capture {
 
   /** Whether somebody looks at the output while it comes: a limit, or an {@link OutputBuffer}. Else it may come all at once. */
   get isWatched(): boolean {
-    return this.#limit !== undefined || this.#hasReader || this.#onPiece !== undefined;
+    return this.#limit !== undefined || this.#hasReader || this.#onPiece.length > 0;
   }
 
   /** An {@link OutputBuffer} shows what comes, from now on. */
@@ -66,13 +87,16 @@ export class Capture {
 
   /** Calls back with each piece as it comes, kept or not. */
   onPiece(callback: (piece: Buffer) => void): void {
-    this.#onPiece = callback;
+    this.#onPiece = [...this.#onPiece, callback];
   }
 
   write(chunk: Uint8Array): void {
     this.#totalBytes += chunk.length;
     this.#checkOverrun();
-    this.#onPiece?.(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+    if (this.#onPiece.length > 0) {
+      const piece = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+      for (const callback of this.#onPiece) callback(piece);
+    }
     const room = this.#headBytes - this.#headLength;
     if (chunk.length <= room) {
       this.#head.push(chunk);
@@ -103,6 +127,37 @@ export class Capture {
     if (this.#tailBytes === 0) return head;
     const tail = wholeCharactersAtStart(Buffer.concat(this.#tail), encoding).toString(encoding);
     return `${head}\n[… ${this.lostBytes} bytes left out …]\n${tail}`;
+  }
+
+  /** The place of the first byte that is no text in an encoding, as far as bytes are kept; `undefined` where all are. What a limit has cut is no fault. */
+  firstWrong(encoding: OutputEncoding): number | undefined {
+    const label = checked.get(encoding);
+    if (label === undefined) return undefined;
+    const bytes = this.#lossless();
+    const isRight = (length: number, isWhole: boolean): boolean => {
+      try {
+        new TextDecoder(label, STRICT).decode(bytes.subarray(0, length), isWhole ? TO_ITS_END : GOING_ON);
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    if (isRight(bytes.length, this.lostBytes === 0)) return undefined;
+    // What is right up to somewhere, is right up to every place before it.
+    let [right, wrong] = [0, bytes.length + 1];
+    while (wrong - right > 1) {
+      const middle = (right + wrong) >>> 1;
+      if (middle <= bytes.length && isRight(middle, false)) right = middle;
+      else wrong = middle;
+    }
+    // The character that it breaks may have begun before.
+    while (right > 0 && !isRight(right, true)) right -= 1;
+    return right;
+  }
+
+  /** The bytes before anything that is not kept. */
+  #lossless(): Buffer {
+    return this.lostBytes === 0 ? this.bytes() : Buffer.concat(this.#head);
   }
 
   /** What the caller asked for: text, or bytes. */

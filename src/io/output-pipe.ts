@@ -25,6 +25,7 @@ export class OutputPipe extends Readable {
   readonly source: Socket;
   #isRead = false;
   #isPassedOn = false;
+  #onPiece: (() => void) | undefined;
   /** What is taken beyond what is asked for, in bytes. */
   #unasked = 0;
 
@@ -56,6 +57,11 @@ export class OutputPipe extends Readable {
     });
   }
 
+  /** Calls back whenever something comes. */
+  onPiece(callback: () => void): void {
+    this.#onPiece = callback;
+  }
+
   /** Another program reads it from now on, unless somebody asks for more here. */
   passOn(): void {
     this.#isPassedOn = true;
@@ -80,6 +86,7 @@ export class OutputPipe extends Readable {
     if (!this.#isRead) {
       this.#isRead = true;
       this.source.on('data', (piece: Buffer) => {
+        this.#onPiece?.();
         if (this.push(piece)) return;
         this.#unasked -= piece.length;
         if (this.#unasked < 0) this.source.pause();

@@ -27,7 +27,7 @@ import { inBackticks, shown } from '../text/shown.js';
 import { forget, know, rememberReleased } from './known-children.js';
 import type { Launch } from './launch.js';
 import { type Ending, Outcome } from './outcome.js';
-import { playedTree, sendDue, StopInTime, stoppingOf, treeOfChild } from './stop-in-time.js';
+import { listenTo, playedTree, sendDue, StopInTime, stoppingOf, treeOfChild } from './stop-in-time.js';
 import type { Stopping } from './stopping.js';
 
 /** How {@link Child.stop} goes about it. */
@@ -100,6 +100,7 @@ export class Child<
     this.stderr = process.stderr as Err;
     // The time counts from the launch, of which a hook may have taken a part.
     this.#stopping = stoppingOf(launch);
+    listenTo(this.#stopping, launch, this.stdout, this.stderr);
     const send = (signal: SignalName): boolean => sendDue(this.#stopping, signal, process, launch);
     this.#stopInTime = new StopInTime(this.#stopping, launch, send, () => treeOfChild(process, launch, send));
     launch.lineWatch?.whenFailed(() => {

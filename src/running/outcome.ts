@@ -4,6 +4,7 @@ import type { ProcessEnd } from '../engine/engine.js';
 import { atStage, type CommandError, type Place } from '../errors/command-error.js';
 import { ExitError, sentenceOf, type StopReport } from '../errors/exit-error.js';
 import { fromHere } from '../errors/command-error.js';
+import { notText, type OutputError } from '../errors/output-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { isHeard, publishExit, publishOnce } from '../events/events.js';
 import type { Capture } from '../io/capture.js';
@@ -30,6 +31,8 @@ export class Outcome {
   /** The call of this library that sent SIGKILL, where one did. */
   readonly #killer: string | undefined;
   #error: ExitError | undefined;
+  /** What was captured is no text, and was to be. */
+  readonly #fault: OutputError | undefined;
 
   /** @throws {UsageError} if the output is too long for the string that was asked for. */
   constructor(
@@ -44,6 +47,7 @@ export class Outcome {
     this.#launch = launch;
     this.#stop = stop;
     this.result = makeResult(launch, end, pid, { timedOut: stop?.reason === 'timeout', tree });
+    this.#fault = faultOf(launch, 'stdout', 1) ?? faultOf(launch, 'stderr', 2);
     // The clock of a dry run is another one, and no pid of it is given twice.
     const launchedAt = launch.engine.name === 'dry-run' ? 0 : launch.startedAt;
     this.#killer = this.result.signal === 'SIGKILL' ? killerOf(pid, launchedAt) : undefined;
@@ -60,11 +64,11 @@ export class Outcome {
 
   /** Whether the end is no error to somebody who accepts those. */
   isWell(accepted: Accepted | undefined): boolean {
-    return (
-      this.#launch.lineWatch?.failure === undefined &&
-      this.#stop === undefined &&
-      accepts(accepted ?? this.#launch.spec.check, this.result.exitCode)
-    );
+    return this.#launch.lineWatch?.failure === undefined && this.#fault === undefined && this.#isAccepted(accepted);
+  }
+
+  #isAccepted(accepted: Accepted | undefined): boolean {
+    return this.#stop === undefined && accepts(accepted ?? this.#launch.spec.check, this.result.exitCode);
   }
 
   /** Why the program was stopped, where it was, or why its output is not whole. */
@@ -77,6 +81,10 @@ export class Outcome {
     if (this.isWell(accepted)) return this.result;
     const failure = this.#launch.lineWatch?.failure;
     if (failure !== undefined) throw failure.error;
+    if (this.#fault !== undefined && this.#isAccepted(accepted)) {
+      publishOnce(this.#fault);
+      throw fromHere(this.#fault);
+    }
     this.#error ??= this.#asError(place);
     publishOnce(this.#error);
     throw fromHere(this.#error);
@@ -143,12 +151,22 @@ function captured({ spec, subject }: Launch, stream: 'stdout' | 'stderr', captur
   const output = spec[stream];
   if (capture === undefined || output.to !== 'buffer') return undefined;
   try {
-    return capture.read(output.encoding);
+    const read = capture.read(output.encoding);
+    return output.stripFinalNewline === true && typeof read === 'string' ? read.replace(/\r?\n$/, '') : read;
   } catch {
     const call = stream === 'stdout' ? 'outputBuffer()' : 'errorBuffer()';
     const problem = `the program wrote ${capture.totalBytes} bytes, more than a string can hold; ask for bytes: { encoding: 'buffer' }`;
     throw new UsageError(subject, [{ call, problem }]);
   }
+}
+
+/** What is wrong with captured output that is to be text. */
+function faultOf({ spec, subject, captures }: Launch, stream: 'stdout' | 'stderr', fd: 1 | 2): OutputError | undefined {
+  const output = spec[stream];
+  const capture = captures.get(fd);
+  if (output.to !== 'buffer' || output.fatal !== true || capture === undefined) return undefined;
+  const offset = capture.firstWrong(output.encoding);
+  return offset === undefined ? undefined : notText(subject, stream, output.encoding, offset);
 }
 
 function unclaimedOutput(

@@ -7,7 +7,7 @@ import type { KillTreeResult } from '../result/tree-result.js';
 import type { StopSequence } from '../spec/spec.js';
 import type { Launch } from './launch.js';
 import { Outcome } from './outcome.js';
-import { playedTree, sendDue, stoppingOf, treeOfChild } from './stop-in-time.js';
+import { listenTo, playedTree, sendDue, stoppingOf, treeOfChild } from './stop-in-time.js';
 import type { Stopping } from './stopping.js';
 
 /**
@@ -52,6 +52,7 @@ export class SyncRun {
     this.#launch = launch;
     this.#process = process;
     this.#stopping = stopping;
+    listenTo(stopping, launch);
     launch.lineWatch?.whenFailed(() => {
       stopping.begin({ reason: 'aborted' }, clock.now());
     });

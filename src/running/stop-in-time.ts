@@ -18,6 +18,27 @@ export interface Stoppable extends Signalable {
 /** The state of stopping for a launch, as its command says. */
 export const stoppingOf = ({ deadline, spec }: Launch): Stopping => new Stopping(deadline, spec);
 
+/** A stream of the caller that tells when something comes. */
+interface Told {
+  onPiece(callback: () => void): void;
+  readonly readableLength: number;
+}
+
+const isTold = (stream: unknown): stream is Told =>
+  typeof stream === 'object' && stream !== null && 'onPiece' in stream && 'readableLength' in stream;
+
+/** Has the silence of a program counted, where its command says so: all that passes through this process breaks it. */
+export function listenTo(stopping: Stopping, { spec, captures, clock }: Launch, ...streams: readonly unknown[]): void {
+  if (spec.silenceTimeoutMs === undefined) return;
+  const told = streams.filter(isTold);
+  const heard = (): void => {
+    stopping.heard(clock.now());
+  };
+  for (const source of [...captures.values(), ...told]) source.onPiece(heard);
+  // A caller that does not read holds the program: its silence is the caller's.
+  stopping.listen(clock.now(), () => told.some(({ readableLength }) => readableLength > 0));
+}
+
 /** Sends a signal that {@link Stopping.next} has given. False: the child has ended, and there is nobody to stop. */
 export function sendDue(
   stopping: Stopping,

@@ -12,6 +12,8 @@ export interface StopRules {
   readonly timeoutMs?: number | undefined;
   readonly timeoutTree?: true | undefined;
   readonly stopSequence?: StopSequence | undefined;
+  /** The longest time without a word of the program. */
+  readonly silenceTimeoutMs?: number | undefined;
 }
 
 /** What is to be done next: send this signal; or wait so many milliseconds, `Infinity` where only the end is left to wait for. */
@@ -31,6 +33,11 @@ export class Stopping {
   readonly #timeoutTree: boolean;
   /** When the next step is due. Until something has begun, that is the end of the program's time. */
   #dueAt: number;
+  readonly #silenceMs: number | undefined;
+  /** When it will have been silent for too long. */
+  #silentAt = Infinity;
+  /** Whether what it has written waits for a reader here, who holds it. */
+  #isHeld: () => boolean = () => false;
   #cause: StopCause | undefined;
   #steps: StopSequence = [];
   /** The sequence that a cause brought with it. */
@@ -41,7 +48,8 @@ export class Stopping {
   #endsTree = false;
 
   /** `deadline` is when the time is over, by the clock that {@link next} is asked with. */
-  constructor(deadline: number, { timeoutMs, timeoutTree, stopSequence }: StopRules) {
+  constructor(deadline: number, { timeoutMs, timeoutTree, stopSequence, silenceTimeoutMs }: StopRules) {
+    this.#silenceMs = silenceTimeoutMs;
     this.#dueAt = deadline;
     this.#timeoutMs = timeoutMs;
     this.#timeoutTree = timeoutTree === true;
@@ -62,6 +70,17 @@ export class Stopping {
     if (cause.reason === 'output-limit') this.#isReported = true;
   }
 
+  /** Has its silence count from now on, but for the time in which it is held. */
+  listen(now: number, isHeld: () => boolean): void {
+    this.#isHeld = isHeld;
+    this.heard(now);
+  }
+
+  /** The program has written something. */
+  heard(now: number): void {
+    if (this.#silenceMs !== undefined) this.#silentAt = now + this.#silenceMs;
+  }
+
   /**
    * What is to be done at this time. A signal is given once: it is to be sent, and {@link noteSent} told how it went.
    *
@@ -69,9 +88,10 @@ export class Stopping {
    * given here would reach the root, and leave the rest of the tree behind.
    */
   next(now: number): NextStep {
-    if (now < this.#dueAt) return this.untilDue(now);
-    if (this.#cause === undefined && this.#timeoutTree) return 0;
+    if (now < this.#nextAt()) return this.untilDue(now);
+    if (this.#cause === undefined && this.#timeoutTree && now >= this.#dueAt) return 0;
     this.#beginIfDue(now);
+    if (this.#cause === undefined) return this.untilDue(now);
     const step = this.#steps.at(this.#step);
     if (step === undefined) {
       this.#dueAt = Infinity;
@@ -89,8 +109,17 @@ export class Stopping {
   }
 
   #beginIfDue(now: number): void {
-    if (this.#cause === undefined && now >= this.#dueAt)
+    if (this.#cause !== undefined) return;
+    if (now >= this.#dueAt) {
       this.begin({ reason: 'timeout', limit: this.#timeoutMs ?? 0 }, now, undefined, this.#timeoutTree);
+    } else if (now >= this.#silentAt) {
+      if (this.#isHeld()) this.heard(now);
+      else this.begin({ reason: 'silence', limit: this.#silenceMs ?? 0 }, now);
+    }
+  }
+
+  #nextAt(): number {
+    return this.#cause === undefined ? Math.min(this.#dueAt, this.#silentAt) : this.#dueAt;
   }
 
   /**
@@ -106,7 +135,7 @@ export class Stopping {
 
   /** For how many milliseconds there is nothing to be done. */
   untilDue(now: number): number {
-    return Math.max(0, this.#dueAt - now);
+    return Math.max(0, this.#nextAt() - now);
   }
 
   /** Whether the program is to be stopped, be it by a cause or by the end of its time. */
@@ -116,7 +145,9 @@ export class Stopping {
 
   /** The time is over for nobody any more. What has begun goes on. */
   forgetDeadline(): void {
-    if (this.#cause === undefined) this.#dueAt = Infinity;
+    if (this.#cause !== undefined) return;
+    this.#dueAt = Infinity;
+    this.#silentAt = Infinity;
   }
 
   /** What was done, for the error; `undefined` where the program ended by itself. */

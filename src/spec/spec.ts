@@ -19,7 +19,13 @@ export type OutputSpec =
   | { readonly to: 'fd'; readonly fd: number; readonly closeInParent?: true }
   | { readonly to: 'file'; readonly path: ByteText; readonly append?: true }
   | { readonly to: 'pipe' }
-  | { readonly to: 'buffer'; readonly encoding: OutputEncoding };
+  | {
+      readonly to: 'buffer';
+      readonly encoding: OutputEncoding;
+      /** Bytes that are no text in that encoding are an error. */
+      readonly fatal?: true;
+      readonly stripFinalNewline?: true;
+    };
 
 /** How captured output is handed back: as a string in that encoding, or as bytes. */
 export type OutputEncoding = BufferEncoding | 'buffer';
@@ -134,6 +140,8 @@ export interface CommandSpec extends Readonly<Partial<Record<Flag, true>>> {
   readonly timeoutMs?: number;
   /** With `timeoutMs`: the whole tree of the program is stopped. */
   readonly timeoutTree?: true;
+  /** The longest time without output. */
+  readonly silenceTimeoutMs?: number;
   readonly stopSequence?: StopSequence;
   readonly outputLimit?: { readonly bytes: number; readonly policy: OutputLimitPolicy; readonly tree?: true };
   /** What belongs to the command but is not data, by name. */

@@ -172,22 +172,22 @@ const rows: readonly Row[] = [
   [
     (c) => c.outputBuffer(anything('buffer')),
     "outputBuffer('buffer')",
-    'these are no options; give an OutputBuffer, or { encoding }',
+    'these are no options; give an OutputBuffer, or { encoding, fatal, stripFinalNewline }',
   ],
   [
     (c) => c.outputBuffer(anything(() => undefined)),
     'outputBuffer(function)',
-    'these are no options; give an OutputBuffer, or { encoding }',
+    'these are no options; give an OutputBuffer, or { encoding, fatal, stripFinalNewline }',
   ],
   [
     (c) => c.errorBuffer(anything(new Map())),
     'errorBuffer(Map(0) {})',
-    'these are no options; give an OutputBuffer, or { encoding }',
+    'these are no options; give an OutputBuffer, or { encoding, fatal, stripFinalNewline }',
   ],
   [
     (c) => c.errorBuffer(anything({ encodng: 'buffer' })),
     "errorBuffer({ encodng: 'buffer' })",
-    "there is no option 'encodng'; the options are { encoding }",
+    "there is no option 'encodng'; the options are { encoding, fatal, stripFinalNewline }",
   ],
   [(c) => c.outputLimit(-1), "outputLimit(-1, 'truncate')", 'the limit is a whole number from 0 to 9007199254740991'],
   [

@@ -26,6 +26,7 @@ import { pidFileContract } from './pidfile.js';
 import { scarcityContract } from './scarcity.js';
 import { sendBufferContract } from './send-buffers.js';
 import { settlingContract } from './settling.js';
+import { silenceContract } from './silence.js';
 import { stackContract } from './stacks.js';
 import { pipelineContract } from './pipelines.js';
 import { statusContract } from './status.js';
@@ -52,6 +53,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     outputContract(engine);
     outputLimitContract();
     settlingContract();
+    silenceContract(engine);
     stoppingContract();
     treeContract(engine);
     killerContract();

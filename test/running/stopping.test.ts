@@ -172,4 +172,30 @@ describe('the state of stopping', () => {
     plain.noteSent('SIGTERM', 'sent', 600);
     expect(plain.report?.reason).toBe('timeout');
   });
+
+  test('counts silence from the last word, unless what was said waits for a reader', () => {
+    const state = stopping({ timeoutMs: 5000, silenceTimeoutMs: 300 });
+    expect(state.next(1000)).toBe(5000);
+    let isHeld = false;
+    state.listen(1000, () => isHeld);
+    expect(state.next(1000)).toBe(300);
+    state.heard(1200);
+    expect(state.next(1300)).toBe(200);
+    isHeld = true;
+    expect(state.next(1500)).toBe(300);
+    isHeld = false;
+    expect(drive(state, 1800).at(0)).toEqual(['SIGTERM', 1800]);
+    expect(state.report).toMatchObject({ reason: 'silence', limit: 300 });
+  });
+
+  test('counts no silence where the program was let go, and the time comes first where it is shorter', () => {
+    const released = stopping({ silenceTimeoutMs: 300 });
+    released.listen(1000, () => false);
+    released.forgetDeadline();
+    expect(released.next(2000)).toBe(Infinity);
+    const late = stopping({ timeoutMs: 100, silenceTimeoutMs: 300 });
+    late.listen(1000, () => false);
+    drive(late, 1000);
+    expect(late.report?.reason).toBe('timeout');
+  });
 });

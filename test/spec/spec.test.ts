@@ -150,6 +150,7 @@ const methods: readonly (readonly [string, (c: Command) => AnyCommand, Partial<C
   ['check', (c) => c.check([0, 1]), { check: [0, 1] }],
   ['check, of every end', (c) => c.check(false), { check: false }],
   ['timeout', (c) => c.timeout(0.5), { timeoutMs: 0.5 }],
+  ['silenceTimeout', (c) => c.silenceTimeout(5), { silenceTimeoutMs: 5 }],
   ['timeout, of the tree', (c) => c.timeout(5, { tree: true }), { timeoutMs: 5, timeoutTree: true }],
   [
     'outputLimit, of the tree',
