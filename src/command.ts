@@ -17,6 +17,7 @@ import {
   outputLimitPolicies,
   type PassOptions,
   type Path,
+  type TerminalOptions,
   type TreeOptions,
 } from './builder/options.js';
 import { readSpec } from './builder/spec-shape.js';
@@ -53,11 +54,13 @@ import type {
   HasStderr,
   HasStdin,
   HasStdout,
+  HasTerminal,
   kindType,
   StderrOf,
   StdinOf,
   StdoutOf,
   StreamOf,
+  TerminalOf,
 } from './result/chain.js';
 import { streamsOf } from './lines/child-lines.js';
 import {
@@ -92,6 +95,7 @@ import {
   type StopSequence,
   type Flag,
 } from './spec/spec.js';
+import type { Terminal } from './terminal/terminal.js';
 import { type Argument, joinText, readable, readData, toBytes } from './text/bytes.js';
 import { hidden, printCall, variableShown, withDefaults } from './text/call-text.js';
 import { type CapabilityName, capabilityNames } from './text/capabilities.js';
@@ -119,7 +123,8 @@ export type ChildOf<C extends AnyCommand> = Child<
   StreamOf<StdoutOf<C>>,
   StreamOf<StderrOf<C>>,
   StdinOf<C>,
-  RunResultOf<C, undefined>
+  RunResultOf<C, undefined>,
+  TerminalOf<C, Terminal | null>
 >;
 /**
  * The command of a daemon, as `daemonize()` gives it: with all that was said, and with the methods of a class of your own. It is no
@@ -786,6 +791,49 @@ export class Command<out Kind extends CommandKind = 'program'> {
       draft.set('stdout', bare({ to: 'fd', fd: 1 }), call);
       draft.set('stderr', bare({ to: 'fd', fd: 2 }), call);
     });
+  }
+
+  /**
+   * Gives the program a terminal of its own, which controls its session: as standard input, output and error in one. Its other end is
+   * `child.terminal`, of {@link Command.runAsync}: a {@link Terminal}, to read what the program writes, to type, to resize, and to hang up.
+   *
+   * With `run()` nobody types, and what the program writes is kept for the error, or captured by {@link Command.outputBuffer}: a newline is
+   * `\\r\\n` there, and colors and the like are in it. The program is the leader of a session of its own. Its variable `TERM` is this
+   * process's, unless `env()` says another one. Other settings of the three streams are mistakes, and so are daemons, `runSync()` and pipelines.
+   * Answers to `openpty()` and `login_tty()`.
+   *
+   * @category Descriptors and files
+   *
+   * @example
+   * await using child = await new Command('bash', '-i').terminal({ columns: 120, rows: 40 }).runAsync();
+   * child.terminal.write('tty; exit\\r');
+   * for await (const chunk of child.terminal) process.stdout.write(chunk);
+   * await child.wait();
+   */
+  terminal(options?: TerminalOptions): this & HasTerminal<Terminal> {
+    return this.#say('terminal', options === undefined ? [] : [options], (draft, call) => {
+      const given = draft.options(options, ['columns', 'rows'], call);
+      if (given !== undefined) draft.terminal(given, call);
+    }) as this & HasTerminal<Terminal>;
+  }
+
+  /**
+   * Runs the program in the foreground of this process's own terminal, as a shell runs an editor, a pager or ssh: in a process group of its own, so that
+   * Ctrl-C and Ctrl-\\ reach it alone, and with the streams of this process where nobody has named others.
+   *
+   * Ctrl-Z stops it, and this process takes the terminal back and stops itself, with all of its process group, so that the shell comes to its prompt;
+   * after `fg` both go on. At its end the terminal comes back here, and its modes as they were if a signal has ended it. The same happens
+   * where a launch fails, and at the end of this process. Where this process has no terminal, or is in its background, only the streams are inherited.
+   * Whatever reads from the terminal here is to be paused first: the kernel would stop this process for it. Works with {@link Command.runSync}
+   * as well; daemons, pipelines and worker threads are mistakes. Answers to `tcsetpgrp()`.
+   *
+   * @category Descriptors and files
+   *
+   * @example
+   * await new Command('vi', 'notes.txt').inheritTerminal().run();
+   */
+  inheritTerminal(): this {
+    return this.#flag('inheritTerminal');
   }
 
   /**
@@ -1683,7 +1731,12 @@ export class Command<out Kind extends CommandKind = 'program'> {
     const { check, mistakes } = readOptionsOf('runSync', options);
     const isDaemon = data.daemonize === true;
     const problem = 'a daemon is not waited for; start it with run(), which resolves when it is running';
-    const said = this.#said(data, 'run', isDaemon ? [{ call: 'runSync()', problem }, ...mistakes] : mistakes);
+    const served = 'the event loop serves a terminal, and this call holds it; use run()';
+    const said = this.#said(data, 'run', [
+      ...(isDaemon ? [{ call: 'runSync()', problem }] : []),
+      ...(data.terminal === undefined ? [] : [{ call: 'runSync()', problem: served }]),
+      ...mistakes,
+    ]);
     return runCommandSync(said).unwrap(check) as RunResult<unknown, unknown> as RunResultOf<C, K>;
   }
 
@@ -1889,8 +1942,9 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   /** The run that a plan is made for, where nobody has said yet how the command will be run. */
   #likelyMode(): LaunchMode {
-    const { daemonize, stdin, stdout, stderr, handshake } = this.#draft.single;
+    const { daemonize, stdin, stdout, stderr, handshake, terminal } = this.#draft.single;
     if (daemonize === true) return 'daemon';
+    if (terminal !== undefined && stdout?.to !== 'buffer') return 'async';
     return stdin?.from === 'pipe' || stdout?.to === 'pipe' || stderr?.to === 'pipe' || handshake === true
       ? 'async'
       : 'run';

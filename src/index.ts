@@ -1,5 +1,13 @@
 export { Command, pipeline } from './command.js';
-export type { CaptureOptions, FileOptions, Limit, PassOptions, Path, TreeOptions } from './builder/options.js';
+export type {
+  CaptureOptions,
+  FileOptions,
+  Limit,
+  PassOptions,
+  Path,
+  TerminalOptions,
+  TreeOptions,
+} from './builder/options.js';
 export type { AnyCommand, AsDaemon, ChildOf, JsonLineOptions, MatchOptions, ResultOf, SpecOf } from './command.js';
 export type {
   CapturedOf,
@@ -8,6 +16,7 @@ export type {
   HasStderr,
   HasStdin,
   HasStdout,
+  HasTerminal,
   Output,
   StreamOf,
 } from './result/chain.js';
@@ -23,6 +32,7 @@ export { Descriptor, PipePair, SocketPair, Tap, TcpListener, UnixListener } from
 export type { DescriptorLike } from './io/owner.js';
 export { listenTcp, listenUnix, openTap, pipePair, socketPair } from './io/make-descriptors.js';
 export type { ListenOptions } from './io/make-descriptors.js';
+export { Terminal } from './terminal/terminal.js';
 export { OutputBuffer } from './io/output-buffer.js';
 export { DaemonResult } from './running/daemon-result.js';
 export type { LineEncoding, LineOf, LineOptions, LinesFrom, StreamLine } from './lines/line-options.js';
@@ -90,4 +100,5 @@ export type {
   OutputLimitPolicy,
   OutputSpec,
   StopSequence,
+  TerminalSize,
 } from './spec/spec.js';

@@ -60,6 +60,7 @@ export const rooms: readonly Room[] = [
     ],
   ],
   ['io', ['capture', 'output-buffer', 'send-buffer', 'on-abort', 'pipe-stream', 'output-pipe', 'descriptor', 'owner']],
+  ['terminal', ['size', 'device', 'played-device', 'terminal', 'foreground']],
   ['wire', ['encode', 'moves', 'pidfile-answer']],
   [
     'plan',

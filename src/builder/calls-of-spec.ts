@@ -23,6 +23,7 @@ export function callsOf(spec: CommandSpec) {
     ...inputCalls(spec.stdin),
     ...outputCalls(spec.stdout),
     ...errorCalls(spec.stderr),
+    ...given('terminal', spec.terminal),
     ...(spec.descriptors ?? []).map(({ fd, as, closeInParent = false }) => call('passFd', fd, { as, closeInParent })),
     ...(spec.listenFds === undefined ? [] : [call('listenFds', ...spec.listenFds)]),
     ...(spec.limits ?? []).map(({ resource, soft, hard }) => call('limit', resource, limitOf(soft), limitOf(hard))),

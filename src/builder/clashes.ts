@@ -1,4 +1,6 @@
+import { isMainThread } from 'node:worker_threads';
 import type { Mistake } from '../errors/usage-error.js';
+import { bare } from '../spec/bare.js';
 import { type CommandSpec, FIRST_LISTEN_FD, type LaunchMode } from '../spec/spec.js';
 import { readable } from '../text/bytes.js';
 import { passCall } from './given-away.js';
@@ -42,7 +44,79 @@ const clashesOfPrivileges: readonly Clash[] = [
   },
 ];
 
+/** The call that said where the input comes from, and where an output goes. */
+const inputCalls: Readonly<Record<string, string>> = bare({
+  fd: 'inputFd(…)',
+  file: 'inputFile(…)',
+  pipe: 'inputPipe()',
+  buffer: 'inputBuffer(…)',
+});
+const outputCall = (stream: 'output' | 'error', to: string): string =>
+  to === 'stdout'
+    ? 'errorToOutput()'
+    : `${stream}${{ fd: 'Fd(…)', file: 'File(…)', pipe: 'Pipe()', buffer: 'Buffer(…)' }[to] ?? ''}`;
+
+const inOne = 'a terminal is standard input, output and error in one; leave this call or terminal() out';
+const hasTerminal = ({ terminal, inheritTerminal }: CommandSpec): boolean =>
+  terminal !== undefined || inheritTerminal === true;
+/** The one of the two that was said. */
+const terminalCall = ({ terminal }: CommandSpec): string =>
+  terminal === undefined ? 'inheritTerminal()' : 'terminal(…)';
+
+const clashesOfTerminals: readonly Clash[] = [
+  {
+    when: ({ terminal, inheritTerminal }) => terminal !== undefined && inheritTerminal === true,
+    call: 'inheritTerminal()',
+    problem: "the program has a terminal of its own, or this process's; leave one of the two calls out",
+  },
+  {
+    when: ({ terminal, stdin }) => terminal !== undefined && stdin.from !== 'null',
+    call: ({ stdin }) => inputCalls[stdin.from] ?? '',
+    problem: inOne,
+  },
+  {
+    when: ({ terminal, stdout }) => terminal !== undefined && stdout.to !== 'unclaimed' && stdout.to !== 'buffer',
+    call: ({ stdout }) => outputCall('output', stdout.to),
+    problem: inOne,
+  },
+  {
+    when: ({ terminal, stdout }, mode) => terminal !== undefined && stdout.to === 'buffer' && mode === 'async',
+    call: 'outputBuffer(…)',
+    problem: 'what the program writes is read from child.terminal; leave the call out, or use run()',
+  },
+  {
+    when: ({ terminal, stderr }) => terminal !== undefined && stderr.to !== 'unclaimed',
+    call: ({ stderr }) => outputCall('error', stderr.to),
+    problem: inOne,
+  },
+  {
+    when: ({ terminal, waitForOutputEnd }) => terminal !== undefined && waitForOutputEnd === true,
+    call: 'waitForOutputEnd()',
+    problem: 'the output of a terminal is taken at the end of the program; leave the call out',
+  },
+  {
+    when: ({ terminal, processGroup }) => terminal !== undefined && processGroup === true,
+    call: 'processGroup()',
+    problem: 'a program with a terminal has a session of its own, and so a process group; leave the call out',
+  },
+  {
+    when: ({ inheritTerminal, newSession }) => inheritTerminal === true && newSession === true,
+    call: 'newSession()',
+    problem: 'a new session has no terminal; leave one of newSession() and inheritTerminal() out',
+  },
+  {
+    when: ({ inheritTerminal }) => inheritTerminal === true && !isMainThread,
+    call: 'inheritTerminal()',
+    problem: 'the terminal is that of the process, and a worker thread is not the process; call it in the main thread',
+  },
+];
+
 const clashesOfDaemons: readonly Clash[] = [
+  {
+    when: hasTerminal,
+    call: terminalCall,
+    problem: 'a daemon has no terminal, so that none can take it down; leave out this call or daemonize()',
+  },
   {
     when: (_spec, mode) => mode === 'async',
     call: 'runAsync()',
@@ -113,14 +187,20 @@ const clashesOfChildren: readonly Clash[] = [
   },
 ];
 
+function clashesIn(clashes: readonly Clash[], spec: CommandSpec, mode: LaunchMode): Mistake[] {
+  const mistakes: Mistake[] = [];
+  for (const { when, call, problem } of clashes) {
+    if (when(spec, mode)) mistakes.push({ call: typeof call === 'string' ? call : call(spec), problem });
+  }
+  return mistakes;
+}
+
 /** The mistakes that lie in no single call, but in two of them, or in how the command is run. */
 export function combinationMistakes(spec: CommandSpec, mode: LaunchMode): Mistake[] {
   const mistakes: Mistake[] = [];
-  for (const clashes of [clashesOfPrivileges, spec.daemonize === true ? clashesOfDaemons : clashesOfChildren]) {
-    for (const { when, call, problem } of clashes) {
-      if (when(spec, mode)) mistakes.push({ call: typeof call === 'string' ? call : call(spec), problem });
-    }
-  }
+  for (const clashes of [clashesOfPrivileges, spec.daemonize === true ? clashesOfDaemons : clashesOfChildren])
+    mistakes.push(...clashesIn(clashes, spec, mode));
+  if (hasTerminal(spec)) mistakes.push(...clashesIn(clashesOfTerminals, spec, mode));
   if (mode === 'exec') mistakes.push(...execMistakes(spec));
   if (spec.descriptors !== undefined || spec.listenFds !== undefined || spec.sendBuffers !== undefined)
     mistakes.push(...descriptorMistakes(spec));
@@ -139,6 +219,12 @@ function execMistakes({ stdin, stdout, stderr, ...spec }: CommandSpec): Mistake[
       call,
       problem: alone,
     })),
+    { when: spec.terminal !== undefined, call: 'terminal(…)', problem: alone },
+    {
+      when: spec.inheritTerminal === true,
+      call: 'inheritTerminal()',
+      problem: 'the program keeps the terminal of this process, which it takes the place of; leave the call out',
+    },
     { when: spec.check !== undefined, call: 'check(…)', problem: alone },
     { when: spec.timeoutMs !== undefined, call: 'timeout(…)', problem: alone },
     { when: spec.silenceTimeoutMs !== undefined, call: 'silenceTimeout(…)', problem: alone },

@@ -14,6 +14,7 @@ import {
   type LimitValue,
   type OutputEncoding,
 } from '../spec/spec.js';
+import { isTerminalSize, LARGEST_SIZE, USUAL_SIZE } from '../terminal/size.js';
 import { type ByteText, readArgument } from '../text/bytes.js';
 import { printCall } from '../text/call-text.js';
 import { printf } from '../text/printf.js';
@@ -241,6 +242,14 @@ export class Draft {
   outputFd(stream: 'stdout' | 'stderr', fd: unknown, call: Call): void {
     const named = this.descriptor(fd, call, false);
     if (named !== undefined) this.set(stream, ownedBy(bare({ to: 'fd' as const, fd: named.fd }), named.owner), call);
+  }
+
+  terminal(
+    { columns = USUAL_SIZE.columns, rows = USUAL_SIZE.rows }: ReadOptions<'columns' | 'rows'>,
+    call: Call,
+  ): void {
+    if (isTerminalSize(columns) && isTerminalSize(rows)) this.set('terminal', bare({ columns, rows }), call);
+    else this.mistake(call, `columns and rows are whole numbers from 1 to ${LARGEST_SIZE}`);
   }
 
   listenFds(fds: readonly unknown[], call: Call): void {

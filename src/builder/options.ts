@@ -27,6 +27,14 @@ export interface CaptureOptions {
   readonly stripFinalNewline?: boolean | undefined;
 }
 
+/** How large a terminal is at first. */
+export interface TerminalOptions {
+  /** How many characters a line has: 1 to 65535. Default: 80. */
+  readonly columns?: number | undefined;
+  /** How many lines there are: 1 to 65535. Default: 24. */
+  readonly rows?: number | undefined;
+}
+
 /** How far a stop reaches. */
 export interface TreeOptions {
   /**

@@ -180,6 +180,7 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
   }),
   stdout: variants('to', output),
   stderr: variants('to', { ...output, stdout: {} }),
+  terminal: record({ columns: number, rows: number }, ['columns', 'rows']),
   descriptors: list(record({ fd: number, as: number, closeInParent: flag }, ['fd', 'as'])),
   listenFds: list(number),
   sendBuffers: list(number),

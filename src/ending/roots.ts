@@ -25,8 +25,9 @@ export interface Root {
 export const roots = new BoundedMap<number, Root>();
 
 /** Notes where a command that was just launched has its tree; of others, the kernel tells enough when it is asked. */
-export function noteRoot({ cgroup, processGroup, newSession, daemonize }: CommandSpec, pid: number): void {
-  if (cgroup === undefined && processGroup !== true && newSession !== true && daemonize !== true) {
+export function noteRoot({ cgroup, processGroup, newSession, daemonize, terminal }: CommandSpec, pid: number): void {
+  const leadsSession = newSession === true || terminal !== undefined;
+  if (cgroup === undefined && processGroup !== true && !leadsSession && daemonize !== true) {
     // What had that pid before is gone.
     roots.delete(pid);
     return;
@@ -40,9 +41,7 @@ export function noteRoot({ cgroup, processGroup, newSession, daemonize }: Comman
     isDaemon: daemonize === true,
     // Of a daemon, the process in the middle made the session, and is gone.
     session:
-      (daemonize === true || newSession === true) &&
-      row.session > 1 &&
-      row.session !== readProcess(process.pid)?.session
+      (daemonize === true || leadsSession) && row.session > 1 && row.session !== readProcess(process.pid)?.session
         ? row.session
         : undefined,
   });

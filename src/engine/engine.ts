@@ -8,6 +8,7 @@ import type { LaunchPlan } from '../plan/launch-plan.js';
 import type { Step } from '../plan/step-table.js';
 import type { ExitStatus } from '../result/exit-status.js';
 import type { ResourceUsage } from '../result/run-result.js';
+import type { Terminal } from '../terminal/terminal.js';
 import type { SignalName } from '../text/signals.js';
 
 /** What an engine needs beside the plan: where data comes from and goes to. */
@@ -46,6 +47,8 @@ export interface EngineProcess {
   readonly stdin: Writable | null;
   readonly stdout: Readable | null;
   readonly stderr: Readable | null;
+  /** The other end of the terminal that the plan has for the caller. */
+  readonly terminal: Terminal | null;
   /** Resolves once, when the child has ended and what it wrote has been read. Never rejects. */
   readonly ended: Promise<ProcessEnd>;
   /** Sends a signal. False: the child has ended, and nobody was signalled. */

@@ -78,6 +78,12 @@ function sourceText(source: DescriptorSource, childFd: number): string {
       }[source.for];
     case 'send':
       return 'a pipe with the bytes of sendBuffer()';
+    case 'terminal':
+      return {
+        caller: 'a terminal of its own, for the caller',
+        buffer: 'a terminal of its own, for a buffer',
+        log: 'a terminal of its own; what comes is kept for the log',
+      }[source.for];
     case 'stdout':
       return 'the same open file as 1';
   }

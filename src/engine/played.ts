@@ -13,6 +13,8 @@ import { bare } from '../spec/bare.js';
 import type { CommandSpec } from '../spec/spec.js';
 import { readable } from '../text/bytes.js';
 import type { SignalName } from '../text/signals.js';
+import { PlayedDevice } from '../terminal/played-device.js';
+import { Terminal } from '../terminal/terminal.js';
 import { bytesOf, type DryRunResponse, isResponse, type ReadResponse, readResponse } from './answer.js';
 import type { EngineProcess, Handshake, LaunchResources, ProcessEnd } from './engine.js';
 
@@ -249,6 +251,7 @@ export class PlayedProcess implements EngineProcess {
   readonly stdin: Writable | null;
   readonly stdout: PlayedOutput | null;
   readonly stderr: PlayedOutput | null;
+  readonly terminal: Terminal | null;
   readonly ended: Promise<ProcessEnd>;
   readonly handshake: PlayedHandshake | undefined;
   readonly #stage: Stage;
@@ -259,6 +262,7 @@ export class PlayedProcess implements EngineProcess {
   readonly #options: RunningOptions;
   /** What came before the program was executed, which has every signal blocked. */
   readonly #blocked: SignalName[] = [];
+  #device: PlayedDevice | undefined;
   #tellEnd: (end: ProcessEnd) => void = () => undefined;
   #hasBegun = false;
   #end: ProcessEnd | undefined;
@@ -277,6 +281,10 @@ export class PlayedProcess implements EngineProcess {
     this.stdin = isStreamed(plan, 0) ? new PlayedInput(this) : null;
     this.stdout = isStreamed(plan, 1) ? new PlayedOutput() : null;
     this.stderr = isStreamed(plan, 2) ? new PlayedOutput() : null;
+    const { terminal: size } = plan.spec;
+    const isCallers = size !== undefined && plan.mode === 'async';
+    if (isCallers) this.#device = new PlayedDevice((text) => this.takeInput(text));
+    this.terminal = this.#device === undefined || size === undefined ? null : new Terminal(this.#device, size);
     this.handshake = plan.steps.some(({ step }) => step === 'handshake') ? new PlayedHandshake(this, plan) : undefined;
   }
 
@@ -295,7 +303,8 @@ export class PlayedProcess implements EngineProcess {
   #playOn(): void {
     const { stdout, stderr } = this.#options;
     this.#say({ stdout: bytesOf('running()', 'stdout', stdout), stderr: bytesOf('running()', 'stderr', stderr) });
-    if (this.stdin !== null) return;
+    // Nobody has pressed the key that ends the input of a terminal.
+    if (this.stdin !== null || this.spec.terminal !== undefined) return;
     if (this.#input !== undefined) this.takeInput(Buffer.from(this.#input).toString());
     this.takeInputEnd();
   }
@@ -327,8 +336,10 @@ export class PlayedProcess implements EngineProcess {
 
   write(fd: 1 | 2, bytes: Buffer): void {
     if (this.hasEnded || bytes.length === 0) return;
-    const target = fd === 2 && this.#plan.descriptors.at(2)?.source.kind === 'stdout' ? 1 : fd;
+    const kind = this.#plan.descriptors.at(2)?.source.kind;
+    const target = fd === 2 && (kind === 'stdout' || kind === 'terminal') ? 1 : fd;
     this.#captures.get(target)?.write(bytes);
+    this.#device?.put(bytes);
     (target === 1 ? this.stdout : this.stderr)?.write(bytes);
   }
 
@@ -430,6 +441,7 @@ export class PlayedProcess implements EngineProcess {
   #closeOutput(): void {
     this.stdout?.finish();
     this.stderr?.finish();
+    this.terminal?.programEnded();
   }
 
   /** Whether it has ended before so many milliseconds have passed. */

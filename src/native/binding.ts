@@ -64,6 +64,45 @@ export interface Binding {
   /** Returns a descriptor of a tap device, and writes its name into the buffer, of 16 bytes, with a NUL behind it. */
   openTap(name: string, given: Buffer): number | readonly [call: string, errno: number];
 
+  // -------------------------------------------------------------- terminals
+
+  /**
+   * Makes a terminal of that size: this process's end, which does not block, and the program's, whose file is given to the uid if that is not -1.
+   * Returns 0, or the system call that failed.
+   */
+  openTerminal(
+    columns: number,
+    rows: number,
+    uid: number,
+    ends: Int32Array,
+  ): 0 | readonly [call: string, errno: number];
+  /** Returns a descriptor of this process's controlling terminal, or a negative errno. */
+  ownTerminal(): number;
+  /** Sets the size of a terminal. Returns 0, or a negative errno. */
+  resizeTerminal(fd: number, columns: number, rows: number): number;
+  /** Writes the modes of a terminal into a buffer, of 64 bytes. Returns 0, or a negative errno. */
+  terminalModes(fd: number, modes: Buffer): number;
+  /** Sets them. Returns 0, or a negative errno. */
+  setTerminalModes(fd: number, modes: Buffer): number;
+  /** Makes raw ones of modes. */
+  makeRaw(modes: Buffer): void;
+  /** Returns the process group in the foreground of a terminal, or a negative errno. */
+  foreground(fd: number): number;
+  /** Puts one there. Returns 0, or a negative errno. */
+  setForeground(fd: number, group: number): number;
+  /** Returns the session that a terminal controls, or a negative errno. */
+  sessionOf(fd: number): number;
+  /** Reads what is there. Returns a number of bytes, or a negative errno. */
+  readTerminal(fd: number, room: Buffer): number;
+  /** Writes what fits. Returns a number of bytes, or a negative errno. */
+  writeTerminal(fd: number, bytes: Buffer): number;
+  /** Makes a way to wait for a descriptor, which keeps the event loop alive while it waits. Returns a number for the two below, or a negative errno. */
+  poll(fd: number, onNews: () => void): number;
+  /** Sets what it is told of: 1 or 0, for what can be read and what can be written. */
+  pollFor(id: number, reading: number, writing: number): void;
+  /** Ends it. A number that is none does nothing. */
+  endPoll(id: number): void;
+
   // -------------------------------------------------------------- launching
 
   /**
@@ -100,6 +139,8 @@ export interface Binding {
   turn(timeoutMs: number): void;
   /** Sends a signal. Returns 0, or a negative errno. */
   signal(id: number, signal: number): number;
+  /** Returns the signal that has stopped a process, once for each stop; else 0. */
+  takeStop(id: number): number;
   /** Does not wait for the end of the output any more. */
   stopReading(id: number): void;
   /** Sets whether the event loop waits for the process: 1 or 0. One that it does not wait for outlives this thread. */

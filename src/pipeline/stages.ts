@@ -79,6 +79,9 @@ function timed(said: CommandSpec, attachments: Attachments, { timeoutMs, timeout
 const daemonIs =
   'a daemon outlives the pipeline that it would be a stage of; start it alone, and give it files or FIFOs';
 const handshakeIs = 'a stage is launched together with its neighbours, and waits for nobody; leave the call out';
+const terminalIs = 'a stage has the pipes of its neighbours; start it alone, and join it by child.terminal';
+const inheritedIs =
+  'the terminal has one process group in its foreground, and each stage is started by itself; run the whole line by a shell';
 const bufferIs =
   'an earlier stage has the same OutputBuffer for its standard error, and each run empties it; give each stage its own';
 
@@ -94,6 +97,8 @@ function clashesOf(said: readonly Said[], stage: number): Mistake[] {
   if (!isLast && data.stdout.to !== 'unclaimed')
     mistake(outputCall(data.stdout), 'its standard output is what the next stage reads; only the last one has another');
   if (data.daemonize === true) mistake('daemonize()', daemonIs);
+  if (data.terminal !== undefined) mistake('terminal(…)', terminalIs);
+  if (data.inheritTerminal === true) mistake('inheritTerminal()', inheritedIs);
   if (data.handshake === true) mistake('requireHandshake()', handshakeIs);
   const { stderrBuffer } = attachments;
   const isShared = said.slice(0, stage).some((one) => one.attachments.stderrBuffer === stderrBuffer);

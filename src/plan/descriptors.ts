@@ -4,12 +4,27 @@ import { type ByteText, isSameText } from '../text/bytes.js';
 import { absolute } from './program.js';
 
 export function planDescriptors(spec: CommandSpec, mode: LaunchMode, host: Host): readonly PlannedDescriptor[] {
-  const planned: PlannedDescriptor[] = [
+  if (spec.terminal !== undefined) return withOthers(spec, terminals(spec, mode));
+  return withOthers(spec, [
     { childFd: 0, source: inputSource(spec, mode, host) },
-    { childFd: 1, source: outputSource(spec.stdout, 1, mode, host) },
+    { childFd: 1, source: outputSource(spec.stdout, 1, mode, spec, host) },
     { childFd: 2, source: errorSource(spec, mode, host) },
-  ];
-  const { descriptors, listenFds, sendBuffers } = spec;
+  ]);
+}
+
+/** The same open file as each of the standard streams, as login(1) gives it. */
+function terminals({ stdout }: CommandSpec, mode: LaunchMode): PlannedDescriptor[] {
+  const source: DescriptorSource = {
+    kind: 'terminal',
+    for: mode === 'async' ? 'caller' : stdout.to === 'buffer' ? 'buffer' : 'log',
+  };
+  return [0, 1, 2].map((childFd) => ({ childFd, source }));
+}
+
+function withOthers(
+  { descriptors, listenFds, sendBuffers }: CommandSpec,
+  planned: PlannedDescriptor[],
+): readonly PlannedDescriptor[] {
   if (descriptors === undefined && listenFds === undefined && sendBuffers === undefined) return planned;
   for (const { fd, as } of descriptors ?? []) planned.push({ childFd: as, source: { kind: 'fd', fd } });
   for (const [index, fd] of (listenFds ?? []).entries())
@@ -18,10 +33,10 @@ export function planDescriptors(spec: CommandSpec, mode: LaunchMode, host: Host)
   return planned.sort((a, b) => a.childFd - b.childFd);
 }
 
-function inputSource({ stdin }: CommandSpec, mode: LaunchMode, host: Host): DescriptorSource {
+function inputSource({ stdin, inheritTerminal }: CommandSpec, mode: LaunchMode, host: Host): DescriptorSource {
   switch (stdin.from) {
     case 'null':
-      return mode === 'exec' ? { kind: 'fd', fd: 0 } : { kind: 'null' };
+      return mode === 'exec' || inheritTerminal === true ? { kind: 'fd', fd: 0 } : { kind: 'null' };
     case 'fd':
       return { kind: 'fd', fd: stdin.fd };
     case 'file':
@@ -33,11 +48,17 @@ function inputSource({ stdin }: CommandSpec, mode: LaunchMode, host: Host): Desc
   }
 }
 
-function outputSource(output: OutputSpec, childFd: 1 | 2, mode: LaunchMode, host: Host): DescriptorSource {
+function outputSource(
+  output: OutputSpec,
+  childFd: 1 | 2,
+  mode: LaunchMode,
+  { inheritTerminal }: CommandSpec,
+  host: Host,
+): DescriptorSource {
   switch (output.to) {
     case 'unclaimed':
       // What this process writes to is what it leaves to the program in its place.
-      if (mode === 'exec') return { kind: 'fd', fd: childFd };
+      if (mode === 'exec' || inheritTerminal === true) return { kind: 'fd', fd: childFd };
       // The reason of a failure is on standard error.
       return mode === 'run' || (mode === 'async' && childFd === 2) ? { kind: 'pipe', for: 'log' } : { kind: 'null' };
     case 'fd':
@@ -51,7 +72,8 @@ function outputSource(output: OutputSpec, childFd: 1 | 2, mode: LaunchMode, host
   }
 }
 
-function errorSource({ stdout, stderr }: CommandSpec, mode: LaunchMode, host: Host): DescriptorSource {
+function errorSource(spec: CommandSpec, mode: LaunchMode, host: Host): DescriptorSource {
+  const { stdout, stderr } = spec;
   if (stderr.to === 'stdout') return { kind: 'stdout' };
   // Two openings of one file would write over each other; one that both streams share keeps their order.
   if (
@@ -60,7 +82,7 @@ function errorSource({ stdout, stderr }: CommandSpec, mode: LaunchMode, host: Ho
     isSameText(absolute(stderr.path, host), absolute(stdout.path, host))
   )
     return { kind: 'stdout' };
-  return outputSource(stderr, 2, mode, host);
+  return outputSource(stderr, 2, mode, spec, host);
 }
 
 /** Where a descriptor of the child comes from. */
@@ -74,6 +96,8 @@ export type DescriptorSource =
   | { readonly kind: 'pipe'; readonly for: 'stage' }
   /** What `sendBuffer()` sends: all of it, and then the end. */
   | { readonly kind: 'send' }
+  /** A terminal of which this process keeps the other end. It stands at 0, 1 and 2. */
+  | { readonly kind: 'terminal'; readonly for: 'caller' | 'buffer' | 'log' }
   /** The same open file as the child's standard output. */
   | { readonly kind: 'stdout' };
 

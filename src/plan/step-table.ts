@@ -73,6 +73,8 @@ export interface Numbers {
   readonly untilExec?: readonly Move[];
   /** This process's directory, where the child needs it: `from` until descriptors are placed, then `to`. */
   readonly here?: Move | undefined;
+  /** The terminal that the child is to have, until descriptors are placed. */
+  readonly terminal?: number | undefined;
   /** The process whose death `pdeathsig` tells. */
   readonly parent: number;
   readonly handshake?: HandshakeEnds;
@@ -161,6 +163,7 @@ const table = {
           { step: 'setsid', by: 'daemonize' },
           { step: 'chdir', by: 'daemonize', path: '/' },
         ];
+      if (spec.terminal !== undefined) return { step: 'setsid', by: 'terminal' };
       return spec.newSession === true ? { step: 'setsid', by: 'newSession' } : undefined;
     },
     text: () => 'a session of its own',
@@ -168,6 +171,15 @@ const table = {
     encode: nothing,
     lane: 'shared-memory',
     refusal: undefined,
+    afterExec: 'stays',
+  },
+  tiocsctty: {
+    plan: ({ spec }) => (spec.terminal === undefined ? undefined : { step: 'tiocsctty', by: 'terminal' }),
+    text: () => 'the terminal controls its session',
+    wish: () => 'take its terminal as the controlling one',
+    encode: (_step, { terminal = 0 }) => ({ a: terminal }),
+    lane: 'shared-memory',
+    refusal: 'child_process makes no terminals',
     afterExec: 'stays',
   },
   setpgid: {
@@ -180,6 +192,15 @@ const table = {
     encode: nothing,
     lane: 'shared-memory',
     refusal: 'child_process can only make a new session, which is newSession()',
+    afterExec: 'stays',
+  },
+  tcsetpgrp: {
+    plan: ({ spec }) => (spec.inheritTerminal === true ? { step: 'tcsetpgrp', by: 'inheritTerminal' } : undefined),
+    text: () => 'a process group of its own, in the foreground of the terminal where this process is',
+    wish: () => 'come into the foreground of the terminal',
+    encode: (_step, { terminal = 0 }) => ({ a: terminal }),
+    lane: 'shared-memory',
+    refusal: 'child_process makes no process groups, and puts nobody into the foreground of a terminal',
     afterExec: 'stays',
   },
   'daemon-fork': {

@@ -9,6 +9,7 @@ import type { Captured } from './run-result.js';
 declare const stdinType: unique symbol;
 declare const stdoutType: unique symbol;
 declare const stderrType: unique symbol;
+declare const terminalType: unique symbol;
 declare const exitCodeType: unique symbol;
 /** The property that tells a daemon's command from a program's. */
 export declare const kindType: unique symbol;
@@ -31,6 +32,10 @@ export interface HasStderr<T extends Output> {
 export interface HasStdin<T extends Writable | null> {
   readonly [stdinType]: T;
 }
+/** A command that has a terminal of its own. */
+export interface HasTerminal<T> {
+  readonly [terminalType]: T;
+}
 /** A command whose `result.exitCode` has that type. */
 export interface HasExitCode<T> {
   readonly [exitCodeType]: T;
@@ -42,6 +47,8 @@ export type StdoutOf<C> = C extends HasStdout<infer T extends Output> ? T : Read
 export type StderrOf<C> = C extends HasStderr<infer T extends Output> ? T : Readable | null;
 /** The stream to its standard input. */
 export type StdinOf<C> = C extends HasStdin<infer T extends Writable | null> ? T : Writable | null;
+/** Its terminal; what nobody has said is the last type. */
+export type TerminalOf<C, Otherwise> = C extends HasTerminal<infer T> ? T : Otherwise;
 /** The exit codes that are no error for it. */
 export type ExitCodeOf<C> = C extends HasExitCode<infer T extends number | null> ? T : number | null;
 

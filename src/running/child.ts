@@ -24,6 +24,7 @@ import { KillTreeResult } from '../result/tree-result.js';
 import type { CommandSpec, StopSequence } from '../spec/spec.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 import { inBackticks, shown } from '../text/shown.js';
+import type { Terminal } from '../terminal/terminal.js';
 import { forget, know, rememberReleased } from './known-children.js';
 import type { Launch } from './launch.js';
 import { type Ending, Outcome } from './outcome.js';
@@ -48,7 +49,7 @@ type TextEncoding = Exclude<LineOptions['encoding'], 'buffer' | undefined>;
 
 /**
  * A program that is running, with the types that the chain of calls says: `Out`, `Err` and `In` are its streams, `null` where no pipe
- * was asked for, and `Result` is what {@link Child.wait} gives. A plain `Child` takes them all.
+ * was asked for, `Result` is what {@link Child.wait} gives, and `Term` its terminal. A plain `Child` takes them all.
  *
  * It exists only if the program was really executed, and ends with this process unless
  * it is released. Made by `Command.runAsync()`.
@@ -64,6 +65,7 @@ export class Child<
   Err extends Readable | null = Readable | null,
   In extends Writable | null = Writable | null,
   Result extends RunResult = RunResult,
+  Term extends Terminal | null = Terminal | null,
 > {
   /** The program's pid. */
   readonly pid: number;
@@ -73,6 +75,8 @@ export class Child<
   readonly stdout: Out;
   /** The reading end of the pipe of `errorPipe()`, else `null`. */
   readonly stderr: Err;
+  /** The other end of the terminal of `terminal()`, else `null`. */
+  readonly terminal: Term;
   readonly #launch: Launch;
   readonly #process: EngineProcess;
   readonly #ending: Promise<Ending>;
@@ -98,6 +102,7 @@ export class Child<
     this.stdin = (launch.joints?.stdin === true ? null : process.stdin) as In;
     this.stdout = (launch.joints?.stdout === true ? null : process.stdout) as Out;
     this.stderr = process.stderr as Err;
+    this.terminal = process.terminal as Term;
     // The time counts from the launch, of which a hook may have taken a part.
     this.#stopping = stoppingOf(launch);
     listenTo(this.#stopping, launch, this.stdout, this.stderr);
@@ -367,7 +372,7 @@ export class Child<
    * sequence that was said, or by {@link Child.stop}, is given its time. Output that nobody reads is thrown away meanwhile.
    *
    * Killed first and drained then: neither a program that ignores SIGTERM, is stopped or stands before its handshake, nor
-   * another process that holds its output, keeps this from resolving. A program that was released is left alone. Answers to `virCommandFree`.
+   * another process that holds its output, keeps this from resolving. A terminal is hung up first, unless a `stopSequence()` was said, and closed in any case. A program that was released is left alone. Answers to `virCommandFree`.
    *
    * @example
    * const child = await new Command('sleep', '60').runAsync();
@@ -378,12 +383,15 @@ export class Child<
     if (this.#isReleased) return;
     if (!this.#hasEnded) {
       const isGivenTime = this.#isStopped || this.#launch.spec.stopSequence !== undefined;
+      // Shells ignore SIGTERM at a terminal, and end their jobs when it is hung up.
+      if (!isGivenTime) this.terminal?.destroy();
       this.#beginAbort(this.#stopping.hasBegun && !isGivenTime);
       // A program that writes its last words into a full pipe would never come to its end.
-      for (const stream of [this.stdout, this.stderr]) if (stream?.readableFlowing === null) stream.resume();
+      for (const stream of [this.stdout, this.stderr, this.terminal])
+        if (stream?.readableFlowing === null) stream.resume();
       await this.#awaitEnding();
     }
-    for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
+    for (const stream of [this.stdin, this.stdout, this.stderr, this.terminal]) stream?.destroy();
   }
 
   /** The same as {@link free}. */

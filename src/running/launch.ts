@@ -152,8 +152,10 @@ function logLimit({ spec: { outputLimit }, mode }: LaunchPlan): CaptureLimit {
 function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachments): Map<1 | 2, Capture> {
   const captures = new Map<1 | 2, Capture>();
   for (const { childFd, source } of plan.descriptors) {
-    if (source.kind !== 'pipe' || source.for === 'caller' || source.for === 'stage' || (childFd !== 1 && childFd !== 2))
+    if ((source.kind !== 'pipe' && source.kind !== 'terminal') || source.for === 'caller' || source.for === 'stage')
       continue;
+    // A terminal is both outputs in one.
+    if (childFd !== 1 && (childFd !== 2 || source.kind === 'terminal')) continue;
     const capture = new Capture(source.for === 'log' ? logLimit(plan) : plan.spec.outputLimit);
     captures.set(childFd, capture);
     const buffer = childFd === 1 ? stdoutBuffer : stderrBuffer;

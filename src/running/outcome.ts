@@ -180,5 +180,5 @@ function unclaimedOutput(
 
 /** What the program said last: its standard error, or the stream that this shares with standard output. */
 function lastWords(spec: CommandSpec, captures: ReadonlyMap<1 | 2, Capture>): string {
-  return captures.get(spec.stderr.to === 'stdout' ? 1 : 2)?.tail() ?? '';
+  return captures.get(spec.stderr.to === 'stdout' || spec.terminal !== undefined ? 1 : 2)?.tail() ?? '';
 }

@@ -74,6 +74,12 @@ export interface LimitSpec {
 /** What happens to output beyond the limit. */
 export type OutputLimitPolicy = 'truncate' | 'kill' | 'headAndTail';
 
+/** How large a terminal is, in characters. */
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
 /** The signals that stop a command, in order, each with the milliseconds to wait for its effect. */
 export type StopSequence = readonly (readonly [signal: SignalName, graceMs: number])[];
 
@@ -90,6 +96,7 @@ export const flags = [
   'waitForOutputEnd',
   'nonblockingFds',
   'envInherit',
+  'inheritTerminal',
 ] as const;
 
 /** One of the {@link flags}. */
@@ -113,6 +120,8 @@ export interface CommandSpec extends Readonly<Partial<Record<Flag, true>>> {
   readonly stdout: OutputSpec;
   /** `{ to: 'stdout' }`: both streams share one descriptor, so what is written keeps its order. */
   readonly stderr: OutputSpec | { readonly to: 'stdout' };
+  /** A terminal of its own, which is standard input, output and error in one. */
+  readonly terminal?: TerminalSize;
   readonly descriptors?: readonly DescriptorSpec[];
   readonly listenFds?: readonly number[];
   /** The descriptors of the program from which it reads what `sendBuffer()` sends. The bytes stand in no spec. */

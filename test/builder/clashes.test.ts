@@ -27,7 +27,7 @@ const BUFFERS =
   'daemonize(): a daemon outlives the buffers of this process; give it files, with inputFile(), outputFile() and errorFile(), or pipes';
 
 describe('what cannot both be so is refused:', () => {
-  const refused: readonly (readonly [() => AnyCommand, string])[] = [
+  const refused: (readonly [() => AnyCommand, string])[] = [
     [
       () => prog().uid(5),
       "uid(5): without gid() the program would keep this process's group; say gid() too, or user(), which knows both",
@@ -65,10 +65,85 @@ describe('what cannot both be so is refused:', () => {
       "dieWithParent('SIGKILL'): a daemon outlives its parent; leave out this call or daemonize()",
     ],
   ];
+  const IN_ONE = 'a terminal is standard input, output and error in one; leave this call or terminal() out';
+  refused.push(
+    [
+      () => prog().terminal().inheritTerminal(),
+      "inheritTerminal(): the program has a terminal of its own, or this process's; leave one of the two calls out",
+    ],
+    [() => prog().terminal().inputFd(open()), `inputFd(…): ${IN_ONE}`],
+    [() => prog().inputFile('/f').terminal(), `inputFile(…): ${IN_ONE}`],
+    [() => prog().inputBuffer('x').terminal(), `inputBuffer(…): ${IN_ONE}`],
+    [() => prog().outputFd(open()).terminal(), `outputFd(…): ${IN_ONE}`],
+    [() => prog().outputFile('/f').terminal(), `outputFile(…): ${IN_ONE}`],
+    [() => prog().errorFile('/f').terminal(), `errorFile(…): ${IN_ONE}`],
+    [() => prog().errorBuffer().terminal(), `errorBuffer(…): ${IN_ONE}`],
+    [() => prog().errorToOutput().terminal(), `errorToOutput(): ${IN_ONE}`],
+    [
+      () => prog().terminal().waitForOutputEnd(),
+      'waitForOutputEnd(): the output of a terminal is taken at the end of the program; leave the call out',
+    ],
+    [
+      () => prog().terminal().processGroup(),
+      'processGroup(): a program with a terminal has a session of its own, and so a process group; leave the call out',
+    ],
+    [
+      () => prog().inheritTerminal().newSession(),
+      'newSession(): a new session has no terminal; leave one of newSession() and inheritTerminal() out',
+    ],
+    [
+      () => daemon().terminal(),
+      'terminal(…): a daemon has no terminal, so that none can take it down; leave out this call or daemonize()',
+    ],
+    [
+      () => daemon().inheritTerminal(),
+      'inheritTerminal(): a daemon has no terminal, so that none can take it down; leave out this call or daemonize()',
+    ],
+    ...[0, 65_536, 1.5, NaN, '80'].map(
+      (columns) =>
+        [
+          () => prog().terminal({ columns: columns as number }),
+          `terminal({ columns: ${typeof columns === 'string' ? `'${columns}'` : columns} }): columns and rows are whole numbers from 1 to 65535`,
+        ] as const,
+    ),
+    [
+      () => prog().terminal({ height: 5 } as object),
+      "terminal({ height: 5 }): there is no option 'height'; the options are { columns, rows }",
+    ],
+    [() => prog().terminal().terminal(), 'terminal(): this was said before; say it once'],
+  );
   for (const [command, mistake] of refused)
     test(mistake, async () => {
       expect(await mistakes(() => command().run())).toEqual([mistake]);
     });
+
+  test('a buffer for a terminal that the caller reads, and a pipe in the place of one', async () => {
+    expect(await mistakes(() => prog().terminal().outputBuffer().runAsync())).toEqual([
+      'outputBuffer(…): what the program writes is read from child.terminal; leave the call out, or use run()',
+    ]);
+    const piped = prog().inputPipe().outputPipe().errorPipe().terminal();
+    expect(await mistakes(() => piped.runAsync())).toEqual([
+      `inputPipe(): ${IN_ONE}`,
+      `outputPipe(): ${IN_ONE}`,
+      `errorPipe(): ${IN_ONE}`,
+    ]);
+  });
+
+  test('exec() with a terminal', () => {
+    const why = (command: Command): string[] => {
+      try {
+        return command.exec();
+      } catch (error) {
+        return (error as UsageError).mistakes.map(({ call, problem }) => `${call}: ${problem}`);
+      }
+    };
+    expect(why(prog().terminal())).toEqual([
+      'terminal(…): exec() leaves nobody here to do that; leave the call out, or use run()',
+    ]);
+    expect(why(prog().inheritTerminal())).toEqual([
+      'inheritTerminal(): the program keeps the terminal of this process, which it takes the place of; leave the call out',
+    ]);
+  });
 
   test('runAsync() of a daemon', async () => {
     expect(await mistakes(() => daemon().runAsync())).toEqual([

@@ -12,6 +12,7 @@ import {
   type CommandSpec,
   DaemonResult,
   OutputBuffer,
+  type Terminal,
   pipeline,
   type ResultOf,
   type RunResult,
@@ -106,6 +107,18 @@ describe('a child has the types that the chain of calls says:', () => {
       Child<Readable | null, Readable, Writable | null, RunResult<Captured, undefined>>
     >();
     other.stderr.resume();
+    await other.wait();
+  });
+
+  test('a terminal where one was asked for, and none known where not', async () => {
+    using _dry = dryRun(answer);
+    const child = await new Command('x').terminal().runAsync();
+    expectTypeOf(child.terminal).toEqualTypeOf<Terminal>();
+    child.terminal.resume();
+    await child.wait();
+    const other = await new Command('x').runAsync();
+    expectTypeOf(other.terminal).toEqualTypeOf<Terminal | null>();
+    expect(other.terminal).toBeNull();
     await other.wait();
   });
 

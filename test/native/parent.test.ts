@@ -90,6 +90,9 @@ async function launchEverything(_: Library, asked: Asked) {
         () => other(new Command('true').daemonize()).run(),
         () => new Command('/nowhere').daemonize().pidFile(workerData.directory + '/never').run(),
         () => new Command('sh', '-c', 'kill -9 $$').run(),
+        () => other(new Command('true')).terminal().run(),
+        () => new Command('/nowhere').terminal().run(),
+        async () => { const child = await new Command('cat').terminal().runAsync(); child.terminal.resume().write('x'); await child.free(); },
         async () => { const child = await new Command('sleep', '600').processGroup().inputPipe().outputPipe().runAsync(); await child[Symbol.asyncDispose](); },
       ];
       for (let round = 0; round < workerData.rounds; round += 1) {

@@ -50,6 +50,8 @@ const stepsIn = (cell = '') => Array.from(cell.matchAll(/`([\w-]+)`/g), ([, step
 const calls: Readonly<Record<string, (command: Command) => unknown>> = {
   cgroup: (command) => command.cgroup('/sys/fs/cgroup/test').run(),
   processGroup: (command) => command.processGroup().run(),
+  terminal: (command) => command.terminal().run(),
+  inheritTerminal: (command) => command.inheritTerminal().run(),
   umask: (command) => command.umask(0).run(),
   nice: (command) => command.nice(5).run(),
   oomScoreAdjust: (command) => command.oomScoreAdjust(0).run(),

@@ -39,6 +39,7 @@ const kinds = {
       .noNewPrivileges()
       .dieWithParent()
       .run(),
+  terminal: () => new Command('true').terminal().run(),
   group: () => new Command('true').processGroup().oomScoreAdjust(500).run(),
   helper: () => new Command('cat').clearCaps().inputBuffer('hello').outputBuffer().run(),
   'helper-piped': async () => {

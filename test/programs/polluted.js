@@ -105,6 +105,17 @@ const scenarios = {
   nativeAttributes: async () =>
     isNative &&
     plain(await new Command('sh', ...show).umask(0o27).nice(3).limit('core', 0).processGroup().outputBuffer().run()),
+  terminal: async () => isNative && plain(await new Command('sh', ...show).terminal({ rows: 9 }).outputBuffer().run()),
+  terminalChild: async () => {
+    if (!isNative) return false;
+    const child = await new Command('sh', '-c', 'read word; echo "$word"').terminal().runAsync();
+    child.terminal.resize(9, 9).write('word\r');
+    let all = '';
+    child.terminal.on('data', (piece) => (all += piece));
+    return [plain(await child.wait()), all];
+  },
+  inheritedTerminal: async () =>
+    isNative && plain(await new Command('sh', ...show).inheritTerminal().outputBuffer().run()),
   privileges: async () =>
     isNative &&
     process.getuid() === 0 &&

@@ -34,6 +34,11 @@ const ways = {
     await daemon.handshakeWait();
     await daemon.handshakeNotify();
   },
+  terminal: async () => {
+    const child = await new Command('cat').terminal().runAsync();
+    child.terminal.resume().write('typed');
+  },
+  'terminal, captured': () => new Command('sh', '-c', 'yes | head -n 1000').terminal().outputBuffer().run(),
   runSync: () => new Command('cat').inputBuffer('x').outputBuffer().errorFile('/dev/null').runSync(),
   'runSync in the helper': () => new Command('cat').clearCaps().inputBuffer('x').outputBuffer().runSync(),
   'a launch that fails': () =>

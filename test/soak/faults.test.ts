@@ -66,6 +66,8 @@ const faults: readonly Fault[] = [
   { kind: 'daemon', inject: ['clone:error=EAGAIN'], words: ['sacrifice'], expected: 'LaunchError daemon-fork EAGAIN' },
   { kind: 'steps', inject: ['setsid:error=EPERM'], expected: 'LaunchError setsid EPERM' },
   { kind: 'group', inject: ['setpgid:error=EPERM'], expected: 'LaunchError setpgid EPERM' },
+  { kind: 'terminal', inject: ['setsid:error=EPERM'], expected: 'LaunchError setsid EPERM' },
+  { kind: 'terminal', inject: ['dup3:error=EMFILE'], expected: 'LaunchError dup2 EMFILE' },
   { kind: 'plain', inject: ['dup3:error=EMFILE'], expected: 'LaunchError dup2 EMFILE' },
   { kind: 'captured', inject: ['dup3:error=EBUSY:when=3'], expected: 'LaunchError dup2 EBUSY' },
   { kind: 'piped', inject: ['close_range:error=ENOMEM'], expected: 'LaunchError close_range ENOMEM' },

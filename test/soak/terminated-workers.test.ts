@@ -28,6 +28,8 @@ describe('workers that are terminated at random moments while they launch', () =
     ['hook'],
     ['daemon'],
     ['daemon, with a handshake'],
+    ['terminal'],
+    ['terminal, captured'],
     ['runSync'],
     ['runSync in the helper'],
     ['a launch that fails'],

@@ -40,12 +40,15 @@ describe('the third column of steps.h is what the table of steps writes for', ()
   const numbers = {
     moves: [{ from: 9, to: 1 }],
     here: { from: 8, to: 3 },
+    terminal: 9,
     parent: 1,
     handshake: { ready: 5, go: 6 },
     report: 7,
   };
   const plans = [
     new Command('/prog').daemonize().outputFile('/log').pidFile('p').newSession(),
+    new Command('/prog').terminal(),
+    new Command('/prog').inheritTerminal(),
     new Command('./prog')
       .cgroup('/sys/fs/cgroup/x')
       .processGroup()

@@ -4,6 +4,7 @@ import { type SendBuffer, WAS_SENT } from '../../io/send-buffer.js';
 import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
+import type { TerminalSize } from '../../spec/spec.js';
 import { errnoName } from '../../text/errno.js';
 import { lowestUnused, type Move } from '../../wire/moves.js';
 import { inRoomForClosing, roomForPipes } from './scratch.js';
@@ -37,6 +38,16 @@ export interface Ends extends OurEnds {
   readonly theirs: readonly number[];
   /** This process's directory, where the child needs it, and a number for it that the program does not have. */
   readonly here: Move | undefined;
+  /** The two ends of a terminal: this process's, and the program's. Both stay here as long as the program runs. */
+  readonly terminal: TerminalEnds | undefined;
+  /** The terminal that is to control the child's session, or to have the child in its foreground, until descriptors are placed. */
+  readonly controlling: number | undefined;
+}
+
+/** The ends of a terminal. */
+export interface TerminalEnds {
+  readonly ours: number;
+  readonly programs: number;
 }
 
 /** Two directions of a handshake, and the pipe of a report, between this process and a helper. */
@@ -60,8 +71,17 @@ export class Descriptors {
     this.#binding = binding;
   }
 
-  /** Makes the pipes of a plan, and says where each descriptor of the child comes from. `here` is one of this process's directory. */
-  makeEnds(plan: LaunchPlan, files: OpenFds, here: number | undefined, sendBuffers: SendBuffers = NOTHING_SENT): Ends {
+  /**
+   * Makes the pipes of a plan, and says where each descriptor of the child comes from. `here` is one of this process's directory,
+   * `foreground` of its terminal.
+   */
+  makeEnds(
+    plan: LaunchPlan,
+    files: OpenFds,
+    here: number | undefined,
+    sendBuffers: SendBuffers = NOTHING_SENT,
+    foreground?: number,
+  ): Ends {
     const { descriptors } = plan;
     let pipes = 0;
     let nullFd = -1;
@@ -70,7 +90,16 @@ export class Descriptors {
       else if (source.kind === 'null') nullFd = this.#nullDevice(plan);
     }
     const sent = sendBuffers.size === 0 ? NO_FILES : this.#send(plan, sendBuffers);
-    const ends = this.#makePipesBeside(plan, pipes, sent);
+    const terminal =
+      plan.spec.terminal === undefined
+        ? undefined
+        : this.#beside([...sent.values()], () => this.#openTerminal(plan, plan.spec.terminal!));
+    const ends =
+      terminal === undefined && sent.size === 0
+        ? this.#makePipes(plan, pipes)
+        : this.#beside([...sent.values(), terminal?.ours ?? -1, terminal?.programs ?? -1], () =>
+            this.#makePipes(plan, pipes),
+          );
     const ours: Triple = [-1, -1, -1];
     const callers: Triple = [-1, -1, -1];
     const theirs: number[] = [];
@@ -98,6 +127,9 @@ export class Descriptors {
           from = moves.at(1)?.from ?? -1;
           isShared = moves.at(1)?.isShared === true;
           break;
+        case 'terminal':
+          from = terminal?.programs ?? -1;
+          break;
         case 'pipe': {
           const readEnd = ends[next]!;
           const writeEnd = ends[next + 1]!;
@@ -115,6 +147,8 @@ export class Descriptors {
       ours,
       callers,
       theirs,
+      terminal,
+      controlling: terminal?.programs ?? foreground,
       here: from === undefined ? undefined : { from, to: lowestUnused(new Set(moves.map(({ to }) => to))) },
     };
   }
@@ -173,11 +207,12 @@ export class Descriptors {
     return sent;
   }
 
-  #makePipesBeside(plan: LaunchPlan, count: number, sent: OpenFds): Int32Array {
+  /** Makes something. If that fails, what was made before is closed. */
+  #beside<T>(made: readonly number[], make: () => T): T {
     try {
-      return this.#makePipes(plan, count);
+      return make();
     } catch (error) {
-      this.close([...sent.values()]);
+      this.close(made);
       throw error;
     }
   }
@@ -187,6 +222,17 @@ export class Descriptors {
     if (fd >= 0) return fd;
     const wanted = 'be opened';
     throw new LaunchError(plan.subject, { step: 'open', errno: errnoName(fd), path: '/dev/null', wanted });
+  }
+
+  /** The terminal of a plan that has one. Its user owns it, as login(1) has it. */
+  #openTerminal({ steps, subject }: LaunchPlan, size: TerminalSize): TerminalEnds {
+    const uid = steps.find((step) => step.step === 'setuid')?.id ?? -1;
+    const ends = roomForPipes(1);
+    const failed = this.#binding.openTerminal(size.columns, size.rows, uid, ends);
+    if (failed === 0) return { ours: ends[0]!, programs: ends[1]! };
+    const [syscall, errno] = failed;
+    const wanted = 'be opened for a terminal';
+    throw new LaunchError(subject, { step: 'open', errno: errnoName(errno), syscall, path: '/dev/ptmx', wanted });
   }
 
   /** Makes pipes, all or none. Returns their ends, reading and writing in turn, in an array of {@link roomForPipes}. */

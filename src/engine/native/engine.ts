@@ -22,6 +22,7 @@ import { type SeenFifos, seenFifos } from '../fifo.js';
 import { NO_RESOURCES, readerOf, readers } from '../drain.js';
 import { HeldDirectory } from '../here.js';
 import { closeFiles, closeFilesSync, type OpenFiles, openFiles, openFilesSync } from '../redirections.js';
+import { Foreground } from '../../terminal/foreground.js';
 import { Descriptors, type Ends, NO_FILES, type OpenFds } from './ends.js';
 import { execInPlace } from './exec.js';
 import { prepareWithHelper } from './helper-lane.js';
@@ -140,7 +141,7 @@ export class NativeEngine implements Engine {
     try {
       files = openFilesSync(plan, resources.deadline, this.#fifos);
       const started = this.#start(plan, files, resources, { waits: true, here });
-      return new NativeSyncProcess(this.#binding, started, plan, resources);
+      return new NativeSyncProcess(this.#binding, started, started.plan, resources);
     } finally {
       closeFilesSync(files);
       here?.release();
@@ -183,7 +184,7 @@ export class NativeEngine implements Engine {
     }
     const pidFile = new DaemonPidFile(this.#binding, plan, started.pid, here);
     const drain = (pipe: number): boolean => this.#drain(pipe);
-    const process = new NativeProcess(this.#binding, started, plan, resources, pidFile, drain);
+    const process = new NativeProcess(this.#binding, started, started.plan, resources, pidFile, drain);
     this.#giveToStreams(started);
     resources.onStart?.(process);
     return process.started;
@@ -214,17 +215,20 @@ export class NativeEngine implements Engine {
 
   /** Starts the child. Throws if a step in shared memory failed; a failure in the helper comes later, as its report. */
   #start(
-    plan: LaunchPlan,
+    asked: LaunchPlan,
     files: OpenFds,
     resources: LaunchResources,
     { waits, here }: { waits: boolean; here: HeldDirectory | undefined },
   ): Started {
-    assertControlGroup(plan);
-    this.#makeReady(plan, waits ? 1 : 0);
-    const ends = this.#descriptors.makeEnds(plan, files, here?.fd, resources.sendBuffers);
-    const { ours, callers } = ends;
+    assertControlGroup(asked);
+    this.#makeReady(asked, waits ? 1 : 0);
+    const foreground = asked.spec.inheritTerminal === true ? Foreground.hold(this.#binding, asked.subject) : undefined;
+    const plan = foreground === undefined ? withoutForeground(asked) : asked;
+    let ends: Ends | undefined;
     let child: PreparedChild | undefined;
     try {
+      ends = this.#descriptors.makeEnds(plan, files, here?.fd, resources.sendBuffers, foreground?.fd);
+      const { ours, callers, terminal } = ends;
       child = this.#prepare(plan, ends, resources, files);
       this.#binding.launch(child.encodedPlan, child.size, launchResult);
       const failed = launchResult[at.failed]!;
@@ -234,12 +238,15 @@ export class NativeEngine implements Engine {
         throw new LaunchError(plan.subject, { step: 'execve', errno: errnoName(errno), path: child.file });
       if (failed !== 0) throw failure(plan, { step, errno, detail: launchResult[at.detail]! });
       const { report, handshake, hook } = child;
-      return { pid: launchResult[at.pid]!, pidfd: launchResult[at.pidfd]!, report, ours, callers, handshake, hook };
+      const pid = launchResult[at.pid]!;
+      const pidfd = launchResult[at.pidfd]!;
+      return { plan, pid, pidfd, report, ours, callers, handshake, hook, terminal, foreground };
     } catch (error) {
-      this.#descriptors.close(ours, callers, child?.ours);
+      this.#descriptors.close(ends?.ours, ends?.callers, child?.ours, terminalFds(ends));
+      foreground?.end(true);
       throw error;
     } finally {
-      this.#descriptors.close(ends.theirs, child?.theirs);
+      this.#descriptors.close(ends?.theirs, child?.theirs);
     }
   }
 
@@ -289,6 +296,13 @@ function hold(plan: LaunchPlan): HeldDirectory | undefined {
     throw new LaunchError(plan.subject, { ...failure, errno, cause });
   }
 }
+
+/** The plan where this process has no terminal, or is in its background, and so has no foreground to give. */
+const withoutForeground = (plan: LaunchPlan): LaunchPlan =>
+  plan.spec.inheritTerminal === true ? { ...plan, steps: plan.steps.filter(({ step }) => step !== 'tcsetpgrp') } : plan;
+
+const terminalFds = (ends: Ends | undefined): readonly number[] | undefined =>
+  ends?.terminal === undefined ? undefined : [ends.terminal.ours, ends.terminal.programs];
 
 /** The plan of a child that first goes back to the directory of the call, which this process has left. */
 const beginningThere = (plan: LaunchPlan): LaunchPlan => ({

@@ -43,6 +43,7 @@ export function prepareWithHelper(
   const first = operationsOf(plan, plan.steps.slice(0, placed), 0, {
     parent: process.pid,
     here,
+    terminal: ends.controlling,
     moves: [
       ...moves,
       { from: planFd, to: planAt },

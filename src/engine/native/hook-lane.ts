@@ -117,7 +117,12 @@ export function prepareWithHook(
   };
 
   if (pidFile < 0) {
-    const { operations } = operationsOf(plan, plan.steps.slice(0, at), 0, { moves, here, parent });
+    const { operations } = operationsOf(plan, plan.steps.slice(0, at), 0, {
+      moves,
+      here,
+      terminal: ends.controlling,
+      parent,
+    });
     const encodedPlan = encode({ ...node, operations: [...operations, ...begin] });
     return { ...child, encodedPlan, size: encodedPlan.length, file: node.file, theirs: pipes.handedOver };
   }
@@ -129,6 +134,7 @@ export function prepareWithHook(
   const first = operationsOf(plan, plan.steps.slice(0, placed), 0, {
     moves: [...moves, { from: planFd, to: numbers.plan }],
     here,
+    terminal: ends.controlling,
     parent,
   });
   const encodedPlan = encode({

@@ -38,13 +38,17 @@ export const closedByProgram = (here: Move | undefined, step: number): readonly 
   here === undefined ? [] : [{ code: 'close_range', step, a: here.to, b: here.to }];
 
 /** Prepares a child that performs all steps in shared memory. `inherits`: it gets the variables of this process as they are then. */
-export function prepareInSharedMemory(plan: LaunchPlan, { moves, here }: Ends, inherits: boolean): PreparedChild {
+export function prepareInSharedMemory(
+  plan: LaunchPlan,
+  { moves, here, controlling }: Ends,
+  inherits: boolean,
+): PreparedChild {
   const { spec, steps } = plan;
   const { envp, operations } = operationsOf(
     plan,
     steps,
     0,
-    { moves, ...untilExec(here), parent: process.pid },
+    { moves, ...untilExec(here), terminal: controlling, parent: process.pid },
     inherits,
   );
   const encodedPlan = encodeForNow({ file: executedFile(plan), argv: spec.argv, envp, operations });

@@ -5,6 +5,8 @@ import { OutputPipe } from '../../io/output-pipe.js';
 import { pipeStream } from '../../io/pipe-stream.js';
 import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
+import { KernelDevice } from '../../terminal/device.js';
+import { Terminal } from '../../terminal/terminal.js';
 import type { SignalName } from '../../text/signals.js';
 import type { StepName } from '../../text/step-names.js';
 import { drainPipe, inodeOf, mayLeaveLog } from '../drain.js';
@@ -21,6 +23,7 @@ export function daemonProcess(started: Started): EngineProcess {
     stdin: inputOf(started),
     stdout: outputOf(started, 1),
     stderr: outputOf(started, 2),
+    terminal: null,
     ended: new Promise<never>(() => undefined),
     signal: (name) => process.kill(pid, name),
     isReaped: false,
@@ -44,6 +47,19 @@ function outputOf({ callers }: Started, childFd: 1 | 2): OutputPipe | null {
   return fd < 0 ? null : new OutputPipe(pipeStream(fd, 'readable'));
 }
 
+/** This process's end of a terminal: for the caller, or for a capture, which takes what comes. */
+function terminalOf(
+  binding: Binding,
+  { terminal }: Started,
+  { spec: { terminal: size } }: LaunchPlan,
+  { captures }: LaunchResources,
+): Terminal | null {
+  if (terminal === undefined || size === undefined) return null;
+  const capture = captures.get(1);
+  const device = new KernelDevice(binding, terminal.ours, terminal.programs);
+  return new Terminal(device, size, capture === undefined ? undefined : (piece) => capture.write(piece));
+}
+
 const NOTHING_TO_REPORT = Promise.resolve(undefined);
 
 /** A child in the care of the event loop. */
@@ -52,6 +68,7 @@ export class NativeProcess implements EngineProcess {
   readonly stdin: Writable | null;
   readonly stdout: OutputPipe | null;
   readonly stderr: OutputPipe | null;
+  readonly terminal: Terminal | null;
   readonly ended: Promise<ProcessEnd>;
   readonly handshake: NativeHandshake | undefined;
   /** Resolves when the program runs: at once in shared memory, on the report of the helper, and when it is ready if it shakes hands. */
@@ -74,10 +91,12 @@ export class NativeProcess implements EngineProcess {
     let isLogLeft = false;
     this.leaveLog = () => (isLogLeft ||= inode !== undefined && drainPipe(log, inode, drain));
     let onEnd = (_end: ProcessEnd): void => undefined;
+    const terminal = terminalOf(binding, started, plan, resources);
+    this.terminal = resources.captures.has(1) ? null : terminal;
     const onEndAndLog = (end: ProcessEnd, left: number): void => {
       // What the program left behind goes on writing as well.
       if (left >= 0 && !isLogLeft) drain(left);
-      onEnd(end);
+      onEnd(terminal?.programEnded() === true ? { ...end, outputHeldOpen: true } : end);
     };
     this.ended = new Promise((resolve) => {
       onEnd = resolve;
@@ -135,7 +154,7 @@ export class NativeProcess implements EngineProcess {
     const ready = this.handshake === undefined ? reported : waits ? this.handshake.wait() : undefined;
     const error = await ready?.catch((reason: unknown) => reason as CommandError);
     if (error === undefined) return this;
-    for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy();
+    for (const stream of [this.stdin, this.stdout, this.stderr, this.terminal]) stream?.destroy();
     await this.ended;
     throw error;
   }

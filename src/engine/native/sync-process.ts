@@ -4,19 +4,25 @@ import { now } from '../../host/time.js';
 import type { Binding } from '../../native/binding.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import type { SignalName } from '../../text/signals.js';
+import type { Foreground } from '../../terminal/foreground.js';
 import type { LaunchResources, ProcessEnd, SyncProcess } from '../engine.js';
 import { type Started, Watch } from './watch.js';
+
+/** How long a turn may last while the program has the terminal: a signal that tells of its stop may come just before the turn. */
+const LOOK_MS = 200;
 
 /** A child that is waited for turn by turn. */
 export class NativeSyncProcess implements SyncProcess {
   readonly pid: number;
   readonly #binding: Binding;
   readonly #watch: Watch;
+  readonly #foreground: Foreground | undefined;
   #end: ProcessEnd | undefined;
 
   constructor(binding: Binding, started: Started, plan: LaunchPlan, resources: LaunchResources) {
     this.pid = started.pid;
     this.#binding = binding;
+    this.#foreground = started.foreground;
     let report: { readonly failure: CommandError | undefined } | undefined =
       started.report < 0 ? { failure: undefined } : undefined;
     this.#watch = new Watch(binding, started, plan, resources, {
@@ -64,7 +70,10 @@ export class NativeSyncProcess implements SyncProcess {
   }
 
   turn(timeoutMs: number): ProcessEnd | undefined {
-    if (this.#end === undefined) this.#binding.turn(timeoutMs);
+    if (this.#end !== undefined) return this.#end;
+    const isShort = timeoutMs >= 0 && timeoutMs < LOOK_MS;
+    this.#binding.turn(this.#foreground === undefined || isShort ? timeoutMs : LOOK_MS);
+    this.#foreground?.look();
     return this.#end;
   }
 }

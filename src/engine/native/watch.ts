@@ -11,11 +11,12 @@ import { exitStatusOf } from '../../result/exit-status.js';
 import { readable } from '../../text/bytes.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
+import type { Foreground } from '../../terminal/foreground.js';
 import { type SignalName, signalNumber } from '../../text/signals.js';
 import { explainStepFailure } from '../diagnose.js';
 import { mayLeaveLog } from '../drain.js';
 import type { HookWatch, LaunchResources, ProcessEnd } from '../engine.js';
-import type { OurEnds } from './ends.js';
+import type { OurEnds, TerminalEnds } from './ends.js';
 import { watched } from './scratch.js';
 import { acquireProblem } from '../../wire/pidfile-answer.js';
 import { elementAt } from '../../text/reading.js';
@@ -24,6 +25,8 @@ const { watch: told, report: reported, output, end: ended } = places;
 
 /** A child as it was started, with our ends of its pipes. */
 export interface Started extends OurEnds {
+  /** The plan that was performed. */
+  readonly plan: LaunchPlan;
   readonly pid: number;
   /** -1 for a daemon. */
   readonly pidfd: number;
@@ -31,6 +34,10 @@ export interface Started extends OurEnds {
   readonly handshake: HandshakeEnds | undefined;
   /** Where the plan has a hook. */
   readonly hook: HookWatch | undefined;
+  /** Where it has a terminal. */
+  readonly terminal: TerminalEnds | undefined;
+  /** Where it has the foreground of this process's. */
+  readonly foreground: Foreground | undefined;
 }
 
 /** What a step that failed is to the caller. `kept` are the steps before it whose effect this process keeps. */
@@ -50,7 +57,7 @@ export function failure(
 
 /** Whether a child has a process group of its own. As long as it is not reaped, that has its number. */
 const leadsGroup = ({ steps }: LaunchPlan): boolean =>
-  steps.some(({ step }) => step === 'setpgid' || step === 'setsid');
+  steps.some(({ step }) => step === 'setpgid' || step === 'setsid' || step === 'tcsetpgrp');
 
 /** What the watcher tells of a child, beside its output, which goes where the plan says. */
 interface Listener {
@@ -78,7 +85,7 @@ export class Watch {
     resources: LaunchResources,
     { waits, ...listener }: Listener & { waits: boolean },
   ) {
-    const { pid, pidfd, report, ours, callers, handshake, hook } = started;
+    const { pid, pidfd, report, ours, callers, handshake, hook, terminal, foreground } = started;
     const { captures, waitForOutputEnd } = resources;
     this.#binding = binding;
     this.#pid = pid;
@@ -116,6 +123,7 @@ export class Watch {
           break;
         case watchEvents.end: {
           const end = readEnd(values, resources);
+          foreground?.end(end.signal !== null);
           hook?.onEnd(end);
           listener.onEnd(end, (values as number[])[ended.leftStderr]!);
         }
@@ -127,9 +135,12 @@ export class Watch {
       if (pidfd >= 0) binding.undo(pidfd);
       else process.kill(pid, 'SIGKILL');
       binding.closeAll(Int32Array.of(report, ...ours, ...callers, handshake?.ready ?? -1, handshake?.go ?? -1));
+      binding.closeAll(Int32Array.of(terminal?.ours ?? -1, terminal?.programs ?? -1));
+      foreground?.end(true);
       hook?.close();
       throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(this.#id), syscall: 'epoll_ctl' });
     }
+    foreground?.begin(pid, () => binding.takeStop(this.#id));
   }
 
   signal(name: SignalName): boolean {

@@ -23,6 +23,7 @@ export class PortableProcess implements EngineProcess {
   readonly stdin: Writable | null = null;
   readonly stdout: OutputPipe | null = null;
   readonly stderr: OutputPipe | null = null;
+  readonly terminal = null;
   readonly ended: Promise<ProcessEnd>;
   readonly handshake = undefined;
   readonly leaveLog: () => boolean;

@@ -47,7 +47,7 @@ static napi_value buffer_of(napi_env env, struct piece piece) {
  * All events of a turn are told in one callback scope: what waits for promises runs when they are all told, once. A scope
  * for each event, with an asynchronous context for each child, took 6 us of a launch.
  */
-static int enter_scope(struct environment *environment) {
+int enter_scope(struct environment *environment) {
   napi_env env = environment->env;
   if (environment->scope != NULL) return 1;
   if (napi_open_handle_scope(env, &environment->handles) != napi_ok) return 0;
@@ -57,14 +57,17 @@ static int enter_scope(struct environment *environment) {
   return 0;
 }
 
-static void on_turn_end(void *owner) {
-  struct environment *environment = owner;
+void leave_scope(struct environment *environment) {
   napi_callback_scope scope = environment->scope;
   if (scope == NULL) return;
   environment->scope = NULL; /* First: what runs now may come back to this watcher. */
   const napi_handle_scope handles = environment->handles;
   (void)napi_close_callback_scope(environment->env, scope);
   (void)napi_close_handle_scope(environment->env, handles);
+}
+
+static void on_turn_end(void *owner) {
+  leave_scope(owner);
 }
 
 static void call_back(struct context *context, size_t argc, const napi_value *argv) {
@@ -153,23 +156,26 @@ static const struct watch_events events = {on_report, on_output, on_discard, on_
 
 /* ---------------------------------------------------------------- watchers */
 
+int has_async(struct environment *environment) {
+  napi_value name;
+  return environment->async != NULL ||
+         (napi_create_string_utf8(environment->env, "vircommand", NAPI_AUTO_LENGTH, &name) == napi_ok &&
+          napi_async_init(environment->env, NULL, name, &environment->async) == napi_ok);
+}
+
 static struct watcher *open_watcher(struct environment *environment, int waits) {
   uv_loop_t *loop = NULL;
-  napi_value name;
   if (waits) {
     if (environment->waiter == NULL) environment->waiter = watcher_new(NULL, &events, environment, FIRST_AWAITED);
     return environment->waiter;
   }
   if (environment->watcher != NULL) return environment->watcher;
   if (napi_get_uv_event_loop(environment->env, &loop) != napi_ok) return NULL;
-  if (environment->async == NULL) {
-    if (napi_create_string_utf8(environment->env, "vircommand", NAPI_AUTO_LENGTH, &name) != napi_ok) return NULL;
-    if (napi_async_init(environment->env, NULL, name, &environment->async) != napi_ok) return NULL;
-  }
+  if (!has_async(environment)) return NULL;
   return environment->watcher = watcher_new(loop, &events, environment, FIRST_WATCHED);
 }
 
-static struct watcher *watcher_of(napi_env env, int32_t id) {
+struct watcher *watcher_of(napi_env env, int32_t id) {
   const struct environment *environment = environment_of(env);
   return id >= FIRST_AWAITED ? environment->waiter : environment->watcher;
 }

@@ -71,17 +71,24 @@ bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_p
 
 /* ---------------------------------------------------------------- the module */
 
-static void on_closed(void *data) {
-  struct environment *environment = data;
+void leave_environment(struct environment *environment) {
+  if (environment->has_watchers || environment->open_polls > 0) return;
   (void)napi_remove_async_cleanup_hook(environment->cleanup); /* Fails only without a handle. */
   free(environment->stack);
   free(environment);
+}
+
+static void on_closed(void *data) {
+  struct environment *environment = data;
+  environment->has_watchers = false;
+  leave_environment(environment);
 }
 
 static void on_environment_end(napi_async_cleanup_hook_handle handle, void *data) {
   struct environment *environment = data;
   environment->cleanup = handle;
   release_pid_files(environment);
+  close_polls(environment);
   owned_end(&environment->owned);
   close_watchers(environment, on_closed);
 }
@@ -95,6 +102,7 @@ NAPI_MODULE_INIT() {
     return NULL;
   }
   environment->env = env;
+  environment->has_watchers = true;
   CHECK(env, napi_set_instance_data(env, environment, NULL, NULL));
   CHECK(env, napi_add_async_cleanup_hook(env, on_environment_end, environment, &environment->cleanup));
 #define DESCRIBE_FUNCTION(name, function) {name, NULL, function, NULL, NULL, NULL, napi_enumerable, NULL},

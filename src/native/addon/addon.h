@@ -27,6 +27,10 @@ struct environment {
   struct owned owned;        /* what it has made in the kernel */
   struct held *held;         /* the pidfiles that it holds */
   uint32_t last_held;
+  struct poll *polls; /* the terminals that it waits for */
+  uint32_t last_poll;
+  uint32_t open_polls; /* their handles, those that are being closed included */
+  bool has_watchers;   /* or has not told yet that they are closed */
 };
 
 /* ---------------------------------------------------------------- places */
@@ -132,6 +136,20 @@ bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_p
   FUNCTION("portOf", addon_port_of)                        \
   FUNCTION("socketPair", addon_socket_pair)                \
   FUNCTION("openTap", addon_open_tap)                      \
+  FUNCTION("openTerminal", addon_open_terminal)            \
+  FUNCTION("ownTerminal", addon_own_terminal)              \
+  FUNCTION("resizeTerminal", addon_resize_terminal)        \
+  FUNCTION("terminalModes", addon_terminal_modes)          \
+  FUNCTION("setTerminalModes", addon_set_terminal_modes)   \
+  FUNCTION("makeRaw", addon_make_raw)                      \
+  FUNCTION("foreground", addon_foreground)                 \
+  FUNCTION("setForeground", addon_set_foreground)          \
+  FUNCTION("sessionOf", addon_session_of)                  \
+  FUNCTION("readTerminal", addon_read_terminal)            \
+  FUNCTION("writeTerminal", addon_write_terminal)          \
+  FUNCTION("poll", addon_poll)                             \
+  FUNCTION("pollFor", addon_poll_for)                      \
+  FUNCTION("endPoll", addon_end_poll)                      \
   FUNCTION("launch", addon_launch)                         \
   FUNCTION("undo", addon_undo)                             \
   FUNCTION("exec", addon_exec)                             \
@@ -141,6 +159,7 @@ bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_p
   FUNCTION("watch", addon_watch)                           \
   FUNCTION("turn", addon_turn)                             \
   FUNCTION("signal", addon_signal)                         \
+  FUNCTION("takeStop", addon_take_stop)                    \
   FUNCTION("stopReading", addon_stop_reading)              \
   FUNCTION("keep", addon_keep)                             \
   FUNCTION("awaitEnd", addon_await_end)                    \
@@ -161,7 +180,23 @@ bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_p
 #define DECLARE_FUNCTION(name, function) napi_value function(napi_env env, napi_callback_info info);
 FOR_EACH_FUNCTION(DECLARE_FUNCTION)
 
+/* ---------------------------------------------------------------- events */
+
+/* Where the loop calls back into JavaScript: the context for that is made, the scope is entered, and left again. 0: there is none. */
+int has_async(struct environment *environment);
+int enter_scope(struct environment *environment);
+void leave_scope(struct environment *environment);
+
+/* The watcher that has given a process its number. */
+struct watcher *watcher_of(napi_env env, int32_t id);
+
 /* ---------------------------------------------------------------- the end of an environment */
+
+/* Ends all waiting for terminals. */
+void close_polls(struct environment *environment);
+
+/* Frees an environment that has ended, when nothing of it is left with the loop. */
+void leave_environment(struct environment *environment);
 
 /* Gives up all pidfiles that the environment holds. */
 void release_pid_files(struct environment *environment);

@@ -78,6 +78,16 @@ static long unblock_signals(void) {
   return SYS4(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, NULL, SIGNAL_SET_SIZE);
 }
 
+/*
+ * A process group of its own, in the foreground of the terminal. Whoever is in the background is stopped by SIGTTOU for that, unless
+ * the signal is blocked, as all are here.
+ */
+static long take_foreground(long terminal) {
+  const long result = SYS2(SYS_setpgid, 0, 0);
+  const int32_t group = (int32_t)SYS0(SYS_getpid);
+  return result < 0 ? result : SYS3(SYS_ioctl, terminal, TIOCSPGRP, &group);
+}
+
 /* The plan has put the moves into an order in which none overwrites what a later one needs. */
 static long place_descriptor(long from, long to) {
   if (from == to) return SYS3(SYS_fcntl, to, F_SETFD, 0);
@@ -292,8 +302,12 @@ static long perform(const struct plan *plan, const struct operation *operation, 
       return default_signals();
     case STEP_SETSID:
       return SYS0(SYS_setsid);
+    case STEP_TIOCSCTTY:
+      return SYS3(SYS_ioctl, operation->a, TIOCSCTTY, 0);
     case STEP_SETPGID:
       return SYS2(SYS_setpgid, 0, 0);
+    case STEP_TCSETPGRP:
+      return take_foreground((long)operation->a);
     case STEP_DUP2:
       return perform_dup2(operation);
     case STEP_CLOSE_RANGE:

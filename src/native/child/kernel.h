@@ -3,6 +3,7 @@
 #define VIRCOMMAND_KERNEL_H
 
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -31,6 +32,9 @@
 #endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
+#endif
+#ifndef TIOCGPTPEER
+#define TIOCGPTPEER 0x5441 /* Linux 4.13 */
 #endif
 #ifndef PR_SCHED_CORE
 #define PR_SCHED_CORE 62

@@ -28,7 +28,9 @@
   STEP(CGROUP, "cgroup", TEXT)                \
   STEP(SIGACTION, "sigaction", NOTHING)       \
   STEP(SETSID, "setsid", NOTHING)             \
+  STEP(TIOCSCTTY, "tiocsctty", NUMBERS)       \
   STEP(SETPGID, "setpgid", NOTHING)           \
+  STEP(TCSETPGRP, "tcsetpgrp", NUMBERS)       \
   STEP(DAEMON_FORK, "daemon-fork", NOTHING)   \
   STEP(DUP2, "dup2", NUMBERS)                 \
   STEP(CLOSE_RANGE, "close_range", NUMBERS)   \

@@ -506,6 +506,15 @@ int watch_signal(struct watcher *watcher, uint32_t id, int signal) {
   return syscall(SYS_pidfd_send_signal, process->sources[ROLE_EXIT].fd, signal, NULL, 0) < 0 ? -errno : 0;
 }
 
+int watch_take_stop(struct watcher *watcher, uint32_t id) {
+  const struct process *process = find(watcher, id);
+  siginfo_t info = {0};
+  if (process == NULL || process->has_ended || process->sources[ROLE_EXIT].fd < 0) return 0;
+  const int result =
+      waitid((idtype_t)P_PIDFD, (id_t)process->sources[ROLE_EXIT].fd, &info, WSTOPPED | WNOHANG | __WALL);
+  return result == 0 && info.si_pid != 0 ? info.si_status : 0;
+}
+
 void watch_leave(struct watcher *watcher, uint32_t id) {
   struct process *process = find(watcher, id);
   if (process == NULL || !process->only_looks || process->has_ended) return;

@@ -79,6 +79,9 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
 /* 0, or a negative errno; -ESRCH once the process has been reaped. */
 int watch_signal(struct watcher *watcher, uint32_t id, int signal);
 
+/* The signal that has stopped the process, once for each stop; 0: it has not been stopped since, or it has ended. */
+int watch_take_stop(struct watcher *watcher, uint32_t id);
+
 /* Lets go of a process that is only looked at. There will be no event of it; its context is discarded. */
 void watch_leave(struct watcher *watcher, uint32_t id);
 
