@@ -43,6 +43,14 @@ void owned_add(struct owned *owned, int fd, enum owned_kind kind) {
   owned->list[owned->count++] = (struct owned_descriptor){fd, kind, file.st_dev, file.st_ino};
 }
 
+/* Takes both ends of a pipe over. They are one file, which is looked at once. */
+static void add_pipe(struct owned *owned, const int32_t ends[2]) {
+  owned_add(owned, ends[0], OWNED_DESCRIPTOR);
+  struct owned_descriptor other = owned->list[owned->count - 1];
+  other.fd = ends[1];
+  owned->list[owned->count++] = other;
+}
+
 /* The last made is the first that goes, as a rule. */
 void owned_release(struct owned *owned, int fd) {
   if (fd < 0) return;
@@ -95,8 +103,7 @@ int owned_pipes(struct owned *owned, int32_t *ends, size_t count) {
       for (size_t made = 0; made < 2 * i; made++) owned_close(owned, ends[made]);
       return why;
     }
-    owned_add(owned, ends[2 * i], OWNED_DESCRIPTOR);
-    owned_add(owned, ends[2 * i + 1], OWNED_DESCRIPTOR);
+    add_pipe(owned, ends + 2 * i);
   }
   return 0;
 }
