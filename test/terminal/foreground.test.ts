@@ -119,6 +119,8 @@ describe.each(['run', 'runSync'])('inheritTerminal(), by %s(),', (way) => {
     const { sitting, bringBack } = await withJobs();
     sitting.type(`${node(way, 'sh', '-c', 'echo begun $$; sleep 0.5; read line; echo "line: $line"')}\r`);
     const pid = await begun(sitting);
+    // A shell that waits in vfork() cannot be stopped, and neither goes on where its child is.
+    await eventually('it sleeps', () => childOf(pid, 'sleep'));
     sitting.type(CTRL_Z);
     await sitting.until(/Stopped[^]*ready> $/);
     sitting.type('set -b; bg\r');
@@ -209,7 +211,8 @@ describe('inheritTerminal()', () => {
       return own === undefined ? undefined : childOf(own, 'bash');
     });
     sitting.type(`sleep ${FOREVER}\r`);
-    await eventually('its job is in the foreground', () => ![shell, child.pid].includes(foregroundOf(child.pid)));
+    // A shell that has just forked has not given the signal its default action yet.
+    await eventually('its job is in the foreground', () => childOf(shell, 'sleep') === foregroundOf(child.pid));
     sitting.type(CTRL_C);
     sitting.type('exit 3\r');
     await sitting.until(/end: 3\r\n/);
