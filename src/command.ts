@@ -5,7 +5,7 @@ import { serialize } from 'node:v8';
 import { isMainThread } from 'node:worker_threads';
 import { argumentOf, callsOf } from './builder/calls-of-spec.js';
 import { callSite, type Entry, saidBy } from './builder/call-site.js';
-import { combinationMistakes } from './builder/clashes.js';
+import { combinationMistakes, streamsInSync } from './builder/clashes.js';
 import { type Call, Draft } from './builder/draft.js';
 import { goneDescriptors, methodsWithOwners, usesDescriptors } from './builder/given-away.js';
 import {
@@ -16,6 +16,7 @@ import {
   type Limit,
   outputLimitPolicies,
   type PassOptions,
+  type TeeOptions,
   type Path,
   type TerminalOptions,
   type TreeOptions,
@@ -76,6 +77,14 @@ import { type LineOf, type LineOptions, type LinesFrom, readLineOptions, textLin
 import type { OnLine } from './lines/line-watch.js';
 import { readMatching, readRowing } from './lines/parser-options.js';
 import type { Columns, LineMatch, Patterns, RowOf } from './lines/patterns.js';
+import {
+  type DestinationOptions,
+  destinationProblem,
+  endsByItself,
+  type OutputDestination,
+} from './streams/destination.js';
+import type { GivenStreams } from './streams/flows.js';
+import { type InputSource, sourceProblem } from './streams/source.js';
 import { Pipeline } from './pipeline/pipeline.js';
 import type { Stage } from './pipeline/stages.js';
 import type { RunResult } from './result/run-result.js';
@@ -174,11 +183,13 @@ const NOTHING = Object.freeze({ from: 'null' } as const);
 const UNCLAIMED = Object.freeze({ to: 'unclaimed' } as const);
 const SHARED = Object.freeze({ to: 'stdout' } as const);
 const NOTHING_ATTACHED: readonly string[] = [];
+const NO_STREAMS: GivenStreams = Object.freeze({ input: undefined, outputTo: undefined, errorTo: undefined });
 const NO_ATTACHMENTS: Attachments = Object.freeze({
   stdoutBuffer: undefined,
   stderrBuffer: undefined,
   abortSignal: undefined,
   abortsTree: false,
+  streams: undefined,
   onLine: undefined,
   sendBuffers: Object.freeze(new Map<number, SendBuffer>()),
   opaque: undefined,
@@ -296,7 +307,12 @@ export class Command<out Kind extends CommandKind = 'program'> {
     for (const { method, values } of callsOf(spec))
       (Command.prototype[method] as (...values: readonly unknown[]) => Command).apply(command, [...values]);
     if (spec.sendBuffers !== undefined) command.#draft.sendBuffers.push(...spec.sendBuffers);
-    const { preExecHook } = spec;
+    const { preExecHook, stdin, stdout, stderr } = spec;
+    const { single } = command.#draft;
+    // What has to be said again is not said twice.
+    if (stdin.from === 'stream') single.stdin = stdin;
+    if (stdout.to === 'stream') single.stdout = stdout;
+    if (stderr.to === 'stream') single.stderr = stderr;
     if (preExecHook !== undefined) {
       command.#lacksOpaque = spec.attached?.includes('opaque') === true;
       // A hook that has to be said again is not said twice.
@@ -846,6 +862,110 @@ export class Command<out Kind extends CommandKind = 'program'> {
    */
   nonblockingFds(): this {
     return this.#flag('nonblockingFds');
+  }
+
+  // ---------------------------------------------------------------- streams
+
+  /**
+   * Feeds the program's standard input from a stream: a `Readable`, a `ReadableStream` of the web, an async iterable of strings and bytes, or a function that
+   * gives one of them, which is called for each run. It is read no faster than the program reads, and its end is that of the input.
+   *
+   * A program that does not read it all is no error: `result.inputWritten` tells how much it took. Then the source is destroyed, or told to return, unless it is
+   * `process.stdin`, which is paused. A source that fails stops the program by its {@link Command.stopSequence}, and the run rejects with an
+   * {@link ExitError} with the reason `stream` and the error as its `cause`. For `run()` and `runAsync()`.
+   *
+   * @category Streams
+   *
+   * @example
+   * import { createReadStream } from 'node:fs';
+   * import { Command } from 'vircommand';
+   * const { stdout } = await new Command('wc', '-l').inputStream(createReadStream('/etc/passwd')).outputBuffer().run();
+   * @example
+   * const rows = async function* () {
+   *   yield 'b\n';
+   *   yield 'a\n';
+   * };
+   * await new Command('sort').inputStream(rows).outputTo(process.stdout).run();
+   */
+  inputStream(source: InputSource | (() => InputSource) | undefined): this & HasStdin<null> {
+    return this.#setting('inputStream', [source], (draft, call) => {
+      const problem = sourceProblem(source);
+      if (problem !== undefined) draft.mistake(call, problem);
+      else if (draft.set('stdin', bare({ from: 'stream' as const }), call)) this.#attachStream({ input: source });
+    }) as this & HasStdin<null>;
+  }
+
+  /**
+   * Passes the program's standard output to a stream: a `Writable`, or a `WritableStream` of the web. The program is held where that is slow. `run()` and `wait()`
+   * resolve when it has taken all of it.
+   *
+   * It is ended with the output, unless `end` is false, or it is `process.stdout` or `process.stderr`. One that fails, or is closed before, stops the
+   * program by its {@link Command.stopSequence}, and the run rejects with an {@link ExitError} with the reason `stream` and the error as its `cause`. Once
+   * the program was stopped, by whatever, a stream that takes nothing for a second is given up, and destroyed where it would have been ended. For `run()` and
+   * `runAsync()`.
+   *
+   * @category Streams
+   *
+   * @example
+   * import { createWriteStream } from 'node:fs';
+   * import { createGzip } from 'node:zlib';
+   * import { Command } from 'vircommand';
+   * const gzip = createGzip();
+   * gzip.pipe(createWriteStream('/tmp/passwd.gz'));
+   * await new Command('cat', '/etc/passwd').outputTo(gzip).errorTo(process.stderr).run();
+   */
+  outputTo(destination: OutputDestination | undefined, options?: DestinationOptions): this & HasStdout<null> {
+    return this.#passTo('outputTo', destination, options) as this & HasStdout<null>;
+  }
+
+  /**
+   * Passes the program's standard error to a stream, as {@link Command.outputTo} does. It may be the same stream: the last one ends it.
+   *
+   * @category Streams
+   *
+   * @example
+   * await new Command('sh', '-c', 'echo careful >&2').errorTo(process.stderr).run();
+   */
+  errorTo(destination: OutputDestination | undefined, options?: DestinationOptions): this & HasStderr<null> {
+    return this.#passTo('errorTo', destination, options) as this & HasStderr<null>;
+  }
+
+  /**
+   * Writes what `outputBuffer()` or `outputTo()` takes to a file as well, new or emptied, or at its end with `append`; with `{ from: 'stderr' }`, what
+   * `errorBuffer()` or `errorTo()` takes. Each stream has one such file.
+   *
+   * The file is opened before the launch, by this process, in the way of {@link Command.outputFile}. It gets all of the output, whatever
+   * `outputLimit()` keeps, and the program is held where the disk is slow. One that fails is as a stream that fails: see {@link Command.outputTo}.
+   *
+   * @category Streams
+   *
+   * @example
+   * const { stdout } = await new Command('uname', '-a').outputBuffer().tee('/tmp/uname.log', { append: true }).run();
+   */
+  tee(path: Path | undefined, options?: TeeOptions): this {
+    if (path === undefined) return this;
+    return this.#say('tee', options === undefined ? [path] : [path, options], (draft, call) =>
+      draft.tee(path, options, call),
+    );
+  }
+
+  #passTo(method: 'outputTo' | 'errorTo', destination: unknown, options: DestinationOptions | undefined): this {
+    if (destination === undefined) return this;
+    return this.#say(method, options === undefined ? [destination] : [destination, options], (draft, call) => {
+      const problem = destinationProblem(destination);
+      const read = draft.options(options, ['end'], call);
+      if (problem !== undefined) draft.mistake(call, problem);
+      if (problem !== undefined || read === undefined) return;
+      const given = destination as OutputDestination;
+      const ends = read.end === undefined ? endsByItself(given) : draft.switch(read.end, 'end', call);
+      const stream = method === 'outputTo' ? 'stdout' : 'stderr';
+      if (ends !== undefined && draft.set(stream, bare({ to: 'stream' as const }), call))
+        this.#attachStream({ [method]: Object.freeze({ destination: given, ends }) });
+    });
+  }
+
+  #attachStream(more: Partial<GivenStreams>): void {
+    this.#attach({ streams: Object.freeze({ ...(this.#attachments.streams ?? NO_STREAMS), ...more }) });
   }
 
   // ---------------------------------------------------------------- buffers
@@ -1735,6 +1855,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
     const said = this.#said(data, 'run', [
       ...(isDaemon ? [{ call: 'runSync()', problem }] : []),
       ...(data.terminal === undefined ? [] : [{ call: 'runSync()', problem: served }]),
+      ...(isDaemon ? [] : streamsInSync(data)),
       ...mistakes,
     ]);
     return runCommandSync(said).unwrap(check) as RunResult<unknown, unknown> as RunResultOf<C, K>;
@@ -1956,7 +2077,12 @@ export class Command<out Kind extends CommandKind = 'program'> {
   }
 
   #checked(data: CommandSpec, mode: LaunchMode): CommandSpec {
-    const mistakes = [...combinationMistakes(data, mode), ...this.#missingOpaque(), ...this.#missingSendBuffers(data)];
+    const mistakes = [
+      ...combinationMistakes(data, mode),
+      ...this.#missingOpaque(),
+      ...this.#missingSendBuffers(data),
+      ...this.#missingStreams(data),
+    ];
     this.#assertNoMistakes(usesDescriptors(data) ? [...mistakes, ...goneDescriptors(data)] : mistakes);
     return freezeSpec(data);
   }
@@ -1996,6 +2122,20 @@ export class Command<out Kind extends CommandKind = 'program'> {
     this.#attach({ sendBuffers: new Map(Array.from(sendBuffers, ([fd, buffer]) => [fd, buffer.copy()])) });
   }
 
+  /** The streams that a spec names, and does not hold. */
+  #missingStreams({ stdin, stdout, stderr }: CommandSpec): Mistake[] {
+    const { streams } = this.#attachments;
+    const missing = [
+      ...(stdin.from === 'stream' && streams?.input === undefined ? ['inputStream()'] : []),
+      ...(stdout.to === 'stream' && streams?.outputTo === undefined ? ['outputTo()'] : []),
+      ...(stderr.to === 'stream' && streams?.errorTo === undefined ? ['errorTo()'] : []),
+    ];
+    return missing.map((call) => ({
+      call: 'fromSpec(…)',
+      problem: `it was said with a stream, which no spec holds; say ${call} again`,
+    }));
+  }
+
   /** What was said, as data. */
   #data(): CommandSpec {
     const { argv, secretArgs, env, descriptors, sendBuffers, limits, allowCaps, single } = this.#draft;
@@ -2024,11 +2164,14 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   #attached(): readonly string[] {
     if (this.#attachments === NO_ATTACHMENTS) return NOTHING_ATTACHED;
-    const { stdoutBuffer, stderrBuffer, abortSignal, onLine, sendBuffers, opaque } = this.#attachments;
+    const { stdoutBuffer, stderrBuffer, abortSignal, streams, onLine, sendBuffers, opaque } = this.#attachments;
     const things: readonly (readonly [string, unknown])[] = [
       ['outputBuffer', stdoutBuffer],
       ['errorBuffer', stderrBuffer],
       ['abortSignal', abortSignal],
+      ['inputStream', streams?.input],
+      ['outputTo', streams?.outputTo],
+      ['errorTo', streams?.errorTo],
       ['onLine', onLine],
       ['sendBuffer', sendBuffers.size > 0 ? sendBuffers : undefined],
       ['opaque', opaque],

@@ -6,6 +6,7 @@ export type {
   PassOptions,
   Path,
   TerminalOptions,
+  TeeOptions,
   TreeOptions,
 } from './builder/options.js';
 export type { AnyCommand, AsDaemon, ChildOf, JsonLineOptions, MatchOptions, ResultOf, SpecOf } from './command.js';
@@ -33,6 +34,8 @@ export type { DescriptorLike } from './io/owner.js';
 export { listenTcp, listenUnix, openTap, pipePair, socketPair } from './io/make-descriptors.js';
 export type { ListenOptions } from './io/make-descriptors.js';
 export { Terminal } from './terminal/terminal.js';
+export type { DestinationOptions, OutputDestination, WebWritable } from './streams/destination.js';
+export type { InputChunk, InputSource, WebReadable } from './streams/source.js';
 export { OutputBuffer } from './io/output-buffer.js';
 export { DaemonResult } from './running/daemon-result.js';
 export type { LineEncoding, LineOf, LineOptions, LinesFrom, StreamLine } from './lines/line-options.js';

@@ -156,6 +156,7 @@ export const rooms: readonly Room[] = [
     'lines',
     ['line-options', 'line-splitter', 'lines', 'line-source', 'child-lines', 'wait-for-line', 'line-watch', 'patterns'],
   ],
+  ['streams', ['source', 'destination', 'input-flow', 'output-flow', 'tee-files', 'flows']],
   [
     'running',
     [

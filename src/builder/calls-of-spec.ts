@@ -1,6 +1,13 @@
 import { type Argument, type ByteText, toBytes } from '../text/bytes.js';
 import { umasksInDecimal } from './options.js';
-import { type CommandSpec, flags, type InputSpec, type LimitValue, type OutputSpec } from '../spec/spec.js';
+import {
+  type CommandSpec,
+  flags,
+  type InputSpec,
+  type LimitValue,
+  type OutputSpec,
+  type TeeSpec,
+} from '../spec/spec.js';
 
 /** A call on a command: the name of one of its methods, and what it is given. */
 export interface BuilderCall<Method extends string = string> {
@@ -24,6 +31,8 @@ export function callsOf(spec: CommandSpec) {
     ...outputCalls(spec.stdout),
     ...errorCalls(spec.stderr),
     ...given('terminal', spec.terminal),
+    ...teeCalls(spec.stdoutTee, 'stdout'),
+    ...teeCalls(spec.stderrTee, 'stderr'),
     ...(spec.descriptors ?? []).map(({ fd, as, closeInParent = false }) => call('passFd', fd, { as, closeInParent })),
     ...(spec.listenFds === undefined ? [] : [call('listenFds', ...spec.listenFds)]),
     ...(spec.limits ?? []).map(({ resource, soft, hard }) => call('limit', resource, limitOf(soft), limitOf(hard))),
@@ -79,6 +88,9 @@ function inputCalls(stdin: InputSpec) {
       return [call('inputFile', argumentOf(stdin.path))];
     case 'pipe':
       return [call('inputPipe')];
+    // It is no data, and has to be said again.
+    case 'stream':
+      return [];
     case 'buffer':
       return [call('inputBuffer', argumentOf(stdin.data))];
   }
@@ -98,6 +110,8 @@ function outputCalls(output: OutputSpec) {
       return [call('outputFile', argumentOf(output.path), { append: output.append ?? false })];
     case 'pipe':
       return [call('outputPipe')];
+    case 'stream':
+      return [];
     case 'buffer':
       return [call('outputBuffer', captureOptions(output))];
   }
@@ -119,6 +133,8 @@ function errorCalls(output: CommandSpec['stderr']) {
       return [call('errorFile', argumentOf(output.path), { append: output.append ?? false })];
     case 'pipe':
       return [call('errorPipe')];
+    case 'stream':
+      return [];
     case 'buffer':
       return [call('errorBuffer', captureOptions(output))];
   }
@@ -129,6 +145,9 @@ const captureOptions = ({ encoding, fatal, stripFinalNewline }: Extract<OutputSp
   ...(fatal === undefined ? {} : { fatal }),
   ...(stripFinalNewline === undefined ? {} : { stripFinalNewline }),
 });
+
+const teeCalls = (tee: TeeSpec | undefined, from: 'stdout' | 'stderr'): BuilderCall<'tee'>[] =>
+  tee === undefined ? [] : [call('tee', argumentOf(tee.path), { append: tee.append ?? false, from })];
 
 function call<Method extends string>(method: Method, ...values: readonly unknown[]): BuilderCall<Method> {
   return { method, values };

@@ -44,6 +44,35 @@ const clashesOfPrivileges: readonly Clash[] = [
   },
 ];
 
+/** The calls that have streams of this process read or written. */
+export function streamCalls({ stdin, stdout, stderr, stdoutTee, stderrTee }: CommandSpec): string[] {
+  return [
+    ...(stdin.from === 'stream' ? ['inputStream(…)'] : []),
+    ...(stdout.to === 'stream' ? ['outputTo(…)'] : []),
+    ...(stderr.to === 'stream' ? ['errorTo(…)'] : []),
+    ...(stdoutTee === undefined && stderrTee === undefined ? [] : ['tee(…)']),
+  ];
+}
+
+/** What streams would need in a run that holds the event loop. */
+export const streamsInSync = (spec: CommandSpec): Mistake[] =>
+  streamCalls(spec).map((call) => ({
+    call,
+    problem: 'the event loop passes it on, and runSync() holds that; use run(), or a buffer, or a file',
+  }));
+
+/** The same in every run of a program. */
+const clashesOfTees: readonly Clash[] = (
+  [
+    ['stdout', 'outputBuffer() or outputTo()', 'outputFile()'],
+    ['stderr', 'errorBuffer() or errorTo()', 'errorFile()'],
+  ] as const
+).map(([stream, taken, file]) => ({
+  when: (spec) => spec[`${stream}Tee`] !== undefined && !['buffer', 'stream'].includes(spec[stream].to),
+  call: (spec) => `tee('${readable(spec[`${stream}Tee`]?.path ?? '')}')`,
+  problem: `the file takes what passes through this process; say ${taken} too, or ${file} in its place`,
+}));
+
 /** The call that said where the input comes from, and where an output goes. */
 const inputCalls: Readonly<Record<string, string>> = bare({
   fd: 'inputFd(…)',
@@ -118,6 +147,12 @@ const clashesOfDaemons: readonly Clash[] = [
     problem: 'a daemon has no terminal, so that none can take it down; leave out this call or daemonize()',
   },
   {
+    when: (spec) => streamCalls(spec).length > 0,
+    call: (spec) => streamCalls(spec).join(', '),
+    problem:
+      'a daemon outlives the streams of this process; give it files, with inputFile(), outputFile() and errorFile(), or pipes',
+  },
+  {
     when: (_spec, mode) => mode === 'async',
     call: 'runAsync()',
     problem: 'a daemon is not waited for; start it with run(), which resolves when it is running',
@@ -157,6 +192,7 @@ const clashesOfDaemons: readonly Clash[] = [
 ];
 
 const clashesOfChildren: readonly Clash[] = [
+  ...clashesOfTees,
   {
     when: ({ pidFile }) => pidFile !== undefined,
     call: ({ pidFile }) => `pidFile('${readable(pidFile ?? '')}')`,
@@ -210,6 +246,7 @@ export function combinationMistakes(spec: CommandSpec, mode: LaunchMode): Mistak
 /** What needs somebody who is still there when the program runs. */
 function execMistakes({ stdin, stdout, stderr, ...spec }: CommandSpec): Mistake[] {
   const alone = 'exec() leaves nobody here to do that; leave the call out, or use run()';
+  const streams = streamCalls({ stdin, stdout, stderr, ...spec });
   const fed = { pipe: 'inputPipe()', buffer: 'inputBuffer(…)' } as Readonly<Record<string, string>>;
   const read = (stream: 'output' | 'error') =>
     ({ pipe: `${stream}Pipe()`, buffer: `${stream}Buffer()` }) as Readonly<Record<string, string>>;
@@ -225,6 +262,7 @@ function execMistakes({ stdin, stdout, stderr, ...spec }: CommandSpec): Mistake[
       call: 'inheritTerminal()',
       problem: 'the program keeps the terminal of this process, which it takes the place of; leave the call out',
     },
+    ...streams.map((call) => ({ when: true, call, problem: alone })),
     { when: spec.check !== undefined, call: 'check(…)', problem: alone },
     { when: spec.timeoutMs !== undefined, call: 'timeout(…)', problem: alone },
     { when: spec.silenceTimeoutMs !== undefined, call: 'silenceTimeout(…)', problem: alone },

@@ -295,6 +295,23 @@ export class Draft {
       this.set(stream, bare({ to: 'file', path: text, ...(append ? { append: true } : {}) }), call);
   }
 
+  /** Has a stream go to a file as well. */
+  tee(path: unknown, given: unknown, call: Call): void {
+    const text = this.path(path, call);
+    const options = this.options(given, ['append', 'from'], call);
+    if (options === undefined) return;
+    const append = this.switch(options.append, 'append', call);
+    const { from = 'stdout' } = options;
+    if (from !== 'stdout' && from !== 'stderr')
+      this.mistake(call, `the option from is 'stdout' or 'stderr', and not ${printAnything(from)}`);
+    else if (text !== undefined && append !== undefined)
+      this.set(
+        from === 'stdout' ? 'stdoutTee' : 'stderrTee',
+        bare({ path: text, ...(append ? { append: true } : {}) }),
+        call,
+      );
+  }
+
   limit(resource: LimitResource, soft: unknown, hard: unknown, call: Call): void {
     if (!limitResources.includes(resource)) {
       this.mistake(call, `the resources are ${limitResources.join(', ')}`);

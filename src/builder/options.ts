@@ -17,6 +17,12 @@ export interface FileOptions {
   readonly append?: boolean;
 }
 
+/** What a file of `tee()` takes, and how it is opened. */
+export interface TeeOptions extends FileOptions {
+  /** The stream that goes there as well. Default: `'stdout'`. */
+  readonly from?: 'stdout' | 'stderr' | undefined;
+}
+
 /** Where captured output goes, or how it is handed back in the result. */
 export interface CaptureOptions {
   /** The encoding of the text, or `'buffer'` for bytes. Default: `'utf8'`. */

@@ -156,7 +156,9 @@ const output = {
   file: { path: byteText, append: flag },
   pipe: {},
   buffer: { encoding: text, fatal: flag, stripFinalNewline: flag },
+  stream: {},
 };
+const tee = record({ path: byteText, append: flag }, ['path']);
 const limitValue: Reader = (value, where) =>
   typeof value === 'number' || (typeof value === 'string' && /^(?:\d{1,20}|unlimited)$/.test(value))
     ? value
@@ -176,11 +178,14 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
     fd: { fd: number, closeInParent: flag },
     file: { path: byteText },
     pipe: {},
+    stream: {},
     buffer: { data: byteText },
   }),
   stdout: variants('to', output),
   stderr: variants('to', { ...output, stdout: {} }),
   terminal: record({ columns: number, rows: number }, ['columns', 'rows']),
+  stdoutTee: tee,
+  stderrTee: tee,
   descriptors: list(record({ fd: number, as: number, closeInParent: flag }, ['fd', 'as'])),
   listenFds: list(number),
   sendBuffers: list(number),

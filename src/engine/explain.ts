@@ -72,6 +72,10 @@ function sourceText(source: DescriptorSource, childFd: number): string {
     case 'pipe':
       return {
         caller: 'a pipe for the caller',
+        flow:
+          childFd === 0
+            ? 'a pipe; a stream of this process feeds it'
+            : 'a pipe; what comes goes to a stream of this process, or to a file as well',
         buffer: 'a pipe for a buffer',
         log: 'a pipe; what comes is kept for the log',
         stage: childFd === 0 ? 'the pipe from the stage before' : 'the pipe to the next stage',

@@ -338,9 +338,13 @@ export class PlayedProcess implements EngineProcess {
     if (this.hasEnded || bytes.length === 0) return;
     const kind = this.#plan.descriptors.at(2)?.source.kind;
     const target = fd === 2 && (kind === 'stdout' || kind === 'terminal') ? 1 : fd;
-    this.#captures.get(target)?.write(bytes);
     this.#device?.put(bytes);
-    (target === 1 ? this.stdout : this.stderr)?.write(bytes);
+    // What passes through this process to a file as well is captured on its way.
+    (this.#outputOf(target) ?? this.#captures.get(target))?.write(bytes);
+  }
+
+  #outputOf(fd: 1 | 2): PlayedOutput | null {
+    return fd === 1 ? this.stdout : this.stderr;
   }
 
   #say({ stdout, stderr }: Pick<ReadResponse, 'stdout' | 'stderr'>): void {
@@ -428,7 +432,7 @@ export class PlayedProcess implements EngineProcess {
       signal: signal ?? null,
       coreDumped: false,
       outputHeldOpen: false,
-      inputWritten: stdin.from === 'buffer' ? (this.#input?.length ?? 0) : 0,
+      inputWritten: stdin.from === 'buffer' || stdin.from === 'stream' ? (this.#input?.length ?? 0) : 0,
       resourceUsage: undefined,
       lostOutput: undefined,
     };
@@ -482,7 +486,7 @@ export class PlayedProcess implements EngineProcess {
 
 function isStreamed({ descriptors }: LaunchPlan, fd: number): boolean {
   const source = descriptors.at(fd)?.source;
-  return source?.kind === 'pipe' && (source.for === 'caller' || source.for === 'stage');
+  return source?.kind === 'pipe' && ['caller', 'flow', 'stage'].includes(source.for);
 }
 
 /** What a played process writes, for the caller to read. */

@@ -1,9 +1,11 @@
 import { closeSync, constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { LaunchError } from '../errors/launch-error.js';
-import type { DescriptorSource } from '../plan/descriptors.js';
+import type { Subject } from '../errors/command-error.js';
+import type { DescriptorSource, PlannedDescriptor } from '../plan/descriptors.js';
 import { fileFromHere } from '../plan/from-here.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
+import type { CommandSpec } from '../spec/spec.js';
 import { pathOf, readable } from '../text/bytes.js';
 import type { LaunchResources } from './engine.js';
 import { type Fifos, openInTime, openInTimeSync, type SeenFifos } from './fifo.js';
@@ -31,7 +33,7 @@ const flags = {
  * @throws {LaunchError} with the step `open`, or `abort`; the files opened before it are closed again.
  */
 export async function openFiles(
-  plan: LaunchPlan,
+  plan: FilePlan,
   { deadline, abortSignal }: OpenLimits,
   fifos: Fifos,
   held?: number,
@@ -66,6 +68,13 @@ export async function openFiles(
   }
 }
 
+/** What says which files are opened. */
+interface FilePlan {
+  readonly spec: CommandSpec;
+  readonly subject: Subject;
+  readonly descriptors: readonly PlannedDescriptor[];
+}
+
 /** What ends the wait for a file. */
 type OpenLimits = Pick<LaunchResources, 'deadline' | 'abortSignal'>;
 
@@ -78,7 +87,7 @@ function letGo(here: number, openings: readonly Promise<unknown>[]): void {
   });
 }
 
-function givenUp({ subject, spec }: LaunchPlan, source: FileSource, end: EndOfPatience | undefined): LaunchError {
+function givenUp({ subject, spec }: FilePlan, source: FileSource, end: EndOfPatience | undefined): LaunchError {
   const file = { path: readable(source.path), wanted: wantedOf(source) };
   return end?.is === 'aborted'
     ? new LaunchError(subject, { step: 'abort', cause: end.cause, ...file })
@@ -104,7 +113,7 @@ export function openFilesSync(plan: LaunchPlan, deadline: number, fifos: SeenFif
   return files;
 }
 
-function openError(plan: LaunchPlan, source: FileSource, cause: unknown): LaunchError {
+function openError(plan: FilePlan, source: FileSource, cause: unknown): LaunchError {
   const { code = 'EIO', syscall = 'open' } = cause as NodeJS.ErrnoException;
   return new LaunchError(plan.subject, {
     step: 'open',

@@ -10,7 +10,8 @@ import { CommandError, type Place } from './command-error.js';
 import { reasonText } from './explanation.js';
 
 /** Why a program's end counts as a failure. */
-export type ExitReason = 'exit-code' | 'signal' | 'timeout' | 'silence' | 'aborted' | 'output-limit' | 'out-of-memory';
+export type ExitReason =
+  'exit-code' | 'signal' | 'timeout' | 'silence' | 'aborted' | 'output-limit' | 'out-of-memory' | 'stream';
 
 /** What this process did to stop a program, or to its output. */
 export interface StopReport {
@@ -19,9 +20,11 @@ export interface StopReport {
   readonly sent: readonly { readonly signal: SignalName; readonly atMs: number; readonly graceMs?: number }[];
   /** The timeout or the time of silence in milliseconds, the limit in bytes, or how many bytes there was memory for. */
   readonly limit?: number;
-  /** The stream that overran the output limit, or the memory. */
-  readonly stream?: 'stdout' | 'stderr';
-  /** What the signal of `abortSignal()` was aborted with. */
+  /** The stream that overran the output limit or the memory, or that failed. */
+  readonly stream?: 'stdin' | 'stdout' | 'stderr';
+  /** What of `inputStream()`, `outputTo()`, `errorTo()` or `tee()` has failed: `cause` says how. */
+  readonly what?: string;
+  /** What the signal of `abortSignal()` was aborted with, or what a stream failed with. */
   readonly cause?: unknown;
   /** Where a whole pipeline was stopped: the place of this program in it. */
   readonly place?: Place;
@@ -118,6 +121,8 @@ function stopSentence(result: RunResult, stop: StopReport): string {
       return `${name} was aborted after ${formatDuration(stop.sent.at(0)?.atMs ?? result.durationMs)}${stop.cause === undefined ? '' : `: ${reasonText(stop.cause)}`}. ${end}`;
     case 'output-limit':
       return `${name} wrote more than ${stop.limit ?? 0} bytes to ${stop.stream ?? 'stdout'}. ${end} Raise outputLimit(), or choose its policy 'truncate' or 'headAndTail'.`;
+    case 'stream':
+      return `The ${stop.what ?? 'stream'} of ${name} failed after ${formatDuration(stop.sent.at(0)?.atMs ?? result.durationMs)}: ${reasonText(stop.cause)}. ${end}`;
     case 'out-of-memory':
       return `${name} wrote more to ${stop.stream ?? 'stdout'} than this process had memory for; it kept ${stop.limit ?? 0} bytes. ${end} Send large output to a file, or set outputLimit().`;
   }

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import type { Entry } from '../builder/call-site.js';
+import { streamsInSync } from '../builder/clashes.js';
 import { type Call, Draft } from '../builder/draft.js';
 import { givingAway, givingAwaySync } from '../builder/given-away.js';
 import type { TreeOptions } from '../builder/options.js';
@@ -231,7 +232,8 @@ export class Pipeline<First = unknown, Last = unknown> {
     const { check, mistakes } = this.#options('runSync', options);
     const said = this.#said('run');
     const [stages, outcomes] = givingAwaySync(dataOf(said), () => {
-      const checked = this.#check(said, mistakes);
+      const streams = dataOf(said).flatMap((data, stage) => streamsInSync(data).map((one) => ({ ...one, stage })));
+      const checked = this.#check(said, [...mistakes, ...streams]);
       return [checked, runStagesSync(checked, this.#rules)] as const;
     });
     const isStopOfAll = (stage: number): boolean => stages[stage]!.isTimedWithAll;

@@ -103,6 +103,13 @@ function clashesOf(said: readonly Said[], stage: number): Mistake[] {
   const { stderrBuffer } = attachments;
   const isShared = said.slice(0, stage).some((one) => one.attachments.stderrBuffer === stderrBuffer);
   if (stderrBuffer !== undefined && isShared) mistake('errorBuffer(…)', bufferIs);
+  const { errorTo } = attachments.streams ?? {};
+  const before = said.slice(0, stage).map((one) => one.attachments.streams?.errorTo);
+  if (errorTo?.ends === true && before.some((given) => given?.destination === errorTo.destination))
+    mistake(
+      'errorTo(…)',
+      'an earlier stage writes to the same stream, and its end would end it; say { end: false } for both',
+    );
   return mistakes;
 }
 
@@ -114,6 +121,8 @@ function inputCall(stdin: CommandSpec['stdin']): string {
       return printCall('inputFile', [readable(stdin.path)]);
     case 'buffer':
       return 'inputBuffer(…)';
+    case 'stream':
+      return 'inputStream(…)';
     default:
       return 'inputPipe()';
   }
@@ -127,6 +136,8 @@ function outputCall(stdout: CommandSpec['stdout']): string {
       return printCall('outputFile', [readable(stdout.path)]);
     case 'buffer':
       return 'outputBuffer()';
+    case 'stream':
+      return 'outputTo(…)';
     default:
       return 'outputPipe()';
   }

@@ -43,6 +43,8 @@ function inputSource({ stdin, inheritTerminal }: CommandSpec, mode: LaunchMode, 
       return { kind: 'file', path: absolute(stdin.path, host), open: 'read' };
     case 'pipe':
       return { kind: 'pipe', for: 'caller' };
+    case 'stream':
+      return { kind: 'pipe', for: 'flow' };
     case 'buffer':
       return { kind: 'pipe', for: 'buffer' };
   }
@@ -52,7 +54,7 @@ function outputSource(
   output: OutputSpec,
   childFd: 1 | 2,
   mode: LaunchMode,
-  { inheritTerminal }: CommandSpec,
+  { inheritTerminal, stdoutTee, stderrTee }: CommandSpec,
   host: Host,
 ): DescriptorSource {
   switch (output.to) {
@@ -67,8 +69,10 @@ function outputSource(
       return { kind: 'file', path: absolute(output.path, host), open: output.append === true ? 'append' : 'truncate' };
     case 'pipe':
       return { kind: 'pipe', for: 'caller' };
+    case 'stream':
+      return { kind: 'pipe', for: 'flow' };
     case 'buffer':
-      return { kind: 'pipe', for: 'buffer' };
+      return { kind: 'pipe', for: (childFd === 1 ? stdoutTee : stderrTee) === undefined ? 'buffer' : 'flow' };
   }
 }
 
@@ -92,6 +96,8 @@ export type DescriptorSource =
   | { readonly kind: 'file'; readonly path: ByteText; readonly open: 'read' | 'truncate' | 'append' }
   /** A pipe of which this process keeps the other end: for the caller, for a buffer, or for the log. */
   | { readonly kind: 'pipe'; readonly for: 'caller' | 'buffer' | 'log' }
+  /** The same, for a stream of this process, or for a file beside a buffer. */
+  | { readonly kind: 'pipe'; readonly for: 'flow' }
   /** In a pipeline, the pipe to a neighbour. Of one that is not played, the engine is given the descriptor in its place: see {@link connect}. */
   | { readonly kind: 'pipe'; readonly for: 'stage' }
   /** What `sendBuffer()` sends: all of it, and then the end. */

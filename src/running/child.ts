@@ -9,7 +9,7 @@ import { noteKill } from '../ending/sent-kills.js';
 import { abortSequence, defaultSequence, sequenceOption } from '../ending/stop-sequence.js';
 import { drive } from '../ending/tree.js';
 import { throwFrom } from '../engine/dry-run.js';
-import type { EngineProcess, Handshake } from '../engine/engine.js';
+import type { EngineProcess, Handshake, ProcessEnd } from '../engine/engine.js';
 import { type DryRunKill, PlayedProcess } from '../engine/played.js';
 import { argumentError, type NoOptions, readOptions } from '../errors/argument-error.js';
 import { type CommandError, fromHere } from '../errors/command-error.js';
@@ -19,6 +19,7 @@ import { ChildLines, lineOptionsOf } from '../lines/child-lines.js';
 import type { LineFormat, LineOf, LineOptions, LinesFrom } from '../lines/line-options.js';
 import type { LineSource } from '../lines/line-source.js';
 import { isLinePattern, type LinePattern, waitForLine } from '../lines/wait-for-line.js';
+import { Flows, hasFlows, isFlow } from '../streams/flows.js';
 import { RunResult } from '../result/run-result.js';
 import { KillTreeResult } from '../result/tree-result.js';
 import type { CommandSpec, StopSequence } from '../spec/spec.js';
@@ -88,6 +89,8 @@ export class Child<
   #isReleased = false;
   #isStopped = false;
   #isAborted = false;
+  /** What passes between it and streams of this process. */
+  readonly #flows: Flows | undefined;
   #lines: ChildLines | undefined;
   /** What became of the tree of a program that had ended by itself. */
   #rest: Promise<RunResult> | undefined;
@@ -99,15 +102,24 @@ export class Child<
     this.#process = process;
     this.pid = process.pid;
     // The chain of calls knows which pipes there are. Those between the stages of a pipeline are nobody's here.
-    this.stdin = (launch.joints?.stdin === true ? null : process.stdin) as In;
-    this.stdout = (launch.joints?.stdout === true ? null : process.stdout) as Out;
-    this.stderr = process.stderr as Err;
+    this.stdin = (launch.joints?.stdin === true || isFlow(launch.plan, 0) ? null : process.stdin) as In;
+    this.stdout = (launch.joints?.stdout === true || isFlow(launch.plan, 1) ? null : process.stdout) as Out;
+    this.stderr = (isFlow(launch.plan, 2) ? null : process.stderr) as Err;
     this.terminal = process.terminal as Term;
     // The time counts from the launch, of which a hook may have taken a part.
     this.#stopping = stoppingOf(launch);
-    listenTo(this.#stopping, launch, this.stdout, this.stderr);
-    const send = (signal: SignalName): boolean => sendDue(this.#stopping, signal, process, launch);
+    listenTo(this.#stopping, launch, process.stdout, process.stderr);
+    const send = (signal: SignalName): boolean => {
+      this.#flows?.stopped(() => {
+        this.#stopping.confirm();
+      });
+      return sendDue(this.#stopping, signal, process, launch);
+    };
     this.#stopInTime = new StopInTime(this.#stopping, launch, send, () => treeOfChild(process, launch, send));
+    if (hasFlows(launch))
+      this.#flows = new Flows(launch, process, ({ error: cause, stream, what }) => {
+        this.#stopInTime.begin({ reason: 'stream', cause, stream, what });
+      });
     launch.lineWatch?.whenFailed(() => {
       this.#stopInTime.begin({ reason: 'aborted' });
     });
@@ -448,7 +460,7 @@ export class Child<
   }
 
   async #settle(): Promise<Ending> {
-    const end = await this.#process.ended;
+    const end = await this.#endOfAll();
     const tree = this.#stopInTime.tree === undefined ? this.#playedTree() : await this.#stopInTime.tree;
     this.#stopInTime.end();
     this.#hasEnded = true;
@@ -456,12 +468,30 @@ export class Child<
     const { handshake } = this.#process;
     if (handshake?.failure !== undefined) return handshake.failure;
     try {
-      const outcome = new Outcome(this.#launch, end, this.pid, { report: this.#stopping.report, tree });
+      const outcome = new Outcome(this.#launch, end, this.pid, {
+        report: this.#stopping.report,
+        tree,
+        flow: this.#flows?.failure,
+      });
       this.#result = outcome.result;
       return outcome;
     } catch (error) {
       return error as CommandError;
     }
+  }
+
+  /** How the program ended, once the streams have taken what it wrote. */
+  async #endOfAll(): Promise<ProcessEnd> {
+    const end = await this.#process.ended;
+    const flows = this.#flows;
+    if (flows === undefined) return end;
+    await flows.settle();
+    const { outputHeldOpen, inputWritten } = end;
+    return {
+      ...end,
+      outputHeldOpen: outputHeldOpen || flows.isHeldOpen,
+      inputWritten: flows.inputWritten ?? inputWritten,
+    };
   }
 
   /** A played process has no descendants: where its tree was stopped, that was this process. */

@@ -15,7 +15,12 @@ import { Capture, type CaptureLimit } from '../io/capture.js';
 import { type LineListener, LineWatch } from '../lines/line-watch.js';
 import { connectBuffer, type OutputBuffer } from '../io/output-buffer.js';
 import type { SendBuffer } from '../io/send-buffer.js';
-import type { Joints } from '../plan/descriptors.js';
+import { endedProblem } from '../streams/destination.js';
+import { type FlowPlan, type GivenStreams, readAll } from '../streams/flows.js';
+import { spentProblem } from '../streams/source.js';
+import { hasTees, openTees, type TeeFiles } from '../streams/tee-files.js';
+import { closeFiles } from '../engine/redirections.js';
+import { connect, type Joints } from '../plan/descriptors.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { planLaunch } from '../plan/plan-launch.js';
 import { bare } from '../spec/bare.js';
@@ -29,6 +34,8 @@ export interface Attachments {
   readonly abortSignal: AbortSignal | undefined;
   /** Whether that signal stops the whole tree. */
   readonly abortsTree: boolean;
+  /** What `inputStream()`, `outputTo()` and `errorTo()` were given. */
+  readonly streams: GivenStreams | undefined;
   /** What `onLine()` has said. */
   readonly onLine: LineListener | undefined;
   /** What `sendBuffer()` has said, by the program's descriptor. */
@@ -61,7 +68,7 @@ export function planFor(
  * One launch: what was said, what was decided, and where data comes from and goes to. It is made once, and handed down whole:
  * to the engine, and to what looks after the child.
  */
-export class Launch implements LaunchResources {
+export class Launch implements LaunchResources, FlowPlan {
   readonly spec: CommandSpec;
   readonly mode: LaunchMode;
   readonly engine: Engine;
@@ -77,6 +84,12 @@ export class Launch implements LaunchResources {
   /** Calls back with each line. */
   readonly lineWatch: LineWatch | undefined;
   readonly waitForOutputEnd: boolean;
+  /** The streams of this process that it reads from and writes to. */
+  readonly streams: GivenStreams | undefined;
+  /** The files of `tee()`, once they are open. */
+  teeFiles: TeeFiles | undefined;
+  /** What reading its source to the end has failed with, where it is played. */
+  inputFailure: { readonly error: unknown } | undefined;
   readonly opaque: Uint8Array | undefined;
   readonly abortSignal: AbortSignal | undefined;
   readonly abortsTree: boolean;
@@ -112,6 +125,10 @@ export class Launch implements LaunchResources {
     this.sendBuffers = sendBuffers;
     this.lineWatch = onLine === undefined ? undefined : new LineWatch(onLine, this.captures, subject);
     this.waitForOutputEnd = spec.waitForOutputEnd === true;
+    this.streams = attachments.streams;
+    this.teeFiles = undefined;
+    this.inputFailure = undefined;
+    if (this.streams !== undefined) assertFresh(this.streams, subject);
     this.opaque = attachments.opaque;
     this.abortSignal = abortSignal;
     this.abortsTree = attachments.abortsTree;
@@ -121,6 +138,30 @@ export class Launch implements LaunchResources {
     // A daemon's time is its hook's.
     const isTimed = mode !== 'daemon' || spec.preExecHook !== undefined;
     this.deadline = deadline(this.startedAt, isTimed ? spec.timeoutMs : undefined);
+  }
+
+  /** Whether something has to be opened, or read, before the engine may begin. */
+  get needsFlows(): boolean {
+    return hasTees(this.spec) || (this.engine.name === 'dry-run' && this.spec.stdin.from === 'stream');
+  }
+
+  /** Opens the files of `tee()`. In a dry run nothing is opened, and a source is read to its end: the answer may look at it. */
+  async prepareFlows(): Promise<void> {
+    if (this.engine.name !== 'dry-run') {
+      this.teeFiles = await openTees(this.plan, this);
+      return;
+    }
+    const source = this.streams?.input;
+    if (source === undefined) return;
+    const { bytes, failure } = await readAll(source);
+    this.input = bytes;
+    this.inputFailure = failure;
+    connect(this.plan.descriptors, 0, { kind: 'pipe', for: 'buffer' });
+  }
+
+  /** Closes what was opened for a launch that has failed. */
+  async closeFlows(): Promise<void> {
+    if (this.teeFiles !== undefined) await closeFiles(this.teeFiles);
   }
 
   /** Nothing is kept any more of a standard error that is read for the log alone. */
@@ -149,6 +190,17 @@ function logLimit({ spec: { outputLimit }, mode }: LaunchPlan): CaptureLimit {
   return outputLimit?.policy === 'kill' ? bare({ ...LOG_LIMIT, stopAbove: outputLimit.bytes }) : LOG_LIMIT;
 }
 
+/** @throws {UsageError} if a stream cannot be used any more. */
+function assertFresh({ input, outputTo, errorTo }: GivenStreams, subject: Subject): void {
+  const problems = [
+    ['inputStream(…)', input === undefined ? undefined : spentProblem(input)],
+    ['outputTo(…)', outputTo === undefined ? undefined : endedProblem(outputTo)],
+    ['errorTo(…)', errorTo === undefined ? undefined : endedProblem(errorTo)],
+  ] as const;
+  const mistakes = problems.flatMap(([call, problem]) => (problem === undefined ? [] : [{ call, problem }]));
+  if (mistakes.length > 0) throw new UsageError(subject, mistakes);
+}
+
 function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachments): Map<1 | 2, Capture> {
   const captures = new Map<1 | 2, Capture>();
   for (const { childFd, source } of plan.descriptors) {
@@ -156,6 +208,7 @@ function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachme
       continue;
     // A terminal is both outputs in one.
     if (childFd !== 1 && (childFd !== 2 || source.kind === 'terminal')) continue;
+    if ((childFd === 1 ? plan.spec.stdout : plan.spec.stderr).to === 'stream') continue;
     const capture = new Capture(source.for === 'log' ? logLimit(plan) : plan.spec.outputLimit);
     captures.set(childFd, capture);
     const buffer = childFd === 1 ? stdoutBuffer : stderrBuffer;

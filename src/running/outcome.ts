@@ -13,6 +13,7 @@ import type { PipelineResult } from '../result/pipeline-result.js';
 import { type Captured, RunResult } from '../result/run-result.js';
 import type { KillTreeResult } from '../result/tree-result.js';
 import { define } from '../spec/bare.js';
+import type { FlowFailure } from '../streams/flows.js';
 import type { CommandSpec } from '../spec/spec.js';
 import type { Launch } from './launch.js';
 
@@ -39,11 +40,19 @@ export class Outcome {
     launch: Launch,
     end: ProcessEnd,
     pid: number,
-    { report: stopped, tree }: { report: StopReport | undefined; tree: KillTreeResult | undefined },
+    {
+      report: stopped,
+      tree,
+      flow,
+    }: {
+      report: StopReport | undefined;
+      tree: KillTreeResult | undefined;
+      flow?: FlowFailure | undefined;
+    },
   ) {
     const { spec, subject, captures } = launch;
     launch.lineWatch?.end();
-    const stop = stopped ?? lossOf(end, captures);
+    const stop = stopped ?? failureOf(flow) ?? lossOf(end, captures);
     this.#launch = launch;
     this.#stop = stop;
     this.result = makeResult(launch, end, pid, { timedOut: stop?.reason === 'timeout', tree });
@@ -100,6 +109,12 @@ export class Outcome {
     return atStage(error, place, !isStopOfAll);
   }
 }
+
+/** Nobody stopped the program, but a stream that takes what it wrote has failed after its end. */
+const failureOf = (flow: FlowFailure | undefined): StopReport | undefined =>
+  flow === undefined
+    ? undefined
+    : { reason: 'stream', stream: flow.stream, what: flow.what, cause: flow.error, sent: [] };
 
 /** Nobody stopped the program, but what it wrote is not whole. */
 function lossOf({ lostOutput }: ProcessEnd, captures: Launch['captures']): StopReport | undefined {

@@ -55,7 +55,20 @@ const perform = async (launch: Launch): Promise<EngineProcess> => begun(launch, 
 
 /** Has the engine launch a program. Throws at once where that fails at once; else the program may run already, or will. */
 export const begin = (launch: Launch): EngineProcess | Promise<EngineProcess> =>
+  launch.needsFlows ? beginLate(launch) : beginNow(launch);
+
+const beginNow = (launch: Launch): EngineProcess | Promise<EngineProcess> =>
   launch.plan.lane === 'hook-runner' ? launchWithHook(launch) : launch.engine.launch(launch.plan, launch);
+
+async function beginLate(launch: Launch): Promise<EngineProcess> {
+  await launch.prepareFlows();
+  try {
+    return await beginNow(launch);
+  } catch (error) {
+    await launch.closeFlows();
+    throw error;
+  }
+}
 
 /** Takes a program that runs into care, and tells of it. */
 export function begun(launch: Launch, process: EngineProcess): EngineProcess {

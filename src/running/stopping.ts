@@ -133,6 +133,11 @@ export class Stopping {
       this.#sent.push({ signal, atMs, graceMs: elementAt(this.#steps, this.#step - 1)?.[1] ?? 0 });
   }
 
+  /** What has begun counts, although the program has ended by itself: somebody still waited for its output. */
+  confirm(): void {
+    this.#isReported ||= this.#cause !== undefined;
+  }
+
   /** For how many milliseconds there is nothing to be done. */
   untilDue(now: number): number {
     return Math.max(0, this.#nextAt() - now);

@@ -10,6 +10,8 @@ export type InputSpec =
   | { readonly from: 'fd'; readonly fd: number; readonly closeInParent?: true }
   | { readonly from: 'file'; readonly path: ByteText }
   | { readonly from: 'pipe' }
+  /** A stream or an iterable of this process, which stays with the `Command`. */
+  | { readonly from: 'stream' }
   | { readonly from: 'buffer'; readonly data: ByteText };
 
 /** Where a stream that the program writes goes to. */
@@ -19,6 +21,8 @@ export type OutputSpec =
   | { readonly to: 'fd'; readonly fd: number; readonly closeInParent?: true }
   | { readonly to: 'file'; readonly path: ByteText; readonly append?: true }
   | { readonly to: 'pipe' }
+  /** A stream of this process, which stays with the `Command`. */
+  | { readonly to: 'stream' }
   | {
       readonly to: 'buffer';
       readonly encoding: OutputEncoding;
@@ -26,6 +30,12 @@ export type OutputSpec =
       readonly fatal?: true;
       readonly stripFinalNewline?: true;
     };
+
+/** A file that takes what also goes elsewhere. */
+export interface TeeSpec {
+  readonly path: ByteText;
+  readonly append?: true;
+}
 
 /** How captured output is handed back: as a string in that encoding, or as bytes. */
 export type OutputEncoding = BufferEncoding | 'buffer';
@@ -122,6 +132,10 @@ export interface CommandSpec extends Readonly<Partial<Record<Flag, true>>> {
   readonly stderr: OutputSpec | { readonly to: 'stdout' };
   /** A terminal of its own, which is standard input, output and error in one. */
   readonly terminal?: TerminalSize;
+  /** The file that standard output goes to as well. */
+  readonly stdoutTee?: TeeSpec;
+  /** The same for standard error. */
+  readonly stderrTee?: TeeSpec;
   readonly descriptors?: readonly DescriptorSpec[];
   readonly listenFds?: readonly number[];
   /** The descriptors of the program from which it reads what `sendBuffer()` sends. The bytes stand in no spec. */

@@ -65,7 +65,14 @@ const ofImport = [
   'writable',
 ];
 const symbols = ['iterator', 'asyncIterator', 'isConcatSpreadable', 'species', 'match', 'matchAll', 'search', 'unscopables', 'dispose', 'asyncDispose', 'hasInstance', 'for:nodejs.util.promisify.custom'].map((name) => `@@${name}`); // prettier-ignore
-const ofLanguage = ['@@toPrimitive', '@@replace', '@@split', '@@toStringTag', '@@for:nodejs.util.inspect.custom'];
+const ofLanguage = [
+  'return',
+  '@@toPrimitive',
+  '@@replace',
+  '@@split',
+  '@@toStringTag',
+  '@@for:nodejs.util.inspect.custom',
+];
 
 const values = ['text', 'number', 'true', 'object', 'array', 'function'];
 const nameOf = (entry: string): string => entry.replace(/\+.*/, '');
@@ -170,7 +177,7 @@ describe('no command reads what somebody has put into Object.prototype:', () => 
 
   const engines = ['native', 'portable'].flatMap((engine) => values.map((value) => ({ engine, value })));
   const leftOut = (engine: string): Set<string> =>
-    new Set([...ofNode, ...(engine === 'native' ? [] : [...ofChildProcess, ...ofExeca])].map(nameOf));
+    new Set([...ofNode, ...ofLanguage, ...(engine === 'native' ? [] : [...ofChildProcess, ...ofExeca])].map(nameOf));
 
   test.for(engines)('$engine engine, all names with the value "$value"', { timeout: 120_000 }, ({ engine, value }) => {
     const left = leftOut(engine);

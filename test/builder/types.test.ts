@@ -1,7 +1,7 @@
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Readable, Writable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import {
   type AnyCommand,
@@ -29,6 +29,24 @@ describe('the result has the types that the chain of calls says:', () => {
     const result = await new Command('x').outputBuffer().errorBuffer().run();
     expectTypeOf(result).toEqualTypeOf<RunResult<string, string>>();
     expect([typeof result.stdout, typeof result.stderr]).toEqual(['string', 'string']);
+  });
+
+  test('none where streams of the caller take it, of Node or of the web', async () => {
+    using _dry = dryRun(answer);
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    const child = await new Command('x')
+      .inputStream(new Blob(['a']).stream())
+      .outputTo(writable)
+      .errorTo(process.stderr, { end: false })
+      .runAsync();
+    const drained = new Response(readable).text();
+    expectTypeOf(child.stdin).toEqualTypeOf<null>();
+    expectTypeOf(child.stdout).toEqualTypeOf<null>();
+    expectTypeOf(child.stderr).toEqualTypeOf<null>();
+    await child.wait();
+    expect([child.stdin, child.stdout, child.stderr, await drained]).toEqual([null, null, null, 'out']);
+    for (const source of [process.stdin, new Response('').body!, Readable.from(['a'])])
+      expect(new Command('x').inputStream(source).spec().stdin).toEqual({ from: 'stream' });
   });
 
   test('bytes where bytes were asked for', async () => {

@@ -30,6 +30,7 @@ import { silenceContract } from './silence.js';
 import { stackContract } from './stacks.js';
 import { pipelineContract } from './pipelines.js';
 import { statusContract } from './status.js';
+import { streamContract } from './streams.js';
 import { stoppingContract } from './stopping.js';
 import { treeContract } from './trees.js';
 
@@ -64,6 +65,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     asyncContract();
     pipelineContract(engine);
     lineContract();
+    streamContract();
     daemonContract();
     daemonsMetContract(engine);
     pidFileContract(engine);

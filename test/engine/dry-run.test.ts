@@ -1,5 +1,6 @@
 import { closeSync, existsSync, fstatSync, openSync } from 'node:fs';
 import { join } from 'node:path';
+import { PassThrough, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
@@ -140,6 +141,47 @@ describe('dryRun()', () => {
     expect((await absent('late').outputBuffer().run()).stdout).toBe('late');
     expect((await absent().outputBuffer().run()).stdout).toBe('');
     await expect(absent('throw').run()).rejects.toThrow(new RangeError('not today'));
+  });
+
+  test('reads a stream for who answers, passes on what is played, and writes no file', async () => {
+    using _dry = dryRun({ respond: (_spec, inputText) => ({ stdout: inputText.toUpperCase(), stderr: 'why' }) });
+    const [output, errors] = [new PassThrough(), new PassThrough()];
+    const file = join(temporaryDirectory(), 'log');
+    const run = absent()
+      .inputStream(async function* () {
+        yield await Promise.resolve('h');
+        yield Buffer.from('é');
+      })
+      .outputTo(output)
+      .errorTo(errors)
+      .tee(file)
+      .run();
+    expect(await Promise.all([text(output), text(errors)])).toEqual(['HÉ', 'why']);
+    expect(await run).toMatchObject({ inputWritten: 3 });
+    expect(existsSync(file)).toBe(false);
+    const teed = absent().inputBuffer('x').outputBuffer().tee(file);
+    expect((await teed.run()).stdout).toBe('X');
+  });
+
+  test('tells of a stream that fails as in earnest', async () => {
+    using _dry = dryRun({ respond: (_spec, inputText) => ({ stdout: inputText }) });
+    const run = absent()
+      .inputStream(async function* () {
+        yield await Promise.resolve('half');
+        throw new Error('gone');
+      })
+      .outputBuffer()
+      .run();
+    const error: unknown = await run.catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(ExitError);
+    expect(error).toMatchObject({ reason: 'stream', cause: new Error('gone'), result: { stdout: 'half' } });
+    const full = new Writable({
+      write(_piece, _encoding, done) {
+        done(new Error('full'));
+      },
+    });
+    const output = absent().inputBuffer('x').outputTo(full).run();
+    await expect(output).rejects.toMatchObject({ reason: 'stream', cause: new Error('full') });
   });
 
   test('hands the input to who answers, and counts it as written', async () => {

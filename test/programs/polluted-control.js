@@ -91,6 +91,8 @@ const ways = {
     `${new Date(0).getTime()}${[1]}`,
     inspect({}),
     String({}),
+    // What is not taken to its end is told to return.
+    (([first]) => first)([1, 2]),
   ],
   execa: async () => {
     const all = {

@@ -97,6 +97,16 @@ const methods: readonly (readonly [string, (c: Command) => AnyCommand, Partial<C
     (c) => c.outputBuffer().errorBuffer({ encoding: 'buffer' }),
     { stdout: { to: 'buffer', encoding: 'utf8' }, stderr: { to: 'buffer', encoding: 'buffer' } },
   ],
+  [
+    'tee',
+    (c) => c.outputBuffer().tee('a', { append: true }).errorBuffer().tee(Uint8Array.of(0xff), { from: 'stderr' }),
+    {
+      stdout: { to: 'buffer', encoding: 'utf8' },
+      stderr: { to: 'buffer', encoding: 'utf8' },
+      stdoutTee: { path: 'a', append: true },
+      stderrTee: { path: { base64: '/w==' } },
+    },
+  ],
   ['outputLimit', (c) => c.outputLimit(5, 'headAndTail'), { outputLimit: { bytes: 5, policy: 'headAndTail' } }],
   ['waitForOutputEnd', (c) => c.waitForOutputEnd(), { waitForOutputEnd: true }],
   ['workingDirectory', (c) => c.workingDirectory('a'), { workingDirectory: 'a' }],
@@ -215,7 +225,16 @@ describe('the spec', () => {
 
   test('can be made of every method', () => {
     const said = new Set(methods.flatMap(([name]) => name.split(/, | of | to /)));
-    const others = ['transferFd', 'envPassCommon', 'abortSignal', 'onLine', 'sendBuffer'];
+    const others = [
+      'transferFd',
+      'envPassCommon',
+      'abortSignal',
+      'onLine',
+      'sendBuffer',
+      'inputStream',
+      'outputTo',
+      'errorTo',
+    ];
     expect(
       Object.getOwnPropertyNames(Command.prototype).filter(
         (name) => ![...said, ...lookingMethods, ...others].includes(name),

@@ -136,7 +136,8 @@ export class Descriptors {
           next += 2;
           from = to === 0 ? readEnd : writeEnd;
           theirs.push(from);
-          (source.for === 'caller' ? callers : ours)[to as 0 | 1 | 2] = to === 0 ? writeEnd : readEnd;
+          (source.for === 'caller' || source.for === 'flow' ? callers : ours)[to as 0 | 1 | 2] =
+            to === 0 ? writeEnd : readEnd;
         }
       }
       moves.push({ from, to, isShared });

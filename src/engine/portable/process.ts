@@ -63,12 +63,12 @@ export class PortableProcess implements EngineProcess {
         const stdin = subprocess.stdin!;
         // A child that does not read is no failure of ours: EPIPE shows in what was written, and in the caller's own callbacks.
         stdin.on('error', ignoreClosedPipe);
-        if (source.for === 'caller') this.stdin = stdin;
+        if (source.for === 'caller' || source.for === 'flow') this.stdin = stdin;
         else void this.#feed(stdin, resources.input ?? Buffer.alloc(0));
         continue;
       }
       const stream = shared ?? (childFd === 1 ? subprocess.stdout : subprocess.stderr)!;
-      const capture = resources.captures.get(childFd as 1 | 2);
+      const capture = source.for === 'flow' ? undefined : resources.captures.get(childFd as 1 | 2);
       if (capture !== undefined) {
         this.#captured.push(new CapturedStream(stream as Socket, capture));
         continue;
