@@ -47,7 +47,7 @@ export class Outcome {
     }: {
       report: StopReport | undefined;
       tree: KillTreeResult | undefined;
-      flow?: FlowFailure | undefined;
+      flow: FlowFailure | undefined;
     },
   ) {
     const { spec, subject, captures } = launch;

@@ -122,6 +122,6 @@ export class SyncRun {
     const isPlayed =
       report !== undefined && hasBegun && engine.name === 'dry-run' && this.#stopping.endsTree(clock.now());
     const tree = this.#reached ?? (isPlayed ? playedTree(this.#process) : undefined);
-    return new Outcome(this.#launch, end, this.#process.pid, { report, tree });
+    return new Outcome(this.#launch, end, this.#process.pid, { report, tree, flow: undefined });
   }
 }

@@ -1,5 +1,4 @@
 import { Buffer } from 'node:buffer';
-import process from 'node:process';
 import { onExit } from 'signal-exit';
 import { LaunchError } from '../errors/launch-error.js';
 import type { Subject } from '../errors/command-error.js';
