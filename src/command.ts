@@ -949,6 +949,29 @@ export class Command<out Kind extends CommandKind = 'program'> {
     );
   }
 
+  /**
+   * Sets how many bytes a pipe of the program's standard streams holds, at least; the kernel rounds up, to a page and a power of two. It concerns
+   * each pipe of which this process has the other end, be it for a stream, a buffer or a file of `tee()`, and those to the neighbours in a pipeline, where the
+   * larger size counts if both have said one. What is no pipe stays as it is. Default: what the kernel gives, 64 KiB, and 1 MiB where much is captured. *Native.*
+   *
+   * A large one has program and reader wait for each other less often; a small one keeps a program from running far ahead of its reader. Above
+   * `/proc/sys/fs/pipe-max-size`, 1 MiB, it takes CAP_SYS_RESOURCE; what the kernel does not grant is a {@link LaunchError} of the step `pipe`.
+   * Answers to `F_SETPIPE_SZ` of fcntl(2).
+   *
+   * @category Streams
+   *
+   * @throws {UnsupportedError} in the portable engine, when it is run.
+   *
+   * @example
+   * await using child = await new Command('yes').outputPipe().pipeSize(4096).runAsync();
+   * for await (const line of child.lines()) if (line === 'y') break;
+   */
+  pipeSize(bytes: number | undefined): this {
+    return this.#setting('pipeSize', [bytes], (draft, call) =>
+      draft.setInteger('pipeSize', bytes, { what: 'the size of a pipe', min: 1, max: LARGEST_PIPE }, call),
+    );
+  }
+
   #passTo(method: 'outputTo' | 'errorTo', destination: unknown, options: DestinationOptions | undefined): this {
     if (destination === undefined) return this;
     return this.#say(method, options === undefined ? [destination] : [destination, options], (draft, call) => {
@@ -2313,6 +2336,9 @@ interface LinedCall {
   readonly read: unknown;
   readonly from?: LinesFrom;
 }
+
+/** The kernel takes no larger size of a pipe. */
+const LARGEST_PIPE = 2 ** 31;
 
 /** What stands in the place of what could not be read. Nothing is started then. */
 const NO_LINES = Object.freeze({ format: textLines, from: 'stdout' } as const);

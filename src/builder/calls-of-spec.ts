@@ -33,6 +33,7 @@ export function callsOf(spec: CommandSpec) {
     ...given('terminal', spec.terminal),
     ...teeCalls(spec.stdoutTee, 'stdout'),
     ...teeCalls(spec.stderrTee, 'stderr'),
+    ...given('pipeSize', spec.pipeSize),
     ...(spec.descriptors ?? []).map(({ fd, as, closeInParent = false }) => call('passFd', fd, { as, closeInParent })),
     ...(spec.listenFds === undefined ? [] : [call('listenFds', ...spec.listenFds)]),
     ...(spec.limits ?? []).map(({ resource, soft, hard }) => call('limit', resource, limitOf(soft), limitOf(hard))),

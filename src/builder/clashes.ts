@@ -124,6 +124,11 @@ const clashesOfTerminals: readonly Clash[] = [
     problem: 'the output of a terminal is taken at the end of the program; leave the call out',
   },
   {
+    when: ({ terminal, pipeSize }) => terminal !== undefined && pipeSize !== undefined,
+    call: ({ pipeSize }) => `pipeSize(${String(pipeSize)})`,
+    problem: 'a terminal is no pipe, and holds what the kernel lets it hold; leave the call out',
+  },
+  {
     when: ({ terminal, processGroup }) => terminal !== undefined && processGroup === true,
     call: 'processGroup()',
     problem: 'a program with a terminal has a session of its own, and so a process group; leave the call out',
@@ -263,6 +268,11 @@ function execMistakes({ stdin, stdout, stderr, ...spec }: CommandSpec): Mistake[
       problem: 'the program keeps the terminal of this process, which it takes the place of; leave the call out',
     },
     ...streams.map((call) => ({ when: true, call, problem: alone })),
+    {
+      when: spec.pipeSize !== undefined,
+      call: `pipeSize(${String(spec.pipeSize)})`,
+      problem: 'exec() makes no pipes; leave the call out',
+    },
     { when: spec.check !== undefined, call: 'check(…)', problem: alone },
     { when: spec.timeoutMs !== undefined, call: 'timeout(…)', problem: alone },
     { when: spec.silenceTimeoutMs !== undefined, call: 'silenceTimeout(…)', problem: alone },

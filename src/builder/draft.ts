@@ -331,7 +331,7 @@ export class Draft {
 
   /** Sets a field to a whole number within bounds. */
   setInteger(
-    key: 'nice' | 'oomScoreAdjust' | 'uid' | 'gid',
+    key: 'nice' | 'oomScoreAdjust' | 'uid' | 'gid' | 'pipeSize',
     value: unknown,
     bounds: { what: string; min: number; max: number },
     call: Call,

@@ -186,6 +186,7 @@ const fields: { readonly [K in keyof Required<CommandSpec>]: Reader } = {
   terminal: record({ columns: number, rows: number }, ['columns', 'rows']),
   stdoutTee: tee,
   stderrTee: tee,
+  pipeSize: number,
   descriptors: list(record({ fd: number, as: number, closeInParent: flag }, ['fd', 'as'])),
   listenFds: list(number),
   sendBuffers: list(number),

@@ -10,6 +10,7 @@ import type { LaunchPlan } from '../plan/launch-plan.js';
 import { rowOf, type Step } from '../plan/step-table.js';
 import { type ByteText, pathOf, readable, toBytes } from '../text/bytes.js';
 import { AS_UTF8 } from '../spec/bare.js';
+import { errnoName } from '../text/errno.js';
 import type { CapabilityName } from '../text/capabilities.js';
 
 /**
@@ -142,14 +143,27 @@ function workingDirectory(): string {
 function ceilingOf(step: Step): Pick<LaunchFailure, 'ceiling'> | undefined {
   if (step.step !== 'prlimit' || step.limit.resource !== 'nofile') return undefined;
   const file = '/proc/sys/fs/nr_open';
+  const most = numberIn(file);
+  const { hard } = step.limit;
+  return most !== undefined && (hard === 'unlimited' || Number(hard) > most) ? { ceiling: { most, file } } : undefined;
+}
+
+function numberIn(file: string): number | undefined {
   try {
-    const most = Number(readFileSync(file, AS_UTF8));
-    const { hard } = step.limit;
-    return hard === 'unlimited' || Number(hard) > most ? { ceiling: { most, file } } : undefined;
+    return Number(readFileSync(file, AS_UTF8));
   } catch {
     // There is no /proc to tell it.
     return undefined;
   }
+}
+
+/** Why pipes cannot be given a size. */
+export function pipeSizeFailure(bytes: number, errno: number): LaunchFailure {
+  const most = numberIn('/proc/sys/fs/pipe-max-size');
+  // The kernel rounds up, and then compares.
+  const isAbove = most !== undefined && 2 ** Math.ceil(Math.log2(bytes)) > most;
+  const pipeSize = { bytes, most: isAbove ? most : undefined };
+  return { step: 'pipe', errno: errnoName(errno), syscall: 'fcntl', pipeSize };
 }
 
 /** Whether an errno says that a privilege is missing: for some steps, such as a better nice value, that is EACCES. */

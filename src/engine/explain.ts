@@ -27,7 +27,12 @@ export function explainPlan(plan: LaunchPlan, engine: Engine, why: string): stri
     ['directory', [plan.directory === undefined ? "this process's own" : readable(plan.directory)]],
     [
       'descriptors',
-      [...plan.descriptors.map(({ childFd, source }) => `${childFd} ← ${sourceText(source, childFd)}`), 'nothing else'],
+      [
+        ...plan.descriptors.map(
+          ({ childFd, source }) => `${childFd} ← ${sourceText(source, childFd)}${sizeText(source, plan)}`,
+        ),
+        'nothing else',
+      ],
     ],
     ['engine', [`${engine.name}: ${why}`]],
     ...(engine.usesLanes ? [['lane', [lanes[plan.lane]]] as [string, string[]]] : []),
@@ -54,6 +59,9 @@ function environmentLine({ spec, envp }: LaunchPlan): string {
   if (envp.length === 0) return 'empty';
   return `exactly ${envp.map((entry) => Buffer.from(entry).toString().replace(/=.*/s, '')).join(', ')}`;
 }
+
+const sizeText = ({ kind }: DescriptorSource, { spec: { pipeSize } }: LaunchPlan): string =>
+  kind === 'pipe' && pipeSize !== undefined ? `, of ${pipeSize} bytes or more` : '';
 
 function sourceText(source: DescriptorSource, childFd: number): string {
   switch (source.kind) {

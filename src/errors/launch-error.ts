@@ -40,6 +40,8 @@ export interface LaunchFailure {
   readonly privilege?: MissingPrivilege;
   /** The most that the kernel allows anybody, and the file that says so. */
   readonly ceiling?: { readonly most: number; readonly file: string };
+  /** The size of a pipe that the kernel refuses, and the most that it gives without a privilege, where it is that. */
+  readonly pipeSize?: { readonly bytes: number; readonly most: number | undefined };
   /** One argument or variable that is too long by itself. */
   readonly longest?: { readonly what: string; readonly bytes: number };
   /** What a failed step was to do, in words: `set the umask to 022`. */
@@ -145,6 +147,7 @@ function explainFailure(failure: LaunchFailure, subject: Subject): Explanation {
       wayOut: "Look for who signaled it, and for the kernel's out-of-memory report.",
     };
   }
+  if (failure.pipeSize !== undefined) return explainPipeSize(failure.pipeSize, failure.errno);
   switch (failure.step) {
     case 'abort':
       return {
@@ -172,6 +175,17 @@ function explainFailure(failure: LaunchFailure, subject: Subject): Explanation {
 /** Whether the hook was a function, of which only the source reached the child. */
 const isFunction = ({ spec }: Subject): boolean =>
   spec?.preExecHook !== undefined && Object.hasOwn(spec.preExecHook, 'source');
+
+function explainPipeSize({ bytes, most }: NonNullable<LaunchFailure['pipeSize']>, errno = ''): Explanation {
+  if (errno !== 'EPERM') return { what: `no pipe can be given ${bytes} bytes`, wayOut: 'Say less in pipeSize().' };
+  return {
+    what: `this process may not give a pipe ${bytes} bytes`,
+    wayOut:
+      most === undefined
+        ? 'The pipes of its user hold as much as they may all together (/proc/sys/fs/pipe-user-pages-soft and -hard).'
+        : `Without the capability CAP_SYS_RESOURCE, the kernel gives ${most} at most (/proc/sys/fs/pipe-max-size).`,
+  };
+}
 
 function explainStep(failure: LaunchFailure): Explanation {
   switch (failure.errno) {

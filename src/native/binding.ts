@@ -21,6 +21,8 @@ export interface Binding {
 
   /** Makes as many pipes as the array has room for: two ends each, reading and writing. Returns 0, or an errno and no pipe. */
   pipe(ends: Int32Array): number;
+  /** Gives each of those pipes, two ends each, that much room; the kernel rounds up. Returns 0, or an errno. */
+  sizePipes(ends: Int32Array, bytes: number): number;
   /** Makes a file in memory that holds the bytes. Returns its descriptor, or a negative errno. */
   memoryFile(bytes: Buffer): number;
   /**
@@ -218,6 +220,7 @@ export const places = {
     waits: 8,
     announcesExec: 9,
     leavesStderr: 10,
+    keepsPipeSize: 11,
   },
   /** What comes with the event `report`. A step of -1 without an errno: nobody has said anything. */
   report: { event: 0, failed: 1, step: 2, errno: 3, detail: 4 },

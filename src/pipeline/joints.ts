@@ -3,6 +3,7 @@ import { closeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import type { Engine } from '../engine/engine.js';
+import { pipeSizeFailure } from '../engine/diagnose.js';
 import { makePipes } from '../engine/portable/make-pipes.js';
 import { addonInUse } from '../engine/select.js';
 import type { Subject } from '../errors/command-error.js';
@@ -25,6 +26,8 @@ export interface StageStreams {
 export interface JointsOfStages {
   /** Whether a stage has to run before the next one can be launched. */
   readonly isInOrder: boolean;
+  /** Gives the pipes of a stage the size that its command says, unless the neighbour's is larger. Before the first stage is launched. */
+  setSize(stage: number, launch: Launch): void;
   /** Gives a stage that is about to be launched its ends. */
   giveEnds(stage: number, launch: Launch): void;
   /** The stage has its ends, and this process's are closed: only so does the end of one stage reach the next. */
@@ -45,18 +48,24 @@ export function makeJoints(
   return addon === undefined ? portableJoints(count, subject) : nativeJoints(addon, count, subject);
 }
 
+/** They are no pipes. */
+const noSize = (): void => undefined;
+
 function nativeJoints(addon: Binding, count: number, subject: Subject): JointsOfStages {
   const ends = new Int32Array(2 * count);
   const errno = count === 0 ? 0 : addon.pipe(ends);
   if (errno !== 0) throw new LaunchError(subject, { step: 'pipe', errno: errnoName(errno) });
   const close = (fd: number): void => addon.closeAll(Int32Array.of(fd));
-  return new PipeJoints(Array.from(ends), { isInOrder: false, close });
+  const resize = (ofPipe: Int32Array, bytes: number): number => addon.sizePipes(ofPipe, bytes);
+  return new PipeJoints(Array.from(ends), { isInOrder: false, close, resize });
 }
 
 async function portableJoints(count: number, subject: Subject): Promise<JointsOfStages> {
   try {
     const ends = count === 0 ? [] : await makePipes(count);
-    return ends === undefined ? new StreamJoints(count) : new PipeJoints(ends, { isInOrder: true, close: closeSync });
+    return ends === undefined
+      ? new StreamJoints(count)
+      : new PipeJoints(ends, { isInOrder: true, close: closeSync, resize: undefined });
   } catch (cause) {
     const { code = 'EIO', syscall = 'open' } = cause as NodeJS.ErrnoException;
     const wanted = `make a directory in ${quoted(tmpdir())}, which the pipes between stages take; name another one in TMPDIR`;
@@ -70,6 +79,13 @@ async function portableJoints(count: number, subject: Subject): Promise<JointsOf
   }
 }
 
+interface PipeTools {
+  readonly isInOrder: boolean;
+  readonly close: (fd: number) => void;
+  /** Returns 0, or an errno. */
+  readonly resize: ((ends: Int32Array, bytes: number) => number) | undefined;
+}
+
 /** Pipes that are all there before the first stage is. */
 class PipeJoints implements JointsOfStages {
   readonly isInOrder: boolean;
@@ -77,10 +93,26 @@ class PipeJoints implements JointsOfStages {
   readonly #ends: (number | undefined)[];
   readonly #close: (fd: number) => void;
 
-  constructor(ends: readonly number[], { isInOrder, close }: { isInOrder: boolean; close: (fd: number) => void }) {
+  readonly #resize: ((ends: Int32Array, bytes: number) => number) | undefined;
+  /** The sizes that were said, by pipe. */
+  readonly #sizes = new Map<number, number>();
+
+  constructor(ends: readonly number[], { isInOrder, close, resize }: PipeTools) {
     this.isInOrder = isInOrder;
     this.#ends = [...ends];
     this.#close = close;
+    this.#resize = resize;
+  }
+
+  setSize(stage: number, { spec: { pipeSize: bytes = 0 }, subject }: Launch): void {
+    for (const pipe of [stage - 1, stage]) {
+      const ends = this.#ends.slice(2 * Math.max(pipe, 0), 2 * (pipe + 1)) as number[];
+      if (ends.length === 0 || bytes <= (this.#sizes.get(pipe) ?? 0)) continue;
+      // The portable engine has refused a command that says one.
+      const errno = this.#resize?.(Int32Array.from(ends), bytes) ?? 0;
+      if (errno !== 0) throw new LaunchError(subject, pipeSizeFailure(bytes, errno));
+      this.#sizes.set(pipe, bytes);
+    }
   }
 
   giveEnds(stage: number, { plan }: Launch): void {
@@ -110,6 +142,7 @@ class PipeJoints implements JointsOfStages {
 /** The streams of `child_process` where there is no `mkfifo`: their descriptors are handed on from stage to stage before anything is read from them. */
 class StreamJoints implements JointsOfStages {
   readonly isInOrder = true;
+  readonly setSize = noSize;
   readonly #count: number;
   #before: Owner | undefined;
 
@@ -140,6 +173,7 @@ class StreamJoints implements JointsOfStages {
 /** Streams between played programs. What a program has written by the time that the next is launched is the input that this is asked with. */
 class PlayedJoints implements JointsOfStages {
   readonly isInOrder = true;
+  readonly setSize = noSize;
   /** Whether there is no event loop, and nothing is written later. */
   readonly #waits: boolean;
   #before: Readable | null | undefined;

@@ -35,6 +35,7 @@ export async function launchStages(
     const made = makeJoints(engine, launches.length - 1, launches[0]!.launch.subject);
     // Where that takes no time, all stages are launched at the call, in the directory in which this process is then.
     joints = types.isPromise(made) ? await made : made;
+    sizeJoints(joints, launches);
     for (const [stage, { launch, place }] of launches.entries()) {
       const child = start(launch, place, joints, signals[stage]!);
       started.push(child);
@@ -77,6 +78,15 @@ export function decideAll(
     const joints = { stdin: stage > 0, stdout: stage < stages.length - 1 };
     return placing(place, () => ({ launch: new Launch(spec, mode, said, engine, joints), place }));
   });
+}
+
+/** All before the first stage is launched, and while the pipes are empty. */
+export function sizeJoints(joints: JointsOfStages, launches: readonly DecidedStage[]): void {
+  for (const { launch, place } of launches)
+    if (launch.spec.pipeSize !== undefined)
+      placing(place, () => {
+        joints.setSize(place.stage, launch);
+      });
 }
 
 function start(launch: Launch, place: Place, joints: JointsOfStages, signal: StageSignal): Promise<Child> {

@@ -4,7 +4,7 @@ import { Outcome } from '../running/outcome.js';
 import { published, tellOfLaunch } from '../running/run-command.js';
 import { assertWaits, launchSync, SyncRun } from '../running/run-sync.js';
 import { type JointsOfStages, makeJoints } from './joints.js';
-import { decideAll, type DecidedStage, placing } from './launch-stages.js';
+import { decideAll, type DecidedStage, placing, sizeJoints } from './launch-stages.js';
 import type { CheckedStage, PipelineRules } from './stages.js';
 
 /**
@@ -21,6 +21,7 @@ export function runStagesSync(stages: readonly CheckedStage[], rules: PipelineRu
     const [{ launch: first }] = decided as [DecidedStage];
     assertWaits(first);
     joints = makeJoints(engine, decided.length - 1, first.subject, true) as JointsOfStages;
+    sizeJoints(joints, decided);
     for (const { launch, place } of decided) {
       joints.giveEnds(place.stage, launch);
       const process = placing(place, () => launchSync(launch));

@@ -136,6 +136,8 @@ export interface CommandSpec extends Readonly<Partial<Record<Flag, true>>> {
   readonly stdoutTee?: TeeSpec;
   /** The same for standard error. */
   readonly stderrTee?: TeeSpec;
+  /** How many bytes the pipes of the standard streams hold, at least. Absent: as many as the kernel gives. */
+  readonly pipeSize?: number;
   readonly descriptors?: readonly DescriptorSpec[];
   readonly listenFds?: readonly number[];
   /** The descriptors of the program from which it reads what `sendBuffer()` sends. The bytes stand in no spec. */

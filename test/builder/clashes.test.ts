@@ -84,6 +84,10 @@ describe('what cannot both be so is refused:', () => {
       'waitForOutputEnd(): the output of a terminal is taken at the end of the program; leave the call out',
     ],
     [
+      () => prog().terminal().pipeSize(4096),
+      'pipeSize(4096): a terminal is no pipe, and holds what the kernel lets it hold; leave the call out',
+    ],
+    [
       () => prog().terminal().processGroup(),
       'processGroup(): a program with a terminal has a session of its own, and so a process group; leave the call out',
     ],
@@ -129,7 +133,7 @@ describe('what cannot both be so is refused:', () => {
     ]);
   });
 
-  test('exec() with a terminal', () => {
+  test('exec() with a terminal, or with the size of pipes', () => {
     const why = (command: Command): string[] => {
       try {
         return command.exec();
@@ -140,6 +144,7 @@ describe('what cannot both be so is refused:', () => {
     expect(why(prog().terminal())).toEqual([
       'terminal(…): exec() leaves nobody here to do that; leave the call out, or use run()',
     ]);
+    expect(why(prog().pipeSize(4096))).toEqual(['pipeSize(4096): exec() makes no pipes; leave the call out']);
     expect(why(prog().inheritTerminal())).toEqual([
       'inheritTerminal(): the program keeps the terminal of this process, which it takes the place of; leave the call out',
     ]);

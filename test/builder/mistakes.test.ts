@@ -225,6 +225,8 @@ const rows: readonly Row[] = [
   [(c) => c.maxCoreSize(0).maxCoreSize(0), 'maxCoreSize(0)', 'the limit of core has been set already; say it once'],
   [(c) => c.nice(20), 'nice(20)', 'the nice value is a whole number from -20 to 19'],
   [(c) => c.oomScoreAdjust(1001), 'oomScoreAdjust(1001)', 'the score is a whole number from -1000 to 1000'],
+  [(c) => c.pipeSize(0), 'pipeSize(0)', 'the size of a pipe is a whole number from 1 to 2147483648'],
+  [(c) => c.pipeSize(2 ** 31 + 1), 'pipeSize(2147483649)', 'the size of a pipe is a whole number from 1 to 2147483648'],
   [(c) => c.cgroup(''), "cgroup('')", 'the directory is empty'],
   [
     (c) => c.cgroup('machine.slice'),
@@ -413,6 +415,7 @@ describe('to say twice what can be said once is a mistake:', () => {
     [(c) => c.umask(0).umask(0), 'umask(0)', 'this was said before'],
     [(c) => c.nice(1).nice(2), 'nice(2)', 'nice(1) has set this already'],
     [(c) => c.oomScoreAdjust(1).oomScoreAdjust(2), 'oomScoreAdjust(2)', 'oomScoreAdjust(1) has set this already'],
+    [(c) => c.pipeSize(1).pipeSize(2), 'pipeSize(2)', 'pipeSize(1) has set this already'],
     [(c) => c.cgroup('/a').cgroup('/b'), "cgroup('/b')", "cgroup('/a') has set this already"],
     [(c) => c.gid(1).gid(2), 'gid(2)', 'gid(1) has set this already'],
     [(c) => c.groups([1]).groups([2]), 'groups([2])', 'groups([1]) has set this already'],

@@ -90,6 +90,7 @@ const methods: readonly (readonly [string, (c: Command, value: never) => unknown
   ['maxFiles', (c, v) => c.maxFiles(v)],
   ['nice', (c, v) => c.nice(v)],
   ['oomScoreAdjust', (c, v) => c.oomScoreAdjust(v)],
+  ['pipeSize', (c, v) => c.pipeSize(v)],
   ['cgroup', (c, v) => c.cgroup(v)],
   ['dieWithParent', (c, v) => c.dieWithParent(said(v))],
   ['user', (c, v) => c.user(v)],
@@ -113,7 +114,7 @@ const methods: readonly (readonly [string, (c: Command, value: never) => unknown
 
 /** Settings: what can be said once. Without a value, each is not said. */
 const settings = ['env', 'inputFd', 'outputFd', 'errorFd', 'inputFile', 'outputFile', 'errorFile', 'inputBuffer', 'outputLimit',
-  'workingDirectory', 'umask', 'limit, soft', 'maxFiles', 'nice', 'oomScoreAdjust', 'cgroup', 'user', 'uid', 'gid', 'groups', 'selinuxLabel',
+  'workingDirectory', 'umask', 'limit, soft', 'maxFiles', 'nice', 'oomScoreAdjust', 'pipeSize', 'cgroup', 'user', 'uid', 'gid', 'groups', 'selinuxLabel',
   'appArmorProfile', 'runAmong', 'pidFile', 'check', 'timeout', 'abortSignal', 'stopSequence']; // prettier-ignore
 
 /** What is right in the place of a value that is odd elsewhere. */

@@ -225,6 +225,18 @@ describe('LaunchError tells the step that failed, its errno and the way out:', (
       'the system has no file handle left (pipe: ENFILE). Look at /proc/sys/fs/file-nr.',
     ],
     [
+      { step: 'pipe', errno: 'EPERM', syscall: 'fcntl', pipeSize: { bytes: 2_097_152, most: 1_048_576 } },
+      'this process may not give a pipe 2097152 bytes (fcntl: EPERM). Without the capability CAP_SYS_RESOURCE, the kernel gives 1048576 at most (/proc/sys/fs/pipe-max-size).',
+    ],
+    [
+      { step: 'pipe', errno: 'EPERM', syscall: 'fcntl', pipeSize: { bytes: 1_048_576, most: undefined } },
+      'this process may not give a pipe 1048576 bytes (fcntl: EPERM). The pipes of its user hold as much as they may all together (/proc/sys/fs/pipe-user-pages-soft and -hard).',
+    ],
+    [
+      { step: 'pipe', errno: 'ENOMEM', syscall: 'fcntl', pipeSize: { bytes: 2_147_483_648, most: undefined } },
+      'no pipe can be given 2147483648 bytes (fcntl: ENOMEM). Say less in pipeSize().',
+    ],
+    [
       { step: 'clone', errno: 'EAGAIN' },
       'the kernel makes no further process for this user (clone: EAGAIN). Look at `ulimit -u`, at the pids limit of the control group, and at /proc/sys/kernel/pid_max.',
     ],

@@ -71,6 +71,7 @@ const calls: Readonly<Record<string, (command: Command) => unknown>> = {
   noNewPrivileges: (command) => command.noNewPrivileges().run(),
   dieWithParent: (command) => command.dieWithParent().run(),
   requireHandshake: (command) => command.requireHandshake().runAsync(),
+  pipeSize: (command) => command.pipeSize(4096).run(),
   runSync: (command) => command.runSync(),
   // It would be the end of this test: a command that can only fail tells as well whether it is refused.
   exec: (command) => command.workingDirectory('/nowhere').exec(),
@@ -105,7 +106,7 @@ describe('docs/engines.md, of the portable engine,', () => {
 
   test('names every method that asks for a refused step, and that method is refused', async () => {
     const named = new Set(table.flatMap(([, methods = '']) => methodsIn(methods)));
-    expect(new Set([...named, 'runSync', 'exec'])).toEqual(new Set(Object.keys(calls)));
+    expect(new Set([...named, 'pipeSize', 'runSync', 'exec'])).toEqual(new Set(Object.keys(calls)));
     for (const [, methods = '', why] of table) {
       // Of the three steps about capabilities, the first one that is in a plan is the one that is refused.
       for (const method of methodsIn(methods)) expect((await refusal(method)).why).toBe(why);

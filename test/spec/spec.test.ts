@@ -107,6 +107,7 @@ const methods: readonly (readonly [string, (c: Command) => AnyCommand, Partial<C
       stderrTee: { path: { base64: '/w==' } },
     },
   ],
+  ['pipeSize', (c) => c.pipeSize(1), { pipeSize: 1 }],
   ['outputLimit', (c) => c.outputLimit(5, 'headAndTail'), { outputLimit: { bytes: 5, policy: 'headAndTail' } }],
   ['waitForOutputEnd', (c) => c.waitForOutputEnd(), { waitForOutputEnd: true }],
   ['workingDirectory', (c) => c.workingDirectory('a'), { workingDirectory: 'a' }],

@@ -7,6 +7,7 @@ import type { HandshakeEnds } from '../../plan/step-table.js';
 import type { TerminalSize } from '../../spec/spec.js';
 import { errnoName } from '../../text/errno.js';
 import { lowestUnused, type Move } from '../../wire/moves.js';
+import { pipeSizeFailure } from '../diagnose.js';
 import { inRoomForClosing, roomForPipes } from './scratch.js';
 
 /** The descriptors of the files behind a plan's descriptors, by number in the child. */
@@ -96,9 +97,9 @@ export class Descriptors {
         : this.#beside([...sent.values()], () => this.#openTerminal(plan, plan.spec.terminal!));
     const ends =
       terminal === undefined && sent.size === 0
-        ? this.#makePipes(plan, pipes)
+        ? this.#makeStreamPipes(plan, pipes)
         : this.#beside([...sent.values(), terminal?.ours ?? -1, terminal?.programs ?? -1], () =>
-            this.#makePipes(plan, pipes),
+            this.#makeStreamPipes(plan, pipes),
           );
     const ours: Triple = [-1, -1, -1];
     const callers: Triple = [-1, -1, -1];
@@ -234,6 +235,16 @@ export class Descriptors {
     const [syscall, errno] = failed;
     const wanted = 'be opened for a terminal';
     throw new LaunchError(subject, { step: 'open', errno: errnoName(errno), syscall, path: '/dev/ptmx', wanted });
+  }
+
+  /** Makes the pipes of standard streams, of the size that was said. */
+  #makeStreamPipes(plan: LaunchPlan, count: number): Int32Array {
+    const ends = this.#makePipes(plan, count);
+    const { pipeSize } = plan.spec;
+    const errno = pipeSize === undefined || count === 0 ? 0 : this.#binding.sizePipes(ends, pipeSize);
+    if (errno === 0) return ends;
+    this.#binding.closeAll(ends);
+    throw new LaunchError(plan.subject, pipeSizeFailure(pipeSize ?? 0, errno));
   }
 
   /** Makes pipes, all or none. Returns their ends, reading and writing in turn, in an array of {@link roomForPipes}. */

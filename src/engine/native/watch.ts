@@ -101,6 +101,7 @@ export class Watch {
     watched[told.waits] = waits ? 1 : 0;
     watched[told.announcesExec] = report < 0 ? 0 : 1;
     watched[told.leavesStderr] = mayLeaveLog(plan) ? 1 : 0;
+    watched[told.keepsPipeSize] = plan.spec.pipeSize === undefined ? 0 : 1;
     const { input } = resources;
     const bytes = input === undefined ? undefined : Buffer.from(input.buffer, input.byteOffset, input.byteLength);
     this.#id = binding.watch(watched, bytes, (...values: unknown[]) => {

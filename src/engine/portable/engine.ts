@@ -12,6 +12,7 @@ import type { PidFilePath } from '../../pidfile/content.js';
 import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { isPathFromHere } from '../../plan/program.js';
 import type { Step } from '../../plan/step-table.js';
+import { bare } from '../../spec/bare.js';
 import { readable } from '../../text/bytes.js';
 import { reasonOf } from '../../text/reading.js';
 import { quoted } from '../../text/shown.js';
@@ -60,8 +61,14 @@ function note({ step }: Step): string | undefined {
 function refusals(plan: LaunchPlan): readonly Refusal[] {
   let refused = NO_REFUSALS;
   for (const step of plan.steps) refused = withRefusal(refused, refusalOfStep(step, plan));
+  if (plan.spec.pipeSize !== undefined) refused = withRefusal(refused, refusalOfPipeSize);
   return refusalsOfBytes(plan).reduce(withRefusal, refused);
 }
+
+const refusalOfPipeSize: Refusal = bare({
+  feature: 'pipeSize',
+  why: 'its pipes are the socket pairs of child_process, which have no such size',
+});
 
 function refusalOfStep(step: Step, plan: LaunchPlan): Refusal | undefined {
   const why = portableRefusals[step.step];

@@ -18,6 +18,19 @@ napi_value addon_let_block(napi_env env, napi_callback_info info) {
   return number(env, descriptor_let_block(fd));
 }
 
+napi_value addon_size_pipes(napi_env env, napi_callback_info info) {
+  napi_value values[2];
+  int32_t *ends;
+  size_t count;
+  uint32_t size;
+  CHECK(env, arguments(env, info, 2, values));
+  CHECK(env, int32_array(env, values[0], 0, &ends, &count));
+  CHECK(env, napi_get_value_uint32(env, values[1], &size));
+  int why = 0;
+  for (size_t i = 0; i < count && why == 0; i += 2) why = pipe_set_size(ends[i], size);
+  return number(env, why);
+}
+
 /* The descriptor, which is the environment's; or [call, errno]. */
 static napi_value made(napi_env env, int fd, const char *call) {
   napi_value result, name;

@@ -248,6 +248,7 @@ napi_value addon_watch(napi_env env, napi_callback_info info) {
       .read_to_end = told[WATCH_READ_TO_END],
       .announces_exec = told[WATCH_ANNOUNCES_EXEC],
       .leaves_stderr = told[WATCH_LEAVES_STDERR],
+      .keeps_pipe_size = told[WATCH_KEEPS_PIPE_SIZE],
       .input = input,
       .input_size = input_size,
   };

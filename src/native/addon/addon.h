@@ -60,6 +60,7 @@ enum watch_place {
   WATCH_WAITS, /* by turn(), without the event loop */
   WATCH_ANNOUNCES_EXEC,
   WATCH_LEAVES_STDERR,
+  WATCH_KEEPS_PIPE_SIZE,
   WATCH_PLACES
 };
 
@@ -123,6 +124,7 @@ bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_p
   FUNCTION("hasCoreScheduling", addon_has_core_scheduling) \
   FUNCTION("environment", addon_environment)               \
   FUNCTION("pipe", addon_pipe)                             \
+  FUNCTION("sizePipes", addon_size_pipes)                  \
   FUNCTION("memoryFile", addon_memory_file)                \
   FUNCTION("sendBuffer", addon_send_buffer)                \
   FUNCTION("nullDevice", addon_null_device)                \

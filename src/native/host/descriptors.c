@@ -35,6 +35,10 @@ int descriptor_let_block(int fd) {
   return (flags & O_NONBLOCK) == 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0 ? 0 : -errno;
 }
 
+int pipe_set_size(int fd, uint32_t size) {
+  return fcntl(fd, F_SETPIPE_SZ, size) < 0 ? errno : 0;
+}
+
 /* Closes what was made so far. */
 static int give_up(int fd, const char *call, const char **ret_call) {
   const int why = errno;

@@ -18,6 +18,9 @@ int fifo_has_writer(int fd);
 /* Clears O_NONBLOCK, for all who share the open file. 0, or a negative errno. */
 int descriptor_let_block(int fd);
 
+/* Gives a pipe that much room; the kernel rounds up, to a page and a power of two. 0, or an errno. */
+int pipe_set_size(int fd, uint32_t size);
+
 /* Where an answer below is negative, `ret_call` is the system call that gave it. */
 
 /*

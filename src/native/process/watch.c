@@ -65,6 +65,7 @@ struct process {
   int announces_exec; /* the helper does, or it was ended */
   int announced_exec;
   int leaves_stderr;
+  int keeps_pipe_size;
   int is_kept; /* the loop waits for it */
 };
 
@@ -164,7 +165,8 @@ static int read_output(struct process *process, int stream, size_t budget) {
       got += (size_t)size;
       if (size == SMALL_READ && !output->enlarged) {
         output->enlarged = 1;
-        (void)fcntl(source->fd, F_SETPIPE_SZ, READ_BUDGET); /* A wish; users have a share of such memory. */
+        /* A wish; users have a share of such memory. */
+        if (!process->keeps_pipe_size) (void)fcntl(source->fd, F_SETPIPE_SZ, READ_BUDGET);
       }
     } else if (size == -EINTR) {
       continue;
@@ -470,6 +472,7 @@ uint32_t watch_start(struct watcher *watcher, const struct watch_options *option
   process->only_looks = options->only_looks;
   process->announces_exec = options->announces_exec;
   process->leaves_stderr = options->leaves_stderr;
+  process->keeps_pipe_size = options->keeps_pipe_size;
   process->end.left_stderr = -1;
   process->context = options->context;
   for (int role = 0; role < ROLES; role++) process->sources[role] = (struct source){process, (enum role)role, -1};

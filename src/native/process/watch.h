@@ -26,6 +26,7 @@ struct watch_options {
   int only_looks; /* somebody else's process: it is neither reaped nor ever ended from here, and the pidfd is copied */
   int announces_exec; /* a report without a failure comes before the exec */
   int leaves_stderr; /* where another process still holds standard error at the end, it stays open for the last event */
+  int keeps_pipe_size; /* a busy pipe is not made larger */
   void *context;
 };
 
