@@ -39,7 +39,22 @@ const IDLE_MS = 100;
 export function own(child: Signalable, stopSequence?: StopSequence): void {
   owned.set(child, stopSequence);
   // The handlers for signals and for the exit are there only while there is something to clean up, and a moment longer.
-  forget ??= onExit(endWithUs);
+  forget ??= heardFirst(() => onExit(endWithUs));
+}
+
+/**
+ * Has what is listened to here hear of a signal before everybody else. signal-exit takes a signal for the end of this process where nobody else listens at that
+ * moment, and a listener of `process.once()` that was called before it is gone by then.
+ */
+function heardFirst<T>(listen: () => T): T {
+  const signals = process.eventNames().filter((name) => String(name).startsWith('SIG')) as NodeJS.Signals[];
+  const before = signals.map((signal) => [signal, process.listenerCount(signal)] as const);
+  const result = listen();
+  for (const [signal, count] of before) {
+    for (const listener of process.rawListeners(signal).slice(count) as (() => void)[])
+      process.off(signal, listener).prependListener(signal, listener);
+  }
+  return result;
 }
 
 /** The child has ended, or may outlive this process. */

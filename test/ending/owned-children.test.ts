@@ -130,6 +130,31 @@ describe('a child ends with its parent, which', () => {
     await Promise.all(pids.map(untilGone));
   });
 
+  // Node itself goes on after a signal that `process.once()` has a listener for, and so does a process that uses child_process.
+  test.each(['native', 'portable'])(
+    'hears of a signal by process.once() and goes on, be it before the first launch or after it, and ends by the next one (%s engine)',
+    async (engine) => {
+      const { pids, signal, ended } = await parent(`
+        process.env.VIRCOMMAND_ENGINE = '${engine}';
+        const heard = [];
+        process.once('SIGINT', () => heard.push(1));
+        const [child, other] = [await sleeper().runAsync(), await sleeper().runAsync()];
+        process.once('SIGTERM', () => heard.push(2));
+        for (const name of ['SIGINT', 'SIGTERM']) {
+          const before = heard.length;
+          process.kill(process.pid, name);
+          while (heard.length === before) await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+        await child.abort();
+        await ready(other.pid, ...heard);`);
+      expect(pids.slice(1)).toEqual([1, 2]);
+      expect(runs(pids[0]!)).toBe(true);
+      signal('SIGINT');
+      expect(await ended).toBe('SIGINT');
+      await untilGone(pids[0]!);
+    },
+  );
+
   test('runs it with run(), and is ended by SIGTERM', async () => {
     const { signal, ended, pids } = await parent(`
       const { channel } = await import('node:diagnostics_channel');
