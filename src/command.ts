@@ -160,6 +160,7 @@ type KindOf<S> = S extends { readonly daemonize: true }
 const looks: ReadonlySet<string> = new Set([
   'constructor',
   'clone',
+  'prepare',
   'toString',
   'writeArgLog',
   'binaryPath',
@@ -195,6 +196,18 @@ const NO_ATTACHMENTS: Attachments = Object.freeze({
   opaque: undefined,
 });
 
+/** A spec that was checked for one kind of run. */
+interface KnownSpec {
+  readonly mode: LaunchMode;
+  readonly spec: CommandSpec;
+}
+
+/** Whether a spec that was right stays right: descriptors of this process may be closed, and what is sent is sent once. */
+const staysRight = (spec: CommandSpec): boolean => !usesDescriptors(spec) && spec.sendBuffers === undefined;
+
+/** A copy of a command that was checked. @throws {UsageError} if mistakes were made. */
+let preparedCopy: (command: AnyCommand) => AnyCommand;
+
 /** A command as a stage of a pipeline, as it is now. */
 let stageOf: (command: AnyCommand) => Stage;
 
@@ -224,6 +237,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   #attachments: Attachments = NO_ATTACHMENTS;
   /** The spec that this came from has a hook, and names an opaque that it does not hold. */
   #lacksOpaque = false;
+  /** What was said, checked for one kind of run. It holds until more is said: a command that is run again is not checked again. */
+  #known: KnownSpec | undefined;
 
   /**
    * Names the program and its first arguments: values, or arrays of values. Answers to `virCommandNew` and `virCommandNewArgList`.
@@ -346,6 +361,27 @@ export class Command<out Kind extends CommandKind = 'program'> {
       if (descriptor !== undefined) Object.defineProperty(copy, name, bare(descriptor));
     }
     return copy;
+  }
+
+  /**
+   * A copy that nothing more can be said to, to be run again and again: it is checked now, and decided and written down for the kernel by its first run. A
+   * later run looks whether the program, and the directory that it starts in, are still found where they were, and decides anew where they are not.
+   *
+   * A run of it does what a run of the command would do at that moment: PATH, this process's variables, its directory and its accounts are those
+   * of the run. A command that is run again as it is takes the same short way; what this adds is that nobody changes it, and that mistakes are told
+   * now. It shares what was attached, as {@link clone} does. What is sent by {@link sendBuffer}, or given away, is there for one run.
+   *
+   * @category Making one
+   *
+   * @throws {UsageError} if mistakes were made.
+   *
+   * @example
+   * const probe = new Command('grep', '-c', '^processor', '/proc/cpuinfo').outputBuffer().prepare();
+   * const first = await probe.run();
+   * const second = await probe.run();
+   */
+  prepare<C extends AnyCommand>(this: C): PreparedCommand<C> {
+    return new PreparedCommand(preparedCopy(this) as C);
   }
 
   // ---------------------------------------------------------------- arguments
@@ -1826,9 +1862,8 @@ export class Command<out Kind extends CommandKind = 'program'> {
   }
 
   async #run({ check, mistakes }: GivenOptions): Promise<unknown> {
-    const data = this.#data();
-    if (data.daemonize === true) return await runCommand(this.#said(data, 'daemon', mistakes));
-    const child = await runCommand(this.#said(data, 'run', mistakes));
+    if (this.#draft.single.daemonize === true) return await runCommand(this.#said('daemon', mistakes));
+    const child = await runCommand(this.#said('run', mistakes));
     return check === undefined ? child.wait() : child.wait({ check });
   }
 
@@ -1849,7 +1884,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
    * const { stdout } = await child.wait();
    */
   async runAsync<C extends AnyCommand>(this: C, options?: NoOptions): Promise<ChildOf<C>> {
-    const child = await runCommand(this.#said(this.#data(), 'async', readOptionsOf('runAsync', options).mistakes));
+    const child = await runCommand(this.#said('async', readOptionsOf('runAsync', options).mistakes));
     // The chain of calls knows its types better than the draft behind it.
     return child as ChildOf<C>;
   }
@@ -1870,12 +1905,12 @@ export class Command<out Kind extends CommandKind = 'program'> {
     this: C,
     options?: WaitOptions<K>,
   ): RunResultOf<C, K> {
-    const data = this.#data();
+    const data = this.#dataFor('run');
     const { check, mistakes } = readOptionsOf('runSync', options);
     const isDaemon = data.daemonize === true;
     const problem = 'a daemon is not waited for; start it with run(), which resolves when it is running';
     const served = 'the event loop serves a terminal, and this call holds it; use run()';
-    const said = this.#said(data, 'run', [
+    const said = this.#said('run', [
       ...(isDaemon ? [{ call: 'runSync()', problem }] : []),
       ...(data.terminal === undefined ? [] : [{ call: 'runSync()', problem: served }]),
       ...(isDaemon ? [] : streamsInSync(data)),
@@ -1905,7 +1940,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
     const problem = 'a worker thread is not the process; call it in the main thread';
     const { mistakes } = readOptionsOf('exec', options);
     const all = isMainThread ? mistakes : [{ call: 'exec()', problem }, ...mistakes];
-    return execCommand(this.#said(this.#data(), 'exec', all));
+    return execCommand(this.#said('exec', all));
   }
 
   /**
@@ -2067,21 +2102,25 @@ export class Command<out Kind extends CommandKind = 'program'> {
       });
     if (daemonize === true)
       mistakes.push({ call: `${method}()`, problem: 'a daemon is not waited for; run() gives its pipes' });
-    const data = copy.#data();
-    return { subject: subjectOf(data), start: () => runCommand(copy.#said(data, 'async', mistakes)) };
+    return { subject: subjectOf(copy.#data()), start: () => runCommand(copy.#said('async', mistakes)) };
   }
 
   /** This command for a run of that kind, with the mistakes that only this kind knows. */
-  #said<Mode extends LaunchMode>(
-    data: CommandSpec,
-    mode: Mode,
-    mistakes: readonly Mistake[] = [],
-  ): Said & { readonly mode: Mode } {
+  #said<Mode extends LaunchMode>(mode: Mode, mistakes: readonly Mistake[] = []): Said & { readonly mode: Mode } {
+    const data = this.#dataFor(mode);
     const check = (): CommandSpec => {
       if (mistakes.length > 0) this.#assertNoMistakes(mistakes);
-      return this.#checked(data, mode);
+      if (data === this.#known?.spec) return this.#known.spec;
+      const spec = this.#checked(data, mode);
+      if (staysRight(spec)) this.#known = { mode, spec };
+      return spec;
     };
     return { data, mode, attachments: this.#attachments, check };
+  }
+
+  /** What was said, for a run of that kind: checked already where such a run was checked, and nothing was said since. */
+  #dataFor(mode: LaunchMode): CommandSpec {
+    return this.#known?.mode === mode ? this.#known.spec : this.#data();
   }
 
   /** The run that a plan is made for, where nobody has said yet how the command will be run. */
@@ -2203,6 +2242,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
   }
 
   #attach(more: Partial<Attachments>): void {
+    this.#known = undefined;
     this.#attachments = Object.freeze({ ...this.#attachments, ...more });
   }
 
@@ -2215,6 +2255,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
       // A getter or a proxy of the caller threw.
       this.#draft.mistake(call, `a value cannot be read (${reasonOf(error)})`);
     }
+    this.#known = undefined;
     return this;
   }
 
@@ -2254,11 +2295,16 @@ export class Command<out Kind extends CommandKind = 'program'> {
   }
 
   static {
+    preparedCopy = (command) => {
+      const copy = Command.prototype.clone.call(command) as Command;
+      copy.#said(copy.#likelyMode()).check();
+      return copy;
+    };
     stageOf = (command) => {
       // What is said to the command later is said to no pipeline.
       const copy = Command.prototype.clone.call(command) as Command;
       return {
-        said: (mode) => copy.#said(copy.#data(), mode),
+        said: (mode) => copy.#said(mode),
         print: (options) => Command.prototype.toString.call(copy, options),
       };
     };
@@ -2273,6 +2319,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
 
   /** Records a call that says one thing and can be repeated without harm. */
   #flag(name: Flag): this {
+    this.#known = undefined;
     this.#draft.single[name] = true;
     return this;
   }
@@ -2309,6 +2356,77 @@ export class Command<out Kind extends CommandKind = 'program'> {
           call,
         );
     });
+  }
+}
+
+/**
+ * A command that nothing more can be said to, checked and ready to be run again and again. Made by {@link Command.prepare}.
+ *
+ * @example
+ * const list = new Command('ls', '-A').workingDirectory('/var/spool').outputBuffer().prepare();
+ * const before = await list.run();
+ * const after = await list.run();
+ */
+export class PreparedCommand<C extends AnyCommand = AnyCommand> {
+  readonly #command: C;
+
+  /** @internal Made by `Command.prepare()`. */
+  constructor(command: C) {
+    this.#command = command;
+  }
+
+  /**
+   * Runs the program, as {@link Command.run} does.
+   *
+   * @throws {LaunchError} {UnsupportedError} {PidFileError} {ExitError} as `Command.run()`; {UsageError} for options that are none, and where what was said
+   * cannot be done a second time.
+   *
+   * @example
+   * const { exitCode } = await new Command('true').prepare().run();
+   */
+  run<const K extends Check | undefined = undefined>(options?: WaitOptions<K>): Promise<ResultOf<C, K>> {
+    return saidBy(preparedMethods.get('run'), () => this.#command.run(options));
+  }
+
+  /**
+   * Starts the program, as {@link Command.runAsync} does.
+   *
+   * @throws {LaunchError} {UnsupportedError} {UsageError} as {@link PreparedCommand.run}.
+   *
+   * @example
+   * await using child = await new Command('sleep', 60).prepare().runAsync();
+   */
+  runAsync(options?: NoOptions): Promise<ChildOf<C>> {
+    return saidBy(preparedMethods.get('runAsync'), () => this.#command.runAsync(options));
+  }
+
+  /**
+   * Runs the program and holds this thread until it has ended, as {@link Command.runSync} does.
+   *
+   * @throws {LaunchError} {UnsupportedError} {ExitError} {UsageError} as `Command.runSync()`.
+   *
+   * @example
+   * const { stdout } = new Command('uname', '-r').outputBuffer().prepare().runSync();
+   */
+  runSync<const K extends Check | undefined = undefined>(options?: WaitOptions<K>): RunResultOf<C, K> {
+    return saidBy(preparedMethods.get('runSync'), () => this.#command.runSync(options));
+  }
+
+  /**
+   * The command, quoted for a shell, as {@link Command.toString} prints it.
+   *
+   * @throws {TypeError} for options that are none.
+   *
+   * @example
+   * String(new Command('true').arg('a b').prepare()); // "true 'a b'"
+   */
+  toString(options?: PrintOptions): string {
+    return this.#command.toString(options);
+  }
+
+  /** A line that shows the command without values of variables and secrets. */
+  [inspect.custom](): string {
+    return `Prepared${inspect(this.#command)}`;
   }
 }
 
@@ -2387,13 +2505,18 @@ function fromDraft(draft: Draft): Command {
 }
 
 /** The functions that callers call, as they are when this file is loaded: a mistake lies below them in the stack. */
-const publicMethods = new Map<string, Entry>();
-for (const from of [Command, Command.prototype]) {
-  for (const name of Object.getOwnPropertyNames(from)) {
-    const value: unknown = Object.getOwnPropertyDescriptor(from, name)?.value;
-    if (typeof value === 'function') publicMethods.set(name, value);
-  }
+function functionsOf(...holders: readonly object[]): ReadonlyMap<string, Entry> {
+  const functions = new Map<string, Entry>();
+  for (const holder of holders)
+    for (const name of Object.getOwnPropertyNames(holder)) {
+      const value: unknown = Object.getOwnPropertyDescriptor(holder, name)?.value;
+      if (typeof value === 'function') functions.set(name, value);
+    }
+  return functions;
 }
+
+const publicMethods = functionsOf(Command, Command.prototype);
+const preparedMethods = functionsOf(PreparedCommand.prototype);
 
 /** The options of a call that runs a command, as they were read. */
 interface GivenOptions {

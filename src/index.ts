@@ -1,4 +1,4 @@
-export { Command, pipeline } from './command.js';
+export { Command, pipeline, PreparedCommand } from './command.js';
 export type {
   CaptureOptions,
   FileOptions,

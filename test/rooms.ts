@@ -76,6 +76,7 @@ export const rooms: readonly Room[] = [
       'launch-plan',
       'environment',
       'plan-launch',
+      'plan-again',
     ],
   ],
   ['hook', ['function', 'exchange', 'runner']],

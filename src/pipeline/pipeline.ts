@@ -14,7 +14,6 @@ import {
 } from '../builder/wait-options.js';
 import { explainPlan } from '../engine/explain.js';
 import { engineInfo, selectEngine } from '../engine/select.js';
-import { subjectOf } from '../errors/command-error.js';
 import { type Mistake, UsageError } from '../errors/usage-error.js';
 import type { CapturedOf, ExitCodeOf, StderrOf, StdinOf, StdoutOf, StreamOf } from '../result/chain.js';
 import type { PipelineResult } from '../result/pipeline-result.js';
@@ -160,7 +159,7 @@ export class Pipeline<First = unknown, Last = unknown> {
     const { why } = engineInfo();
     const stages = this.#check(this.#said('async'));
     const plans = stages.map(({ spec }, stage) =>
-      planFor(spec, 'async', engine, subjectOf(spec), { stdin: stage > 0, stdout: stage < stages.length - 1 }),
+      planFor(spec, 'async', { stdin: stage > 0, stdout: stage < stages.length - 1 }),
     );
     return plans.map((plan) => explainPlan(plan, engine, why)).join('\n');
   }

@@ -49,6 +49,17 @@ export function environmentOf(
   return property;
 }
 
+/**
+ * Whether the variables of a plan are right for a later launch as well: they were all said, or nobody has asked for those of this process yet.
+ */
+export function hasLateVariables(plan: LaunchPlan, inherited: PlanOptions['inherited']): boolean {
+  const { env, envInherit, listenFds } = plan.spec;
+  if (listenFds !== undefined || envInherit === true) return false;
+  return (
+    env !== undefined || (inherited !== undefined && Object.getOwnPropertyDescriptor(plan, 'envp')?.get !== undefined)
+  );
+}
+
 function planEnvironment(
   spec: CommandSpec,
   host: Host,

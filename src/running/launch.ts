@@ -21,7 +21,8 @@ import { spentProblem } from '../streams/source.js';
 import { hasTees, openTees, type TeeFiles } from '../streams/tee-files.js';
 import { closeFiles } from '../engine/redirections.js';
 import { connect, type Joints } from '../plan/descriptors.js';
-import type { LaunchPlan } from '../plan/launch-plan.js';
+import type { LaunchPlan, PlanOptions } from '../plan/launch-plan.js';
+import { planAgain } from '../plan/plan-again.js';
 import { planLaunch } from '../plan/plan-launch.js';
 import { bare } from '../spec/bare.js';
 import type { CommandSpec, LaunchMode } from '../spec/spec.js';
@@ -47,22 +48,19 @@ export interface Attachments {
 /** How much of the output that nobody claimed is kept for the log. */
 const LOG_LIMIT: CaptureLimit = bare({ bytes: 64 * 1024, policy: 'headAndTail' });
 
-/** Decides a launch for the engine in use, which may be a dry run that needs no program to exist. */
-export function planFor(
-  spec: CommandSpec,
-  mode: LaunchMode,
-  engine: Engine = selectEngine(),
-  subject: Subject = subjectOf(spec),
-  joints?: Joints,
-): LaunchPlan {
-  return planLaunch(spec, thisHost, {
-    mode,
-    search: engine.name !== 'dry-run',
-    subject,
-    inherited: engine.environment,
-    joints,
-  });
+/** Decides a launch for the engine in use, for somebody to look at. */
+export function planFor(spec: CommandSpec, mode: LaunchMode, joints?: Joints): LaunchPlan {
+  return planLaunch(spec, thisHost, planOptions(mode, selectEngine(), subjectOf(spec), joints));
 }
+
+/** An engine may be a dry run, which needs no program to exist. */
+const planOptions = (mode: LaunchMode, engine: Engine, subject: Subject, joints?: Joints): PlanOptions => ({
+  mode,
+  search: engine.name !== 'dry-run',
+  subject,
+  inherited: engine.environment,
+  joints,
+});
 
 /**
  * One launch: what was said, what was decided, and where data comes from and goes to. It is made once, and handed down whole:
@@ -107,14 +105,14 @@ export class Launch implements LaunchResources, FlowPlan {
     if (abortSignal?.aborted === true) throw new LaunchError(subject, { step: 'abort', cause: abortSignal.reason });
     if (engine.name !== 'dry-run' && launchesAreForbidden()) throw forbidden(subject);
     if (engine.name !== 'dry-run') assertMayLaunch(spec, subject);
-    const plan = planFor(spec, mode, engine, subject, joints);
+    const plan = planAgain(spec, thisHost, planOptions(mode, engine, subject, joints));
     if (engine.name !== 'dry-run') assertMayWrite(plan);
     const [refusal, ...others] = engine.refusals(plan);
     if (refusal !== undefined) throw new UnsupportedError(subject, { ...refusal, engine: engine.name, others });
     this.spec = spec;
     this.mode = mode;
     this.engine = engine;
-    this.subject = subject;
+    this.subject = plan.subject;
     this.plan = plan;
     this.input = spec.stdin.from === 'buffer' ? toBytes(spec.stdin.data) : undefined;
     this.joints = joints;

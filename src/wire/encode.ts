@@ -57,9 +57,12 @@ const NONE: readonly Uint8Array[] = [];
 /** Writes a program as the flat buffer that decode.c reads. */
 export function encode(program: Program): Buffer {
   const operations = program.operations.map((each) => operation(each.code, each.step, each));
-  const bytes = encodeForNow({ ...program, operations });
-  return Buffer.from(bytes.buffer.slice(0, end));
+  return copyOfEncoded(encodeForNow({ ...program, operations }));
 }
+
+/** What {@link encodeForNow} gave, in memory of its own. */
+export const copyOfEncoded = (bytes: Buffer): Buffer =>
+  Buffer.from(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + encodedSize(bytes)));
 
 /** The same, in bytes that hold until the next program is written. They begin with the plan, whose header has its size. */
 export function encodeForNow(program: Program): Buffer {

@@ -23,6 +23,7 @@ import { ownerContract } from './owners.js';
 import { pathSearchContract } from './path-search.js';
 import { pathContract } from './paths.js';
 import { pidFileContract } from './pidfile.js';
+import { preparedContract } from './prepared.js';
 import { scarcityContract } from './scarcity.js';
 import { sendBufferContract } from './send-buffers.js';
 import { settlingContract } from './settling.js';
@@ -66,6 +67,7 @@ export function engineContract(name: EngineUnderTest['name']): void {
     pipelineContract(engine);
     lineContract();
     streamContract();
+    preparedContract(engine);
     daemonContract();
     daemonsMetContract(engine);
     pidFileContract(engine);

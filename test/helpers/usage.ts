@@ -7,6 +7,7 @@ export const anything = (value: unknown) => value as never;
 export const lookingMethods: readonly string[] = [
   'constructor',
   'clone',
+  'prepare',
   'toString',
   'writeArgLog',
   'binaryPath',

@@ -1,7 +1,8 @@
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { type AnyCommand, Command, type CommandSpec, OutputBuffer } from '../../src/index.js';
+import { type AnyCommand, Command, type CommandSpec, OutputBuffer, UsageError } from '../../src/index.js';
+import { dryRun } from '../../src/testing.js';
 import { lookingMethods } from '../helpers/usage.js';
 
 /** Every method that says something, and what the spec then holds. */
@@ -205,6 +206,21 @@ function changeable(value: unknown, path = 'spec'): string[] {
   ];
 }
 
+const ran = (command: AnyCommand): Promise<unknown> => command.run();
+const begun = (command: AnyCommand): Promise<unknown> => command.runAsync();
+
+/** What a dry run has recorded of a run: the spec, or the mistakes. */
+async function saidBy(run: () => Promise<unknown>): Promise<unknown> {
+  using dry = dryRun();
+  try {
+    await run();
+  } catch (error) {
+    if (error instanceof UsageError) return error.message;
+    throw error;
+  }
+  return dry.specs;
+}
+
 describe('the spec', () => {
   test('of a command that says nothing more is short', () => {
     expect(new Command('prog').spec()).toEqual(empty);
@@ -221,6 +237,20 @@ describe('the spec', () => {
         expect(Command.fromSpec(carried).spec()).toEqual(spec);
       }
       expect(String(Command.fromSpec(spec))).toBe(String(build(new Command('prog'))));
+    },
+  );
+
+  // What is given away is closed here, by a dry run too: it would be a stream of this process.
+  const keeping = methods.filter(([, , expected]) => !JSON.stringify(expected).includes('closeInParent'));
+
+  test.for(keeping.map(([name, build]) => ({ name, build })))(
+    'of a command that has run holds what is said afterwards: $name',
+    async ({ build }) => {
+      for (const run of [ran, begun]) {
+        const command = new Command('prog');
+        expect(await saidBy(() => run(command))).toHaveLength(1);
+        expect(await saidBy(() => run(build(command)))).toEqual(await saidBy(() => run(build(new Command('prog')))));
+      }
     },
   );
 

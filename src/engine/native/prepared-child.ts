@@ -3,7 +3,7 @@ import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { operationsOf } from '../../plan/operations.js';
 import type { HandshakeEnds } from '../../plan/step-table.js';
 import { readable } from '../../text/bytes.js';
-import { encodedSize, encodeForNow, type Operation } from '../../wire/encode.js';
+import { copyOfEncoded, encodedSize, encodeForNow, type Operation } from '../../wire/encode.js';
 import type { Move } from '../../wire/moves.js';
 import type { HookWatch } from '../engine.js';
 import type { Ends } from './ends.js';
@@ -37,21 +37,18 @@ const NO_NUMBERS = {};
 export const closedByProgram = (here: Move | undefined, step: number): readonly Operation[] =>
   here === undefined ? [] : [{ code: 'close_range', step, a: here.to, b: here.to }];
 
+/** A plan in its encoded form, with the numbers that went into it. */
+interface EncodedPlan {
+  readonly moves: readonly Move[];
+  readonly bytes: Buffer;
+}
+
+/** The plans that were encoded once already, and those of which the bytes were kept: a plan that is followed again, with the same numbers, is handed over as it is. */
+const encodedOnce = new WeakMap<LaunchPlan, EncodedPlan | undefined>();
+
 /** Prepares a child that performs all steps in shared memory. `inherits`: it gets the variables of this process as they are then. */
-export function prepareInSharedMemory(
-  plan: LaunchPlan,
-  { moves, here, controlling }: Ends,
-  inherits: boolean,
-): PreparedChild {
-  const { spec, steps } = plan;
-  const { envp, operations } = operationsOf(
-    plan,
-    steps,
-    0,
-    { moves, ...untilExec(here), terminal: controlling, parent: process.pid },
-    inherits,
-  );
-  const encodedPlan = encodeForNow({ file: executedFile(plan), argv: spec.argv, envp, operations });
+export function prepareInSharedMemory(plan: LaunchPlan, ends: Ends, inherits: boolean): PreparedChild {
+  const encodedPlan = encodedFor(plan, ends, inherits);
   return {
     encodedPlan,
     size: encodedSize(encodedPlan),
@@ -62,4 +59,30 @@ export function prepareInSharedMemory(
     ours: [],
     theirs: [],
   };
+}
+
+function encodedFor(plan: LaunchPlan, { moves, here, controlling }: Ends, inherits: boolean): Buffer {
+  const known = encodedOnce.get(plan);
+  if (known !== undefined && isSameMoves(known.moves, moves)) return known.bytes;
+  const { envp, operations } = operationsOf(
+    plan,
+    plan.steps,
+    0,
+    { moves, ...untilExec(here), terminal: controlling, parent: process.pid },
+    inherits,
+  );
+  const bytes = encodeForNow({ file: executedFile(plan), argv: plan.spec.argv, envp, operations });
+  // The bytes are worth their copy from the second launch on.
+  if (here === undefined && controlling === undefined)
+    encodedOnce.set(plan, encodedOnce.has(plan) ? { moves, bytes: copyOfEncoded(bytes) } : undefined);
+  return bytes;
+}
+
+function isSameMoves(some: readonly Move[], others: readonly Move[]): boolean {
+  if (some.length !== others.length) return false;
+  for (const [index, { from, to, isShared }] of some.entries()) {
+    const other = others[index]!;
+    if (from !== other.from || to !== other.to || isShared !== other.isShared) return false;
+  }
+  return true;
 }
