@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import { type Check, type Codes, readWaitOptions, type WaitOptions } from '../builder/wait-options.js';
 import type { Entry } from '../builder/call-site.js';
 import type { TreeOptions } from '../builder/options.js';
+import { sequenceOption } from '../ending/stop-sequence.js';
 import { type NoOptions, readOptions } from '../errors/argument-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import type { LineOf, LineOptions } from '../lines/line-options.js';
@@ -112,8 +113,10 @@ export class PipelineChild<
    * const { stages } = await running.stop();
    */
   async stop(options?: StopOptions): Promise<PipelineResult<Result['stdout'], Result['stderr']>> {
+    // Before anything happens, and once: every stage is given the same.
+    const read = readOptions('stop', [], options, { sequence: sequenceOption, tree: 'boolean' });
     this.#isStopped = true;
-    const results = await Promise.all(this.stages.map((stage) => stage.stop(options)));
+    const results = await Promise.all(this.stages.map((stage) => stage.stop(read)));
     return pipelineResult(this.#command, results);
   }
 
@@ -127,8 +130,9 @@ export class PipelineChild<
    * await running.abort();
    */
   async abort(options?: TreeOptions): Promise<void> {
+    const read = readOptions('abort', [], options, { tree: 'boolean' });
     this.#isStopped = true;
-    await Promise.all(this.stages.map((stage) => stage.abort(options)));
+    await Promise.all(this.stages.map((stage) => stage.abort(read)));
   }
 
   /**

@@ -51,7 +51,11 @@ export function checkStages(said: readonly Said[], rules: PipelineRules, others:
       return spec;
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
-      mistakes.push(...error.mistakes.map((mistake) => ({ stage, ...mistake })), ...clashes);
+      // What is not heard and not counted is told in the words for a stage: another stage is the way out.
+      const own = error.mistakes.filter(
+        ({ call }) => !/^(?:silenceTimeout|outputLimit)/.test(call) || !clashes.some((clash) => clash.call === call),
+      );
+      mistakes.push(...own.map((mistake) => ({ stage, ...mistake })), ...clashes);
       return data;
     }
   });
@@ -82,6 +86,9 @@ const handshakeIs = 'a stage is launched together with its neighbours, and waits
 const terminalIs = 'a stage has the pipes of its neighbours; start it alone, and join it by child.terminal';
 const inheritedIs =
   'the terminal has one process group in its foreground, and each stage is started by itself; run the whole line by a shell';
+const unheardIs = 'what a stage writes to the next one does not pass through this process; say it of the last stage';
+const uncountedIs =
+  'what a stage writes to the next one does not pass through this process, and is not counted; say it of the last stage, or say errorBuffer() too to have standard error counted';
 const bufferIs =
   'an earlier stage has the same OutputBuffer for its standard error, and each run empties it; give each stage its own';
 
@@ -96,6 +103,10 @@ function clashesOf(said: readonly Said[], stage: number): Mistake[] {
     mistake(inputCall(data.stdin), 'its standard input is what the stage before it writes; leave the call out');
   if (!isLast && data.stdout.to !== 'unclaimed')
     mistake(outputCall(data.stdout), 'its standard output is what the next stage reads; only the last one has another');
+  const { silenceTimeoutMs, outputLimit } = data;
+  if (!isLast && silenceTimeoutMs !== undefined) mistake(`silenceTimeout(${silenceTimeoutMs})`, unheardIs);
+  if (!isLast && outputLimit?.policy === 'kill' && data.stderr.to !== 'buffer')
+    mistake(`outputLimit(${outputLimit.bytes}, 'kill')`, uncountedIs);
   if (data.daemonize === true) mistake('daemonize()', daemonIs);
   if (data.terminal !== undefined) mistake('terminal(…)', terminalIs);
   if (data.inheritTerminal === true) mistake('inheritTerminal()', inheritedIs);

@@ -7,7 +7,7 @@ import { type Subject, subjectOf } from '../errors/command-error.js';
 import { LaunchError } from '../errors/launch-error.js';
 import { PidFileError } from '../errors/pidfile-error.js';
 import { UnsupportedError } from '../errors/unsupported-error.js';
-import { type Mistake, UsageError } from '../errors/usage-error.js';
+import { UsageError } from '../errors/usage-error.js';
 import { thisHost } from '../host/host.js';
 import { launchDenial, writeDenial } from '../host/permission.js';
 import { type Clock, deadline } from '../host/time.js';
@@ -118,7 +118,6 @@ export class Launch implements LaunchResources, FlowPlan {
     this.joints = joints;
     this.#captures = makeCaptures(plan, attachments);
     this.captures = this.#captures;
-    if (spec.silenceTimeoutMs !== undefined && joints?.stdout === true) throw new UsageError(subject, [unheard(spec)]);
     const { onLine, sendBuffers } = attachments;
     this.sendBuffers = sendBuffers;
     this.lineWatch = onLine === undefined ? undefined : new LineWatch(onLine, this.captures, subject);
@@ -214,11 +213,6 @@ function makeCaptures(plan: LaunchPlan, { stdoutBuffer, stderrBuffer }: Attachme
   }
   return captures;
 }
-
-const unheard = ({ silenceTimeoutMs }: CommandSpec): Mistake => ({
-  call: `silenceTimeout(${String(silenceTimeoutMs)})`,
-  problem: 'what a stage writes to the next one does not pass through this process; say it of the last stage',
-});
 
 /** Node's permission model holds for every engine, as it does for `child_process`. */
 function assertMayLaunch(spec: CommandSpec, subject: Subject): void {

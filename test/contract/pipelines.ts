@@ -9,6 +9,7 @@ import {
   OutputBuffer,
   pipeline,
   type Pipeline,
+  type PipelineChild,
   PipelineResult,
   UnsupportedError,
   UsageError,
@@ -22,6 +23,9 @@ const sleep = () => new Command('sleep', FOREVER);
 
 /** Too short for what sleeps. */
 const SHORT_MS = 100;
+
+/** Enough for what ends by itself. */
+const LONG_MS = 3000;
 
 /** More than a pipe holds. */
 const MUCH = 3_000_000;
@@ -276,6 +280,56 @@ export function pipelineContract({ name }: EngineUnderTest): void {
       const freed = await start();
       await freed.free();
       expect(freed.stages.map(({ pid }) => isRunning(pid))).toEqual([false, false]);
+    });
+
+    test('is not stopped by a call with options that are none: a stage that ends is to blame alone', async () => {
+      const calls = [
+        (running: PipelineChild) => running.stop({ sequence: 'SIGTERM' } as never),
+        (running: PipelineChild) => running.stop({ tree: 1 } as never),
+        (running: PipelineChild) => running.abort({ sequence: [] } as never),
+        (running: PipelineChild) => running.free({ tree: true } as never),
+      ];
+      for (const call of calls) {
+        const one = new AbortController();
+        const running = await pipeline(sleep().abortSignal(one.signal), cat()).runAsync();
+        await rejection(TypeError, call(running));
+        expect(running.stages.map(({ pid }) => isRunning(pid))).toEqual([true, true]);
+        one.abort(new Error('only this'));
+        const { message } = await rejection(ExitError, running.wait());
+        expect(message).toMatch(/^`sleep 600` was aborted after .* It is stage 1 of `sleep 600 \| cat`\.$/);
+      }
+    });
+
+    test('gives each stage the same options, which are read once', async () => {
+      let read = 0;
+      const options = {
+        get sequence() {
+          read += 1;
+          return read === 1 ? ([['SIGINT', 5000]] as const) : (undefined as never);
+        },
+      };
+      const running = await pipeline(sleep(), sleep()).runAsync();
+      const { stages } = await running.stop(options);
+      expect([read, ...stages.map(({ signal }) => signal)]).toEqual([1, 'SIGINT', 'SIGINT']);
+    });
+
+    test('counts for outputLimit() with kill what passes through this process, and says where nothing of a stage does', async () => {
+      const toError = sh('yes >&2').errorBuffer().outputLimit(1000, 'kill');
+      const error = await rejection(ExitError, pipeline(toError, cat()).run());
+      expect([error.reason, error.stage]).toEqual(['output-limit', 0]);
+      const last = new Command('yes').outputBuffer().outputLimit(1000, 'kill');
+      const ofLast = await rejection(ExitError, pipeline(sleep(), last).timeout(LONG_MS).run());
+      expect([ofLast.reason, ofLast.stage]).toEqual(['timeout', 0]);
+      expect(ofLast.pipeline?.stages.at(-1)?.outputTruncated).toBe(true);
+      for (const first of [new Command('yes'), new Command('yes').errorFile('/dev/null')]) {
+        const limited = pipeline(first.outputLimit(1000, 'kill'), cat());
+        for (const run of [limited.run(), limited.runAsync()]) {
+          const { mistakes } = await rejection(UsageError, run);
+          const problem =
+            'what a stage writes to the next one does not pass through this process, and is not counted; say it of the last stage, or say errorBuffer() too to have standard error counted';
+          expect(mistakes).toEqual([{ call: "outputLimit(1000, 'kill')", problem, stage: 0 }]);
+        }
+      }
     });
 
     test('is stopped by its signal, or a stage by its own', async () => {
