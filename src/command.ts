@@ -63,7 +63,7 @@ import type {
   StreamOf,
   TerminalOf,
 } from './result/chain.js';
-import { streamsOf } from './lines/child-lines.js';
+import { ONE_OUTPUT, streamsOf } from './lines/child-lines.js';
 import {
   commandLines,
   jsonLines,
@@ -1640,7 +1640,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
   /**
    * Stops the program if it writes nothing for so long, by {@link Command.stopSequence}. The promise rejects with an {@link ExitError} of the reason `silence`. Counted from
    * the start, anew with each piece of output that passes through this process: what is captured, or read from a pipe, and with `run()` also what nobody claimed.
-   * While output waits here for somebody to read it, the program is not silent.
+   * While output waits here for somebody to read it, the program is not silent, and after that it has its whole time again.
    *
    * @category Time
    *
@@ -2082,14 +2082,15 @@ export class Command<out Kind extends CommandKind = 'program'> {
       const said = values.filter((value) => value !== undefined);
       mistakes.push({ call: printCall(method, said), problem: read.wrong, ...(at === undefined ? {} : { at }) });
     }
-    for (const stream of streamsOf(from)) {
+    const { stdin, handshake, daemonize, terminal } = single;
+    if (terminal !== undefined && from !== 'stdout') mistakes.push({ call: `${method}()`, problem: ONE_OUTPUT });
+    for (const stream of terminal === undefined ? streamsOf(from) : []) {
       if (single[stream] === undefined) single[stream] = bare({ to: 'pipe' });
       else if (single[stream].to !== 'pipe') {
         const problem = `it reads the program's ${stream}, and another call takes that; leave the other out`;
         mistakes.push({ call: `${method}()`, problem });
       }
     }
-    const { stdin, handshake, daemonize } = single;
     if (stdin?.from === 'pipe')
       mistakes.push({
         call: 'inputPipe()',

@@ -79,11 +79,12 @@ const inputCalls: Readonly<Record<string, string>> = bare({
   file: 'inputFile(…)',
   pipe: 'inputPipe()',
   buffer: 'inputBuffer(…)',
+  stream: 'inputStream(…)',
 });
 const outputCall = (stream: 'output' | 'error', to: string): string =>
   to === 'stdout'
     ? 'errorToOutput()'
-    : `${stream}${{ fd: 'Fd(…)', file: 'File(…)', pipe: 'Pipe()', buffer: 'Buffer(…)' }[to] ?? ''}`;
+    : `${stream}${{ fd: 'Fd(…)', file: 'File(…)', pipe: 'Pipe()', buffer: 'Buffer(…)', stream: 'To(…)' }[to] ?? ''}`;
 
 const inOne = 'a terminal is standard input, output and error in one; leave this call or terminal() out';
 const hasTerminal = ({ terminal, inheritTerminal }: CommandSpec): boolean =>
@@ -112,6 +113,12 @@ const clashesOfTerminals: readonly Clash[] = [
     when: ({ terminal, stdout }, mode) => terminal !== undefined && stdout.to === 'buffer' && mode === 'async',
     call: 'outputBuffer(…)',
     problem: 'what the program writes is read from child.terminal; leave the call out, or use run()',
+  },
+  {
+    when: ({ terminal, outputLimit }, mode) =>
+      terminal !== undefined && outputLimit?.policy === 'kill' && mode === 'async',
+    call: ({ outputLimit }) => `outputLimit(${String(outputLimit?.bytes)}, 'kill')`,
+    problem: 'what the program writes is read from child.terminal, and not counted; leave the call out, or use run()',
   },
   {
     when: ({ terminal, stderr }) => terminal !== undefined && stderr.to !== 'unclaimed',
@@ -207,8 +214,9 @@ const clashesOfChildren: readonly Clash[] = [
   { when: ({ stdout }, mode) => mode === 'run' && stdout.to === 'pipe', call: 'outputPipe()', problem: unread },
   { when: ({ stderr }, mode) => mode === 'run' && stderr.to === 'pipe', call: 'errorPipe()', problem: unread },
   {
-    when: ({ outputLimit, stdout, stderr }, mode) =>
+    when: ({ outputLimit, stdout, stderr, terminal }, mode) =>
       outputLimit?.policy === 'kill' &&
+      terminal === undefined &&
       (mode === 'run' || mode === 'async') &&
       ![stdout, stderr].some(({ to }) => isCounted(to, mode)),
     call: ({ outputLimit }) => `outputLimit(${String(outputLimit?.bytes)}, 'kill')`,

@@ -19,6 +19,8 @@ import { Lines, type LineSupply } from './lines.js';
 export interface LinedChild {
   readonly stdout: Readable | null;
   readonly stderr: Readable | null;
+  /** Whether all that it writes comes by a terminal, which stands for its standard output. */
+  readonly hasTerminal: boolean;
   readonly subject: Subject;
   /** Resolves when the program has ended. */
   readonly ended: Promise<unknown>;
@@ -28,6 +30,10 @@ const names = { stdout: ['stdout'], stderr: ['stderr'], both: ['stdout', 'stderr
 
 /** The streams that these are. */
 export const streamsOf = (from: LinesFrom): readonly ('stdout' | 'stderr')[] => names[from];
+
+/** What is wrong with asking for the standard error of a program with a terminal. */
+export const ONE_OUTPUT =
+  "both outputs of a program with a terminal are one, and that is 'stdout'; leave the option from out";
 
 const pipeCalls = { stdout: 'outputPipe()', stderr: 'errorPipe()' } as const;
 
@@ -67,7 +73,9 @@ export class ChildLines {
       const stream = this.#child[name];
       const call = `${method}()`;
       if (stream === null) {
-        const problem = `nobody asked for a pipe from ${name}; call ${pipeCalls[name]} before runAsync()`;
+        const problem = this.#child.hasTerminal
+          ? ONE_OUTPUT
+          : `nobody asked for a pipe from ${name}; call ${pipeCalls[name]} before runAsync()`;
         throw new UsageError(this.#child.subject, [{ call, problem }]);
       }
       const known = this.#sources.get(name);

@@ -108,7 +108,7 @@ export class Child<
     this.terminal = process.terminal as Term;
     // The time counts from the launch, of which a hook may have taken a part.
     this.#stopping = stoppingOf(launch);
-    listenTo(this.#stopping, launch, process.stdout, process.stderr);
+    listenTo(this.#stopping, launch, process.stdout, process.stderr, process.terminal);
     const send = (signal: SignalName): boolean => {
       this.#flows?.stopped(() => {
         this.#stopping.confirm();
@@ -162,7 +162,7 @@ export class Child<
   }
 
   /**
-   * The lines that the program writes, one at a time, as it writes them: of the pipe of `outputPipe()`, or of `errorPipe()`.
+   * The lines that the program writes, one at a time, as it writes them: of the pipe of `outputPipe()`, or of `errorPipe()`; of a program with a terminal, what comes by {@link terminal}.
    *
    * A loop that is slow holds the program, as a full pipe does. A loop that is left early does not: what the program writes then is thrown away,
    * unless the next reader comes at once. Several loops can read at the same time, and each gets every line; all are as slow as the slowest. The
@@ -186,10 +186,11 @@ export class Child<
   }
 
   #linesOfChild(): ChildLines {
-    const { stdout, stderr } = this;
+    const { stdout, stderr, terminal } = this;
     return (this.#lines ??= new ChildLines({
-      stdout,
+      stdout: stdout ?? terminal,
       stderr,
+      hasTerminal: terminal !== null,
       subject: this.#launch.subject,
       ended: this.#process.ended,
     }));

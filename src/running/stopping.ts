@@ -38,6 +38,8 @@ export class Stopping {
   #silentAt = Infinity;
   /** Whether what it has written waits for a reader here, who holds it. */
   #isHeld: () => boolean = () => false;
+  /** Whether it was held when its time of silence was over the last time. */
+  #wasHeld = false;
   #cause: StopCause | undefined;
   #steps: StopSequence = [];
   /** The sequence that a cause brought with it. */
@@ -79,6 +81,7 @@ export class Stopping {
   /** The program has written something. */
   heard(now: number): void {
     if (this.#silenceMs !== undefined) this.#silentAt = now + this.#silenceMs;
+    this.#wasHeld = false;
   }
 
   /**
@@ -113,8 +116,12 @@ export class Stopping {
     if (now >= this.#dueAt) {
       this.begin({ reason: 'timeout', limit: this.#timeoutMs ?? 0 }, now, undefined, this.#timeoutTree);
     } else if (now >= this.#silentAt) {
-      if (this.#isHeld()) this.heard(now);
-      else this.begin({ reason: 'silence', limit: this.#silenceMs ?? 0 }, now);
+      const isHeld = this.#isHeld();
+      // One that was held has its whole time from when it is known to be free again.
+      if (isHeld || this.#wasHeld) {
+        this.heard(now);
+        this.#wasHeld = isHeld;
+      } else this.begin({ reason: 'silence', limit: this.#silenceMs ?? 0 }, now);
     }
   }
 

@@ -81,6 +81,7 @@ export class Terminal extends Duplex {
   /** What is taken beyond what is asked for, in bytes. */
   #unasked = 0;
   #pending: Pending | undefined;
+  #onPiece: (() => void) | undefined;
   /** The last key, which says whether the line has ended. */
   #lastKey = NEWLINE;
 
@@ -152,6 +153,12 @@ export class Terminal extends Duplex {
     return `Terminal { ${this.columns} columns, ${this.rows} rows, ${this.#isOpen ? 'open' : 'ended'} }`;
   }
 
+  /** @internal Calls back whenever something comes, and has it come, as far as there is room, before anybody asks for it. */
+  onPiece(callback: () => void): void {
+    this.#onPiece = callback;
+    this.read(0);
+  }
+
   /**
    * @internal The program has ended. What it left is taken without waiting for a reader, and what was typed meanwhile is lost. True: another
    * process still holds the terminal, and may go on to write; what is captured ends here all the same.
@@ -217,6 +224,7 @@ export class Terminal extends Duplex {
       return -1;
     }
     const piece = Buffer.from(room.subarray(0, size));
+    this.#onPiece?.();
     if (this.#sink !== undefined) this.#sink(piece);
     else if (!this.push(piece) && (this.#hasProgram || (this.#unasked -= size) <= 0)) {
       this.#reads = false;

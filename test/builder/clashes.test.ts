@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { closeSync, openSync } from 'node:fs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type AnyCommand, Command, OutputBuffer, UsageError } from '../../src/index.js';
@@ -77,6 +78,15 @@ describe('what cannot both be so is refused:', () => {
     [() => prog().outputFd(open()).terminal(), `outputFd(…): ${IN_ONE}`],
     [() => prog().outputFile('/f').terminal(), `outputFile(…): ${IN_ONE}`],
     [() => prog().errorFile('/f').terminal(), `errorFile(…): ${IN_ONE}`],
+    [
+      () =>
+        prog()
+          .inputStream(Readable.from(['x']))
+          .terminal(),
+      `inputStream(…): ${IN_ONE}`,
+    ],
+    [() => prog().outputTo(process.stdout).terminal(), `outputTo(…): ${IN_ONE}`],
+    [() => prog().errorTo(process.stderr).terminal(), `errorTo(…): ${IN_ONE}`],
     [() => prog().errorBuffer().terminal(), `errorBuffer(…): ${IN_ONE}`],
     [() => prog().errorToOutput().terminal(), `errorToOutput(): ${IN_ONE}`],
     [
@@ -124,6 +134,9 @@ describe('what cannot both be so is refused:', () => {
   test('a buffer for a terminal that the caller reads, and a pipe in the place of one', async () => {
     expect(await mistakes(() => prog().terminal().outputBuffer().runAsync())).toEqual([
       'outputBuffer(…): what the program writes is read from child.terminal; leave the call out, or use run()',
+    ]);
+    expect(await mistakes(() => prog().terminal().outputLimit(9, 'kill').runAsync())).toEqual([
+      "outputLimit(9, 'kill'): what the program writes is read from child.terminal, and not counted; leave the call out, or use run()",
     ]);
     const piped = prog().inputPipe().outputPipe().errorPipe().terminal();
     expect(await mistakes(() => piped.runAsync())).toEqual([

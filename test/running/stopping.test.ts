@@ -184,8 +184,31 @@ describe('the state of stopping', () => {
     isHeld = true;
     expect(state.next(1500)).toBe(300);
     isHeld = false;
-    expect(drive(state, 1800).at(0)).toEqual(['SIGTERM', 1800]);
+    expect(state.next(1800)).toBe(300);
+    expect(drive(state, 2100).at(0)).toEqual(['SIGTERM', 2100]);
     expect(state.report).toMatchObject({ reason: 'silence', limit: 300 });
+  });
+
+  test('gives a program that was held its whole time of silence, once it is known to be free', () => {
+    const state = stopping({ silenceTimeoutMs: 300 });
+    let isHeld = true;
+    state.listen(1000, () => isHeld);
+    expect(state.next(1300)).toBe(300);
+    // It is free only for a moment when the time is over: it may not have come to write yet.
+    isHeld = false;
+    expect(state.next(1600)).toBe(300);
+    expect(drive(state, 1899)).toEqual([
+      ['SIGTERM', 1900],
+      ['SIGKILL', 6900],
+    ]);
+    // What it writes meanwhile counts as ever.
+    const speaking = stopping({ silenceTimeoutMs: 300 });
+    isHeld = true;
+    speaking.listen(1000, () => isHeld);
+    expect(speaking.next(1300)).toBe(300);
+    isHeld = false;
+    speaking.heard(1400);
+    expect(speaking.next(1700)).toBe('SIGTERM');
   });
 
   test('counts no silence where the program was let go, and the time comes first where it is shorter', () => {

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
 import { Command } from 'vircommand';
 import { describe, expect, test } from 'vitest';
 import { useNativeEngine } from '../helpers/native.js';
@@ -192,6 +194,27 @@ describe('inheritTerminal()', () => {
     expect(foreground).not.toBe(group);
     await sitting.until(/end: 0\r\n/);
     sitting.type('exit\r');
+  });
+
+  test('is a mistake in a worker thread, which is not the process that has the terminal', async () => {
+    const source = `
+      import { parentPort } from 'node:worker_threads';
+      import { Command } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)};
+      const tell = (error) => error.mistakes?.map(({ call, problem }) => call + ': ' + problem) ?? String(error);
+      const told = [await new Command('true').inheritTerminal().run().then(() => 'ran', tell)];
+      try {
+        new Command('true').inheritTerminal().runSync();
+      } catch (error) {
+        told.push(tell(error));
+      }
+      await new Command('true').run();
+      parentPort.postMessage(told);`;
+    const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`));
+    const [told] = (await once(worker, 'message')) as [unknown];
+    const mistake =
+      'inheritTerminal(): the terminal is that of the process, and a worker thread is not the process; call it in the main thread';
+    expect(told).toEqual([[mistake], [mistake]]);
+    await worker.terminate();
   });
 
   test('is a mistake while another program of this process has the terminal', async () => {

@@ -4,9 +4,9 @@ import { Readable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { inspect } from 'node:util';
-import { Command, ExitError, LaunchError, OutputBuffer, Terminal } from 'vircommand';
+import { Command, ExitError, LaunchError, OutputBuffer, OutputError, Terminal, UsageError } from 'vircommand';
 import { describe, expect, test } from 'vitest';
-import { lanes, needsRoot, NOBODY, useNativeEngine } from '../helpers/native.js';
+import { lanes, needsRoot, NOBODY, readProc, useNativeEngine } from '../helpers/native.js';
 import { Sitting } from '../helpers/terminals.js';
 import {
   DEADLINE_MS,
@@ -340,6 +340,77 @@ describe('a grandchild that holds the terminal', () => {
   });
 });
 
+describe('silence at a terminal', () => {
+  const SHORT_MS = 100;
+  /** It writes for far longer than that, with far shorter pauses. */
+  const LONGER_MS = 1500;
+  const speaking = (): Command => sh('for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.2; done').terminal();
+
+  test('stops a program, by run() and runAsync()', async () => {
+    const silent = (): Command => sh('echo one; exec sleep "$1"', FOREVER).terminal().silenceTimeout(SHORT_MS);
+    expect((await rejection(ExitError, silent().run())).reason).toBe('silence');
+    await using child = await silent().runAsync();
+    child.terminal?.resume();
+    expect((await rejection(ExitError, child.wait())).reason).toBe('silence');
+  });
+
+  test('is broken by what comes, by run() and runAsync()', async () => {
+    await speaking().silenceTimeout(LONGER_MS).run();
+    await using child = await speaking().silenceTimeout(LONGER_MS).runAsync();
+    child.terminal?.resume();
+    await child.wait();
+  });
+
+  test('does not count while the caller lets output lie', async () => {
+    await using child = await sh('seq 20000')
+      .terminal()
+      .silenceTimeout(LONGER_MS / 3)
+      .runAsync();
+    await new Promise((resolve) => setTimeout(resolve, LONGER_MS));
+    const all = await text(child.terminal);
+    expect(all.split('\r\n')).toHaveLength(20_001);
+    await child.wait();
+  });
+});
+
+describe('the lines of a program with a terminal', () => {
+  test('are read by lines() and waitForLine() of the child, both outputs in their order', async () => {
+    const child = await sh('echo login:; read name; echo "hello $name" >&2; echo bye').terminal().runAsync();
+    expect(await child.waitForLine('login', { within: DEADLINE_MS })).toBe('login:');
+    child.terminal.write('world\r');
+    const lines: string[] = [];
+    for await (const line of child.lines()) lines.push(line);
+    expect(lines).toEqual(['world', 'hello world', 'bye']);
+    await child.wait();
+    await child.free();
+  });
+
+  test('are read by the loops of a command, and what leaves one early stops the program', async () => {
+    const before = openTerminals();
+    const lines: string[] = [];
+    for await (const line of sh('test -t 1 && echo one; echo two >&2').terminal().lines()) lines.push(line);
+    expect(lines).toEqual(['one', 'two']);
+    const groups: string[] = [];
+    await sh('echo a=1; echo b=2')
+      .terminal()
+      .runRegex(/(\w)=/, ([name = '']) => void groups.push(name));
+    expect(groups).toEqual(['a', 'b']);
+    for await (const line of new Command('yes').terminal().lines()) if (line === 'y') break;
+    await eventually('all is closed', () => openTerminals() === before);
+  });
+
+  test('come from one output only', async () => {
+    const words = "both outputs of a program with a terminal are one, and that is 'stdout'; leave the option from out";
+    const command = sh('echo one').terminal();
+    for (const from of ['stderr', 'both'] as const) {
+      const error = await rejection(UsageError, command.lines({ from }).next());
+      expect(error.mistakes).toMatchObject([{ call: 'lines()', problem: words }]);
+    }
+    await using child = await command.runAsync();
+    expect(() => child.lines({ from: 'stderr' })).toThrow(words);
+  });
+});
+
 describe('run() with a terminal', () => {
   test('captures what the program writes, both streams in their order, as text or as bytes', async () => {
     const command = sh('echo one; echo two >&2; echo three').terminal();
@@ -365,6 +436,50 @@ describe('run() with a terminal', () => {
     const error = await rejection(ExitError, sh('echo why >&2; exit 3').terminal().run());
     expect(error.message).toContain('why');
     expect(error.result.stdout).toBeUndefined();
+  });
+
+  test('has its text read as any other capture: strictly, in an encoding, without its last newline, cut in a whole character', async () => {
+    const bytes = (octal: string): Command => sh('printf "$1"', octal).terminal();
+    expect((await bytes('\\344\\366').outputBuffer({ encoding: 'latin1' }).run()).stdout).toBe('äö');
+    const wrong = await rejection(OutputError, bytes('a\\344').outputBuffer({ fatal: true }).run());
+    expect([wrong.reason, wrong.stream]).toEqual(['not-text', 'stdout']);
+    const stripped = await sh('echo a; echo b').terminal().outputBuffer({ stripFinalNewline: true }).run();
+    expect([stripped.stdout, stripped.lines]).toEqual(['a\r\nb', ['a', 'b']]);
+    const cut = await bytes('na\\303\\257f').outputBuffer().outputLimit(3).run();
+    expect([cut.stdout, cut.outputTruncated]).toEqual(['na', true]);
+    const ends = await sh('seq 1000').terminal().outputBuffer().outputLimit(10, 'headAndTail').run();
+    expect(ends.stdout).toBe(`1\r\n2\r\n[… ${ends.outputBytes.stdout - 10} bytes left out …]\n000\r\n`);
+  });
+
+  test('calls back with its lines, and is stopped by what the callback throws', async () => {
+    const lines: string[] = [];
+    await sh('echo one; echo two >&2; printf three')
+      .terminal()
+      .onLine((line) => lines.push(line))
+      .run();
+    expect(lines).toEqual(['one', 'two', 'three']);
+    const thrower = sh('echo one; exec sleep "$1"', FOREVER).terminal();
+    await expect(
+      thrower
+        .onLine(() => {
+          throw new Error('enough');
+        })
+        .run(),
+    ).rejects.toThrow('enough');
+  });
+
+  test.each([
+    ['stays in its session', 'sleep "$1" & exec sleep "$1"', 'group'],
+    ['leaves it', 'setsid sleep "$1" & exec sleep "$1"', 'group'],
+  ])('ends the whole tree at its timeout, also what %s', async (_what, script, level) => {
+    // Nothing else sleeps for so long.
+    const mark = `600.${process.pid}7`;
+    const error = await rejection(
+      ExitError,
+      sh(`stty -echo; ${script}`, mark).terminal().timeout(300, { tree: true }).run(),
+    );
+    expect([error.reason, error.result.tree?.level, error.result.tree?.survivors]).toEqual(['timeout', level, []]);
+    expect(readdirSync('/proc').filter((pid) => readProc(`/proc/${pid}/cmdline`) === `sleep\0${mark}\0`)).toEqual([]);
   });
 
   test('ends a program that waits for a key, at its timeout', async () => {
