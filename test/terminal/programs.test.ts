@@ -1,9 +1,12 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { userInfo } from 'node:os';
 import { Command } from 'vircommand';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { useNativeEngine } from '../helpers/native.js';
 import { plain, Sitting } from '../helpers/terminals.js';
-import { fixture, hasProgram, useDirectory } from '../helpers/tools.js';
+import { DEADLINE_MS, fixture, hasProgram, useDirectory } from '../helpers/tools.js';
 
 useNativeEngine();
 const path = useDirectory();
@@ -24,6 +27,45 @@ async function at(skip: (why: string) => never, program: string, ...args: string
 async function inForeground(skip: (why: string) => never, program: string, ...args: string[]) {
   if (!hasProgram(program)) skip(`${program} is not installed`);
   return at(skip, process.execPath, fixture('foreground.js'), 'run', program, ...args);
+}
+
+/** Where sshd has its room; without one that is root's, it does not start as root. */
+const SSHD_ROOM = '/run/sshd';
+
+/** A server of ssh on the loopback, with keys of its own, and what its client has to be told. */
+async function login(skip: (why: string) => never): Promise<string[]> {
+  const server = ['/usr/sbin/sshd', '/usr/bin/sshd'].find((file) => existsSync(file));
+  if (server === undefined || !hasProgram('ssh') || !hasProgram('ssh-keygen'))
+    skip('sshd, ssh and ssh-keygen are not installed');
+  const { uid, username } = userInfo();
+  if (uid === 0 && !existsSync(SSHD_ROOM)) {
+    mkdirSync(SSHD_ROOM);
+    onTestFinished(() => rmdirSync(SSHD_ROOM));
+  }
+  for (const [key, passphrase] of [
+    ['host', ''],
+    ['own', 'open sesame'],
+  ] as const)
+    await new Command('ssh-keygen', '-q', '-t', 'ed25519', '-N', passphrase, '-f', path(key)).run();
+  const port = await freePort();
+  const options = [`HostKey=${path('host')}`, `AuthorizedKeysFile=${path('own.pub')}`, 'ListenAddress=127.0.0.1', `Port=${port}`, 'StrictModes=no', 'UsePAM=no', 'PidFile=none', 'PermitRootLogin=yes']; // prettier-ignore
+  const sshd = await new Command(server)
+    .args('-D', '-e', '-f', '/dev/null', ...options.flatMap((option) => ['-o', option]))
+    .errorPipe()
+    .runAsync();
+  onTestFinished(() => sshd.free());
+  await sshd.waitForLine(/^Server listening/, { from: 'stderr', within: DEADLINE_MS });
+  const settings = ['StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'LogLevel=ERROR', 'IdentitiesOnly=yes', 'PreferredAuthentications=publickey']; // prettier-ignore
+  return ['-F', 'none', '-p', String(port), '-i', path('own'), ...settings.flatMap((one) => ['-o', one]), `${username}@127.0.0.1`]; // prettier-ignore
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
 }
 
 describe.each([
@@ -75,6 +117,29 @@ describe.each([
     await sitting.until(/word: inner/);
     expect((await child.wait()).exitCode).toBe(0);
     expect(sitting.all).toContain(last);
+  });
+
+  test('ssh asks for a passphrase, passes on keys and the size of the terminal, and gives the exit code', async ({
+    skip,
+  }) => {
+    const words = await login(skip);
+    const remote = 'stty size; while read word && test "$word" != end; do echo "word: $word"; stty size; done; tty';
+    const { child, sitting } = await begin(skip, 'ssh', ...words, '-t', remote);
+    await sitting.until(/passphrase for key [^]*: /);
+    sitting.type('open sesame\r');
+    await sitting.until(/\r\n24 80\r\n/);
+    sitting.type('typed\r');
+    await sitting.until(/word: typed\r\n24 80\r\n/);
+    sitting.terminal.resize(100, 30);
+    for (let told = ''; !told.includes('\r\n30 100\r\n');) {
+      sitting.type('size\r');
+      told = await sitting.until(/word: size\r\n\d+ \d+\r\n/);
+    }
+    sitting.type('end\r');
+    await sitting.until(/\/dev\/pts\/\d+\r\n/);
+    expect((await child.wait()).exitCode).toBe(0);
+    expect(sitting.all).toContain(last);
+    expect(sitting.all).not.toContain('sesame');
   });
 
   test('su asks nobody who is root, and gives a shell to the user', async ({ skip }) => {
