@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { Command, type LaunchError } from 'vircommand';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { makeControlGroup } from '../helpers/groups.js';
@@ -35,13 +35,15 @@ function makeBelow(name: string): string {
   return directory;
 }
 
-/** What a parent under strace asks the kernel for, each call with its answer, when its program tells the group that it is in. */
+/**
+ * What a parent under strace asks the kernel for when its program tells the group that it is in. Each thread has a trace of its own,
+ * so that each call stands on one line with its answer, whatever the others do in the meantime.
+ */
 async function launchesUnderStrace(
   skip: (why: string) => never,
   { lane = 'shared-memory', errno }: { lane?: string; errno?: string } = {},
 ): Promise<{ told: string; calls: string[] }> {
   needsProgram(skip, 'strace');
-  const log = path('trace');
   const told = await inParent(
     async ({ Command: Program }, asked) => {
       const { spawn } = process.getBuiltinModule('node:child_process');
@@ -60,7 +62,7 @@ async function launchesUnderStrace(
       const trace = ['-e', 'trace=clone,clone3,openat', '-e', 'signal=none', ...refuse];
       const strace = spawn(
         'strace',
-        ['-f', '-v', '-qq', '-s', '4096', ...trace, '-o', asked.log, '-p', `${process.pid}`],
+        ['-ff', '-v', '-qq', '-s', '4096', ...trace, '-o', asked.log, '-p', `${process.pid}`],
         {
           stdio: 'ignore',
         },
@@ -68,7 +70,7 @@ async function launchesUnderStrace(
       const ended = new Promise((done) => strace.once('exit', done));
       // The kernel tells of the tracer when it has this thread, and strace takes the others before it lets go on any of them.
       const isTraced = () => read('/proc/self/status', 'utf8').includes(`\nTracerPid:\t${strace.pid ?? 0}\n`);
-      while (!(isTraced() && existsSync(asked.log))) {
+      while (!(isTraced() && existsSync(`${asked.log}.${process.pid}`))) {
         if (strace.exitCode !== null) return 'PTRACE';
         await pause();
       }
@@ -77,10 +79,11 @@ async function launchesUnderStrace(
       await ended;
       return stdout;
     },
-    { log, group, lane, errno },
+    { log: path('trace'), group, lane, errno },
   );
   if (told === 'PTRACE') skip('this sandbox lets nobody trace');
-  return { told, calls: readFileSync(log, 'utf8').split('\n') };
+  const traces = readdirSync(path()).filter((file) => file.startsWith('trace.'));
+  return { told, calls: traces.flatMap((file) => readFileSync(path(file), 'utf8').split('\n')) };
 }
 
 /** Whether a program tells that it is in the group. */
