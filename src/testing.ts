@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { inspect } from 'node:util';
 import { COMMON_VARIABLES } from './builder/options.js';
 import { DryRunEngine, guardAgainstLaunches, type Respond, type SentBuffer } from './engine/dry-run.js';
@@ -8,6 +9,7 @@ import { type CommandSpec, printable } from './spec/spec.js';
 import { type ByteText, isSameText } from './text/bytes.js';
 import { printCommand } from './text/quote.js';
 
+export { type Cassette, cassette, type CassetteMode, type CassetteOptions } from './cassette/cassette.js';
 export type { DryRunFailure, DryRunResponse } from './engine/answer.js';
 export type { DryRunAnswer, Respond, SentBuffer } from './engine/dry-run.js';
 export { type DryRunKill, type PlayedAnswer, PlayedProgram, running, type RunningOptions } from './engine/played.js';
@@ -74,8 +76,9 @@ export function dryRun(options?: DryRunOptions): DryRun {
     env: 'boolean',
     strict: 'boolean',
   });
-  const engine = new DryRunEngine(respond, (spec) =>
-    printCommand(printable(env ? spec : withoutCommon(spec), { env: true })),
+  const engine = new DryRunEngine(
+    ({ spec }, { input }) => respond?.(spec, Buffer.from(input ?? []).toString()),
+    (spec) => printCommand(printable(env ? spec : withoutCommon(spec), { env: true })),
   );
   const allowLaunches = strict ? guardAgainstLaunches() : undefined;
   engine.enter();

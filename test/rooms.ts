@@ -180,6 +180,7 @@ export const rooms: readonly Room[] = [
     'pipeline',
     ['stages', 'stage-signal', 'joints', 'launch-stages', 'run-stages-sync', 'outcome', 'pipeline-child', 'pipeline'],
   ],
+  ['cassette', ['entry', 'hidden', 'recording', 'tape', 'cassette']],
   ['', ['command', 'testing', 'index']],
 ];
 

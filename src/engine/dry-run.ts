@@ -41,23 +41,59 @@ export function holderInMemory({ owner }: PidFileInMemory): { pid: number; comma
   return owner.hasEnded ? undefined : { pid: owner.pid, command: owner.programName };
 }
 
-const scopes = new AsyncLocalStorage<DryRunEngine>();
+/** What launches in earnest are recorded by. */
+export interface Recording {
+  readonly isOpen: boolean;
+  readonly outer: Scope | undefined;
+  /** The engine that launches as that one does, and records what comes of it. */
+  over(engine: Engine): Engine;
+}
+
+/** What a caller stands in: the innermost counts. */
+export type Scope = DryRunEngine | Recording;
+
+const scopes = new AsyncLocalStorage<Scope>();
 
 /** The dry run in whose scope the caller stands. */
 export function currentDryRun(): DryRunEngine | undefined {
-  return openOne(scopes.getStore());
+  return asDryRun(currentScope());
 }
 
-/** What goes on after the end of an inner scope belongs to the next one that is open. */
-function openOne(engine: DryRunEngine | undefined): DryRunEngine | undefined {
-  return engine?.isOpen === false ? openOne(engine.outer) : engine;
+/** What records the launches of the caller; in a dry run, nothing does. */
+export function currentRecording(): Recording | undefined {
+  const scope = currentScope();
+  return scope instanceof DryRunEngine ? undefined : scope;
 }
+
+/** What the caller stands in. */
+export const currentScope = (): Scope | undefined => openOne(scopes.getStore());
+
+/** Has what starts from here stand in a scope. Node's types know no way to leave, which is to stand in none. */
+export function enterScope(scope: Scope | undefined): void {
+  scopes.enterWith(scope!);
+}
+
+const asDryRun = (scope: Scope | undefined): DryRunEngine | undefined =>
+  scope instanceof DryRunEngine ? scope : undefined;
+
+/** What goes on after the end of an inner scope belongs to the next one that is open. */
+function openOne(scope: Scope | undefined): Scope | undefined {
+  return scope?.isOpen === false ? openOne(scope.outer) : scope;
+}
+
+/** Says what becomes of a launch, at once or later. Where the thread is held for it, no time passes. */
+export type Answerer = (
+  plan: LaunchPlan,
+  resources: LaunchResources,
+  isHeld: boolean,
+) => DryRunAnswer | Promise<DryRunAnswer>;
 
 /** Records what would be started, and answers in its place. */
 export class DryRunEngine implements Engine {
   readonly name = 'dry-run';
   readonly usesLanes = false;
   readonly environment = undefined;
+  readonly noteFailure = undefined;
   readonly clock = new TestClock();
   readonly commands: string[] = [];
   readonly argv: (readonly string[])[] = [];
@@ -66,15 +102,15 @@ export class DryRunEngine implements Engine {
   readonly sent: SentBuffer[] = [];
   /** The pidfiles of this dry run, by absolute path. */
   readonly #pidFiles = new Map<string, PidFileInMemory>();
-  readonly #respond: Respond | undefined;
+  readonly #answerer: Answerer;
   readonly #print: (spec: CommandSpec) => string;
   readonly #played: PlayedProcess[] = [];
   readonly outer = scopes.getStore();
   isOpen = true;
 
   /** `print` gives a command as it is recorded. */
-  constructor(respond: Respond | undefined, print: (spec: CommandSpec) => string) {
-    this.#respond = respond;
+  constructor(answerer: Answerer, print: (spec: CommandSpec) => string) {
+    this.#answerer = answerer;
     this.#print = print;
   }
 
@@ -85,14 +121,13 @@ export class DryRunEngine implements Engine {
 
   /** From here on, and in everything that starts from here, commands come to this engine. */
   enter(): void {
-    scopes.enterWith(this);
+    enterScope(this);
   }
 
   /** What is still played ends. @throws what a function of the test has thrown that nobody was told of. */
   leave(): void {
     this.isOpen = false;
-    // Entered as `undefined` where there was none: Node's types know no way to leave.
-    scopes.enterWith(this.outer!);
+    enterScope(this.outer);
     for (const process of this.#played) process.finish(readResponse('dryRun()', { signal: 'SIGTERM' }));
     for (const process of this.#played) throwFrom(process);
   }
@@ -122,7 +157,7 @@ export class DryRunEngine implements Engine {
   }
 
   #enclosing(): DryRunEngine | undefined {
-    return openOne(this.outer);
+    return asDryRun(openOne(this.outer));
   }
 
   refusals(): readonly Refusal[] {
@@ -136,7 +171,7 @@ export class DryRunEngine implements Engine {
   async launch(plan: LaunchPlan, resources: LaunchResources): Promise<EngineProcess> {
     const path = pidFileOf(plan);
     if (path !== undefined) this.#assertUnheld(path, plan);
-    const answer = await this.#answer(plan, resources);
+    const answer = await this.#answer(plan, resources, false);
     // Another daemon may have come while the answer was thought about.
     if (path !== undefined) this.#assertUnheld(path, plan);
     const process = this.#cast(plan, resources, answer);
@@ -146,7 +181,7 @@ export class DryRunEngine implements Engine {
   }
 
   launchSync(plan: LaunchPlan, resources: LaunchResources): SyncProcess {
-    const answer = this.#answer(plan, resources);
+    const answer = this.#answer(plan, resources, true);
     if (types.isPromise(answer))
       throw typeError('respond() gave a promise, and runSync() cannot wait for one; answer at once.');
     const process = this.#cast(plan, resources, answer);
@@ -187,11 +222,11 @@ export class DryRunEngine implements Engine {
     this.specs.push(spec);
   }
 
-  #answer(plan: LaunchPlan, resources: LaunchResources): DryRunAnswer | Promise<DryRunAnswer> {
+  #answer(plan: LaunchPlan, resources: LaunchResources, isHeld: boolean): DryRunAnswer | Promise<DryRunAnswer> {
     this.#record(plan.spec);
     for (const [fd, { bytes }] of resources.sendBuffers)
       this.sent.push(Object.freeze({ command: plan.subject.command, fd, data: Buffer.from(bytes ?? '') }));
-    return this.#respond?.(plan.spec, Buffer.from(resources.input ?? []).toString());
+    return this.#answerer(plan, resources, isHeld);
   }
 
   /** Gives a command the process that the answer says. @throws {LaunchError} where it says that the launch fails. */

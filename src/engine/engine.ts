@@ -8,6 +8,7 @@ import type { LaunchPlan } from '../plan/launch-plan.js';
 import type { Step } from '../plan/step-table.js';
 import type { ExitStatus } from '../result/exit-status.js';
 import type { ResourceUsage } from '../result/run-result.js';
+import type { CommandSpec } from '../spec/spec.js';
 import type { Terminal } from '../terminal/terminal.js';
 import type { SignalName } from '../text/signals.js';
 
@@ -135,4 +136,6 @@ export interface Engine {
    * Returns only by throwing, as `launch` rejects.
    */
   exec?(plan: LaunchPlan, resources: LaunchResources, onReady: () => void): never;
+  /** Is told of a launch that has failed, wherever it did, and of the specs that were to be launched together. */
+  readonly noteFailure: ((error: CommandError, together: readonly CommandSpec[]) => void) | undefined;
 }

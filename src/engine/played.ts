@@ -45,6 +45,12 @@ export interface RunningOptions {
   readonly onInputEnd?: ((program: PlayedProgram) => Answering) | undefined;
 }
 
+/** What a program does that this library plays by itself. */
+export interface PlayedRole extends RunningOptions {
+  /** Is told that the program has begun, before any input. */
+  readonly onBegin?: (program: PlayedProgram) => void;
+}
+
 const text = {
   is: (value: unknown): boolean => typeof value === 'string' || types.isUint8Array(value),
   words: 'what a program writes is a string, a Buffer or a Uint8Array',
@@ -77,11 +83,11 @@ export function running(options?: RunningOptions): PlayedProgram {
   );
 }
 
-let cast: (program: PlayedProgram, process: PlayedProcess) => RunningOptions;
+let cast: (program: PlayedProgram, process: PlayedProcess) => PlayedRole;
 
 /** A program that a dry run plays, from {@link running}: what reached it, and the ways to have it write and end. */
 export class PlayedProgram {
-  readonly #options: RunningOptions;
+  readonly #options: PlayedRole;
   #process: PlayedProcess | undefined;
 
   static {
@@ -96,7 +102,7 @@ export class PlayedProgram {
   }
 
   /** @internal Made by {@link running}. */
-  constructor(options: RunningOptions) {
+  constructor(options: PlayedRole) {
     this.#options = options;
   }
 
@@ -259,7 +265,7 @@ export class PlayedProcess implements EngineProcess {
   readonly #captures: ReadonlyMap<1 | 2, Capture>;
   readonly #input: Uint8Array | undefined;
   readonly #role: PlayedProgram | ReadResponse;
-  readonly #options: RunningOptions;
+  readonly #options: PlayedRole;
   /** What came before the program was executed, which has every signal blocked. */
   readonly #blocked: SignalName[] = [];
   #device: PlayedDevice | undefined;
@@ -301,8 +307,9 @@ export class PlayedProcess implements EngineProcess {
   }
 
   #playOn(): void {
-    const { stdout, stderr } = this.#options;
+    const { stdout, stderr, onBegin } = this.#options;
     this.#say({ stdout: bytesOf('running()', 'stdout', stdout), stderr: bytesOf('running()', 'stderr', stderr) });
+    if (this.#role instanceof PlayedProgram) onBegin?.(this.#role);
     // Nobody has pressed the key that ends the input of a terminal.
     if (this.stdin !== null || this.spec.terminal !== undefined) return;
     if (this.#input !== undefined) this.takeInput(Buffer.from(this.#input).toString());

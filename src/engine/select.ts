@@ -2,7 +2,7 @@ import { type Refusal, UnsupportedError } from '../errors/unsupported-error.js';
 import { realClock } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
 import { native as loaded } from '../native/load.js';
-import { currentDryRun } from './dry-run.js';
+import { currentDryRun, currentRecording } from './dry-run.js';
 import type { Engine } from './engine.js';
 import { NativeEngine } from './native/engine.js';
 import { portableEngine } from './portable/engine.js';
@@ -58,6 +58,7 @@ function absent(name: Engine['name'], why: string): Choice {
     usesLanes: false,
     clock: realClock,
     environment: undefined,
+    noteFailure: undefined,
     note: () => 'refused',
     refusals: () => [refusal],
     launch: ({ subject }) => Promise.reject(new UnsupportedError(subject, { ...refusal, engine: name })),
@@ -67,7 +68,8 @@ function absent(name: Engine['name'], why: string): Choice {
 
 /** The engine for a launch that starts here and now. */
 export function selectEngine(): Engine {
-  return choose().engine;
+  const { engine } = choose();
+  return currentRecording()?.over(engine) ?? engine;
 }
 
 /** The addon, for what is done to processes beside launching them; `undefined` where it does not load, or the portable engine was asked for. */

@@ -50,7 +50,11 @@ export async function launchStages(
     const children = settled.flatMap((child) => (child.status === 'fulfilled' ? [child.value] : []));
     await Promise.all(children.map((child) => child.free()));
     for (const signal of signals) signal.end();
-    throw published(error, engine);
+    throw published(
+      error,
+      engine,
+      stages.map(({ spec }) => spec),
+    );
   }
 }
 

@@ -33,7 +33,11 @@ export function runStagesSync(stages: readonly CheckedStage[], rules: PipelineRu
     joints?.close();
     for (const run of runs) run.abort(abortSequence);
     awaitAll(runs);
-    throw published(error, engine);
+    throw published(
+      error,
+      engine,
+      stages.map(({ spec }) => spec),
+    );
   }
   return awaitAll(runs);
 }

@@ -111,8 +111,9 @@ export function tellOfLaunch({ spec, subject, engine, mode, sendBuffers }: Launc
 }
 
 /** Publishes an error on its way to the caller, and gives it back. */
-export function published(error: unknown, engine: Engine | undefined): unknown {
+export function published(error: unknown, engine: Engine | undefined, together: readonly CommandSpec[] = []): unknown {
   if (!(error instanceof CommandError)) return error;
+  engine?.noteFailure?.(error, together);
   fromHere(error);
   publishOnce(error);
   if (engine?.name === 'native' && error instanceof LaunchError && error.spec !== undefined)

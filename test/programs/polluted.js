@@ -41,7 +41,7 @@ if (early) pollute();
 const { Command, OutputBuffer, UsageError, engineInfo, killPainfully, killTree, pidWait, PidFile } = await import(
   `${dist}/index.js`
 );
-const { dryRun, running } = await import(`${dist}/testing.js`);
+const { cassette, dryRun, running } = await import(`${dist}/testing.js`);
 const isNative = engineInfo().engine === 'native';
 
 /** What is told of an error: all that a caller sees. */
@@ -313,6 +313,34 @@ const scenarios = {
     } finally {
       dry[Symbol.dispose]();
     }
+  },
+  cassette: async () => {
+    const file = `/tmp/vircommand-polluted-${process.pid}.cassette`;
+    process.env.VIRCOMMAND_CASSETTE = 'record';
+    const story = async () => {
+      const child = await new Command('sh', '-c', 'read word; echo "<$word>"; exit 3')
+        .inputPipe()
+        .outputPipe()
+        .runAsync();
+      child.stdin.write('word\n');
+      const line = await child.waitForLine('<');
+      const { exitCode } = await child.wait({ check: false });
+      const absent = await attempt(() => new Command('/no/such').workingDirectory('/').run());
+      return [line, exitCode, absent];
+    };
+    const tape = cassette(file, { env: ['LANG'] });
+    const recorded = await story();
+    await tape.close();
+    const again = cassette(file, { mode: 'replay', env: ['LANG'] });
+    const played = await story();
+    const missing = await attempt(() => new Command('/no/such').run());
+    const text = readFileSync(file, { __proto__: null, encoding: 'utf8' }).replaceAll(/"at": \d+/g, '"at": …');
+    unlinkSync(file);
+    const unplayed = await attempt(() => again.close());
+    delete process.env.VIRCOMMAND_CASSETTE;
+    return JSON.parse(
+      JSON.stringify([recorded, played, missing, text, unplayed]).replaceAll(String(process.pid), 'PID'),
+    );
   },
 };
 

@@ -41,6 +41,7 @@ export class NativeEngine implements Engine {
   readonly name = 'native';
   readonly usesLanes = true;
   readonly clock = realClock;
+  readonly noteFailure = undefined;
   readonly #native: Native;
   readonly #binding: Binding;
   readonly #descriptors: Descriptors;

@@ -38,6 +38,7 @@ export const portableEngine: Engine = {
   usesLanes: false,
   clock: realClock,
   environment: undefined,
+  noteFailure: undefined,
   note,
   refusals,
   launch,
