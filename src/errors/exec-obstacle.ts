@@ -1,3 +1,4 @@
+import { bare } from '../spec/bare.js';
 import { quoted } from '../text/shown.js';
 import type { Explanation } from './explanation.js';
 
@@ -46,8 +47,9 @@ export interface Obstacle {
 const MEND_LINE = 'Mend the first line of the script, or install the interpreter.';
 
 /** Says what stands in the way, and the way out. */
-export function explainObstacle(obstacle: Obstacle): Explanation {
-  const explanation = explain(obstacle, nameOf(obstacle));
+export function explainObstacle(found: Obstacle): Explanation {
+  const obstacle = bare(found);
+  const explanation = bare(explain(obstacle, nameOf(obstacle)));
   const { program, of } = obstacle;
   if (program === undefined || of === undefined) return explanation;
   // The file that is wrong may be one that nobody has named.
