@@ -2,7 +2,6 @@ import { writeFileSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
 import { serialize } from 'node:v8';
-import { isMainThread } from 'node:worker_threads';
 import { argumentOf, callsOf } from './builder/calls-of-spec.js';
 import { callSite, type Entry, saidBy } from './builder/call-site.js';
 import { combinationMistakes, streamsInSync } from './builder/clashes.js';
@@ -93,6 +92,7 @@ import type { DaemonResult } from './running/daemon-result.js';
 import { type Attachments, planFor } from './running/launch.js';
 import { execCommand, runCommand, runCommandSync, type Said } from './running/run-command.js';
 import { Bare, bare } from './spec/bare.js';
+import { isMainThread } from './spec/late.js';
 import {
   type CommandSpec,
   freezeSpec,
@@ -1939,7 +1939,7 @@ export class Command<out Kind extends CommandKind = 'program'> {
   exec(options?: NoOptions): never {
     const problem = 'a worker thread is not the process; call it in the main thread';
     const { mistakes } = readOptionsOf('exec', options);
-    const all = isMainThread ? mistakes : [{ call: 'exec()', problem }, ...mistakes];
+    const all = isMainThread() ? mistakes : [{ call: 'exec()', problem }, ...mistakes];
     return execCommand(this.#said('exec', all));
   }
 

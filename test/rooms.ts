@@ -16,7 +16,6 @@ export const rooms: readonly Room[] = [
       'capabilities',
       'duration',
       'errno',
-      'printf',
       'signals',
       'step-names',
       'shown',
@@ -24,7 +23,7 @@ export const rooms: readonly Room[] = [
       'lines',
     ],
   ],
-  ['spec', ['bare', 'spec']],
+  ['spec', ['bare', 'late', 'spec']],
   ['errors', ['command-error', 'usage-error', 'output-error']],
   ['result', ['exit-status', 'tree-result', 'run-result', 'pipeline-result', 'chain']],
   [
@@ -41,7 +40,8 @@ export const rooms: readonly Room[] = [
       'argument-error',
     ],
   ],
-  ['native', ['binding', 'place', 'load']],
+  ['native', ['binding', 'place', 'dependencies', 'load']],
+  ['text', ['printf']],
   [
     'host',
     [
@@ -182,6 +182,7 @@ export const rooms: readonly Room[] = [
   ],
   ['cassette', ['entry', 'hidden', 'recording', 'tape', 'cassette']],
   ['', ['command', 'testing', 'index']],
+  ['bundled', ['dependencies', 'index', 'testing']],
 ];
 
 /** No more doors than one can remember. */

@@ -1,6 +1,6 @@
-import { isMainThread } from 'node:worker_threads';
 import type { Mistake } from '../errors/usage-error.js';
 import { bare } from '../spec/bare.js';
+import { isMainThread } from '../spec/late.js';
 import { type CommandSpec, FIRST_LISTEN_FD, type LaunchMode } from '../spec/spec.js';
 import { readable } from '../text/bytes.js';
 import { passCall } from './given-away.js';
@@ -146,7 +146,7 @@ const clashesOfTerminals: readonly Clash[] = [
     problem: 'a new session has no terminal; leave one of newSession() and inheritTerminal() out',
   },
   {
-    when: ({ inheritTerminal }) => inheritTerminal === true && !isMainThread,
+    when: ({ inheritTerminal }) => inheritTerminal === true && !isMainThread(),
     call: 'inheritTerminal()',
     problem: 'the terminal is that of the process, and a worker thread is not the process; call it in the main thread',
   },

@@ -1,4 +1,3 @@
-import { isMainThread } from 'node:worker_threads';
 import { readers } from '../engine/drain.js';
 import { dryRunOf } from '../engine/dry-run.js';
 import { addonInUse } from '../engine/select.js';
@@ -11,6 +10,7 @@ import { isOver, type ProcessRow, type ProcessTable, programNameOf, readProcessT
 import { clearTimeout, now, setImmediate, setTimeout, soon } from '../host/time.js';
 import type { Binding } from '../native/binding.js';
 import { exitStatusOf } from '../result/exit-status.js';
+import { isMainThread } from '../spec/late.js';
 import { errnoName } from '../text/errno.js';
 import { disown, own, ownedPids, type Signalable } from './owned-children.js';
 
@@ -82,7 +82,7 @@ export function adoptOrphans(options?: AdoptOptions): Adoption {
       why: 'Node has no call that makes a process adopt orphans',
     });
   }
-  if (!isMainThread) {
+  if (!isMainThread()) {
     throw new UnsupportedError(noCommand, {
       feature: 'adoptOrphans',
       engine: 'native',

@@ -1,7 +1,6 @@
-import { onExit } from 'signal-exit';
-import { signals } from 'signal-exit/signals';
 import { isOver, isProcForeign, readProcess } from '../host/process-table.js';
 import { holdThread, now, setTimeout } from '../host/time.js';
+import { dependency } from '../native/dependencies.js';
 import type { StopSequence } from '../spec/spec.js';
 import { type SignalName, signalNumber } from '../text/signals.js';
 import { abortSequence } from './stop-sequence.js';
@@ -12,11 +11,6 @@ export interface Signalable {
   signal(signal: SignalName): boolean;
   readonly handshake?: { readonly isPending: boolean } | undefined;
 }
-
-// Node ignores SIGXFSZ, so that a file that grows too large is an error and not the end. A handler that comes and goes
-// would leave the default action behind; so there shall be none.
-const fileTooLarge = signals.indexOf('SIGXFSZ');
-if (fileTooLarge >= 0) signals.splice(fileTooLarge, 1);
 
 /** What shells add to the number of a signal that ended a program. */
 const SIGNAL_EXIT = 128;
@@ -35,11 +29,29 @@ let idle: NodeJS.Timeout | undefined;
 /** To put the handlers up and take them down again costs more than a launch: a series of commands keeps them. */
 const IDLE_MS = 100;
 
+let isPrepared = false;
+
+/**
+ * Loads what {@link own} needs. It comes before the launch: who has no descriptor left to read a file by has no child yet.
+ *
+ * @throws What `require()` throws.
+ */
+export function prepareToOwn(): void {
+  if (isPrepared) return;
+  const { signals } = dependency('signal-exit');
+  // Node ignores SIGXFSZ, so that a file that grows too large is an error and not the end. A handler that comes and goes
+  // would leave the default action behind; so there shall be none.
+  const fileTooLarge = signals.indexOf('SIGXFSZ');
+  if (fileTooLarge >= 0) signals.splice(fileTooLarge, 1);
+  isPrepared = true;
+}
+
 /** From now on, the child ends at the latest when this process does: by its stop sequence, if it has one. */
 export function own(child: Signalable, stopSequence?: StopSequence): void {
   owned.set(child, stopSequence);
   // The handlers for signals and for the exit are there only while there is something to clean up, and a moment longer.
-  forget ??= heardFirst(() => onExit(endWithUs));
+  prepareToOwn();
+  forget ??= heardFirst(() => dependency('signal-exit').onExit(endWithUs));
 }
 
 /**

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { Readable, Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { inspect, types } from 'node:util';
 import { readOptions, typeError } from '../errors/argument-error.js';
@@ -10,6 +10,7 @@ import type { Clock } from '../host/time.js';
 import type { Capture } from '../io/capture.js';
 import type { LaunchPlan } from '../plan/launch-plan.js';
 import { bare } from '../spec/bare.js';
+import { LateReadable, LateWritable } from '../spec/late.js';
 import type { CommandSpec } from '../spec/spec.js';
 import { readable } from '../text/bytes.js';
 import type { SignalName } from '../text/signals.js';
@@ -497,7 +498,7 @@ function isStreamed({ descriptors }: LaunchPlan, fd: number): boolean {
 }
 
 /** What a played process writes, for the caller to read. */
-class PlayedOutput extends Readable {
+class PlayedOutput extends LateReadable {
   #onPiece: (() => void) | undefined;
 
   onPiece(callback: () => void): void {
@@ -519,7 +520,7 @@ class PlayedOutput extends Readable {
 }
 
 /** What the caller writes, for a played process to read. */
-class PlayedInput extends Writable {
+class PlayedInput extends LateWritable {
   readonly #process: PlayedProcess;
   readonly #decoder = new StringDecoder('utf8');
 

@@ -1,5 +1,5 @@
 import { types } from 'node:util';
-import { Script } from 'node:vm';
+import { vm } from '../spec/late.js';
 import { Wrong } from '../text/reading.js';
 
 /** A hook's answer: nothing, or 0, to go on. */
@@ -43,7 +43,7 @@ export function sourceOf(hook: (...values: never[]) => unknown): string | Wrong 
 
 function isExpression(text: string): boolean {
   try {
-    new Script(`(${text}\n)`);
+    new (vm().Script)(`(${text}\n)`);
     return true;
   } catch {
     // A SyntaxError; where in the text is of no interest.

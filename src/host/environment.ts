@@ -1,6 +1,6 @@
 import { types } from 'node:util';
-import { isMainThread } from 'node:worker_threads';
 import { native } from '../native/load.js';
+import { isMainThread } from '../spec/late.js';
 import { type ByteText, fromBytes } from '../text/bytes.js';
 
 /** The object that was asked about last, and what it is. */
@@ -15,7 +15,7 @@ export function isRealEnvironment(): boolean {
   const { env } = process;
   if (env !== known) {
     known = env;
-    isKnownReal = isMainThread && reachesTheSystem(env);
+    isKnownReal = reachesTheSystem(env) && isMainThread();
   }
   return isKnownReal;
 }

@@ -1,5 +1,9 @@
 import { performance } from 'node:perf_hooks';
-import * as timers from 'node:timers';
+import {
+  clearTimeout as nodeClearTimeout,
+  setImmediate as nodeSetImmediate,
+  setTimeout as nodeSetTimeout,
+} from 'node:timers';
 
 /*
  * Time, as Node has it. Tests put fake timers and clocks in the place of the globals, and of the functions in `node:timers`;
@@ -7,7 +11,9 @@ import * as timers from 'node:timers';
  * that really runs. So the functions are taken once, when this file is loaded, and nowhere else: eslint sees to it.
  */
 
-export const { setTimeout, clearTimeout, setImmediate } = timers;
+export const setTimeout = nodeSetTimeout;
+export const clearTimeout = nodeClearTimeout;
+export const setImmediate = nodeSetImmediate;
 
 /** The longest time that a timer of Node can take, in milliseconds. */
 export const LONGEST_TIMER = 0x7fff_ffff;

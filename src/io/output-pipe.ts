@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
-import { Readable } from 'node:stream';
 import { setImmediate } from '../host/time.js';
+import { LateReadable } from '../spec/late.js';
 
 /**
  * How much is taken into memory after the writer's end, at most. A pipe holds far less, so all that the program wrote comes before
@@ -20,7 +20,7 @@ export function readAhead(...streams: readonly unknown[]): void {
  * read for as long as the caller likes: so the descriptor is closed at the end of the pipe, and not at the end of the reading. Where
  * another process still holds the pipe, it stays open and goes on as before.
  */
-export class OutputPipe extends Readable {
+export class OutputPipe extends LateReadable {
   /** @internal The stream of the pipe itself. */
   readonly source: Socket;
   #isRead = false;

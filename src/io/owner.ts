@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { Server, type Socket } from 'node:net';
-import { Readable, Stream, type Writable } from 'node:stream';
+import type { Server, Socket } from 'node:net';
+import type { Readable, Stream, Writable } from 'node:stream';
+import { net, streams } from '../spec/late.js';
 import { Wrong } from '../text/reading.js';
 import { Descriptor } from './descriptor.js';
 import { OutputPipe } from './output-pipe.js';
@@ -37,7 +38,7 @@ export function ownerOf(object: object): Owner | Wrong {
   if (object instanceof Descriptor) {
     return { ...silent, fd: () => number(object.fd), close: () => object.close() };
   }
-  if (object instanceof Server) {
+  if (object instanceof net().Server) {
     return { ...silent, fd: () => handleOf(object), close: () => closeServer(object) };
   }
   if (object instanceof OutputPipe) {
@@ -54,14 +55,14 @@ export function ownerOf(object: object): Owner | Wrong {
       close: () => void object.destroy(),
     };
   }
-  if (object instanceof Stream) {
+  if (object instanceof streams().Stream) {
     const stream = object as Stream & HasHandle & { destroy?: () => void };
     return {
       ...silent,
       fd: () => handleOf(stream) ?? number(stream.fd),
-      unread: () => (object instanceof Readable ? object.readableLength : 0),
+      unread: () => (object instanceof streams().Readable ? object.readableLength : 0),
       stopReading: () => {
-        if (object instanceof Readable) stopReading(object);
+        if (object instanceof streams().Readable) stopReading(object);
       },
       close: () => stream.destroy?.(),
     };

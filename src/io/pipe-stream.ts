@@ -1,4 +1,5 @@
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { net } from '../spec/late.js';
 
 /** Every option that a socket of Node looks for, so that it finds none of them in `Object.prototype`. */
 const all = Object.freeze(
@@ -43,5 +44,5 @@ export function pipeStream(fd: number, direction: 'readable' | 'writable'): Sock
     readable: direction === 'readable',
     writable: direction === 'writable',
   };
-  return new Socket(options);
+  return new (net().Socket)(options);
 }

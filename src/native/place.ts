@@ -34,6 +34,10 @@ export const isBundled = ownPackage === undefined;
 /** Where the package may lie, nearest first: around this file or, for a bundle, beside it, and installed where it can find it. */
 export const packages: readonly string[] = ownPackage === undefined ? packagesOfBundle() : [ownPackage];
 
+/** Loads a package that this one depends on: from beside it or, in a bundle, from beside that. */
+export const requireBeside = (): NodeJS.Require =>
+  requireFrom(isBundled && thisFile.startsWith('file:') ? thisFile : `${packages.at(0) ?? ''}/package.json`);
+
 function packagesOfBundle(): string[] {
   if (!thisFile.startsWith('file:')) return [];
   const beside = dirname(fileURLToPath(thisFile));

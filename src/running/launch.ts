@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { disown, own } from '../ending/owned-children.js';
+import { disown, own, prepareToOwn } from '../ending/owned-children.js';
 import { launchesAreForbidden } from '../engine/dry-run.js';
 import type { Engine, EngineProcess, LaunchResources } from '../engine/engine.js';
 import { selectEngine } from '../engine/select.js';
@@ -21,6 +21,7 @@ import { spentProblem } from '../streams/source.js';
 import { hasTees, openTees, type TeeFiles } from '../streams/tee-files.js';
 import { closeFiles } from '../engine/redirections.js';
 import { connect, type Joints } from '../plan/descriptors.js';
+import { notLoaded } from '../native/dependencies.js';
 import type { LaunchPlan, PlanOptions } from '../plan/launch-plan.js';
 import { planAgain } from '../plan/plan-again.js';
 import { planLaunch } from '../plan/plan-launch.js';
@@ -109,6 +110,7 @@ export class Launch implements LaunchResources, FlowPlan {
     if (engine.name !== 'dry-run') assertMayWrite(plan);
     const [refusal, ...others] = engine.refusals(plan);
     if (refusal !== undefined) throw new UnsupportedError(subject, { ...refusal, engine: engine.name, others });
+    if (mode !== 'daemon') assertMayOwn(subject, engine);
     this.spec = spec;
     this.mode = mode;
     this.engine = engine;
@@ -247,4 +249,13 @@ function forbidden(subject: Subject): UsageError {
   const problem =
     'a strict dryRun() stands, and this command came from outside its scope; enter a dryRun() where the command is started';
   return new UsageError(subject, [{ call: 'dryRun({ strict: true })', problem }]);
+}
+
+/** Loads what looks after the child of a launch, while there is none yet. */
+function assertMayOwn(subject: Subject, engine: Engine): void {
+  try {
+    prepareToOwn();
+  } catch (cause) {
+    throw notLoaded(subject, engine.name, 'signal-exit', cause);
+  }
 }

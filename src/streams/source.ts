@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
-import { Readable } from 'node:stream';
-import { isMainThread } from 'node:worker_threads';
+import type { Readable } from 'node:stream';
 import { typeError } from '../errors/argument-error.js';
 import { ProcessError } from '../errors/process-error.js';
+import { isMainThread, streams } from '../spec/late.js';
 import { describeKind, isBytes, reasonOf } from '../text/reading.js';
 
 /** A piece of what a program reads: text, which is written as UTF-8, or bytes. */
@@ -72,7 +72,7 @@ export function spentProblem(source: unknown): string | undefined {
   }
   if (!isWebReadable(source)) return undefined;
   if (source.locked) return 'it is locked: somebody else reads it';
-  return Readable.isDisturbed(source as never) ? USED : undefined;
+  return streams().Readable.isDisturbed(source as never) ? USED : undefined;
 }
 
 /** Begins to read. @throws what is wrong with it. */
@@ -109,7 +109,7 @@ export const prematureClose = (): Error => new ProcessError('Premature close', {
 
 /** This process's own streams, which outlive every run. */
 export function isStdio(stream: object): boolean {
-  if (!isMainThread) return stream === process.stdin || stream === process.stdout || stream === process.stderr;
+  if (!isMainThread()) return stream === process.stdin || stream === process.stdout || stream === process.stderr;
   const { fd } = stream as { readonly fd?: unknown };
   return fd === 0 || fd === 1 || fd === 2;
 }

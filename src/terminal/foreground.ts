@@ -1,10 +1,10 @@
 import { Buffer } from 'node:buffer';
-import { onExit } from 'signal-exit';
 import { LaunchError } from '../errors/launch-error.js';
 import type { Subject } from '../errors/command-error.js';
 import { UsageError } from '../errors/usage-error.js';
 import { sendSignal } from '../host/send-signal.js';
 import type { Binding } from '../native/binding.js';
+import { dependency } from '../native/dependencies.js';
 import { errnoName } from '../text/errno.js';
 import { MODES_SIZE } from './device.js';
 
@@ -63,7 +63,7 @@ export class Foreground {
     // libuv's handlers let the kernel tell of stops, and end a wait of runSync().
     process.on('SIGCHLD', this.look);
     process.on('SIGCONT', this.look);
-    this.#forgetExit = onExit(
+    this.#forgetExit = dependency('signal-exit').onExit(
       () => {
         this.end(true);
       },

@@ -1,10 +1,10 @@
 import { Buffer } from 'node:buffer';
 import { constants } from 'node:os';
-import { Duplex } from 'node:stream';
 import { inspect } from 'node:util';
 import { argumentError } from '../errors/argument-error.js';
 import { LAST_READ } from '../io/output-pipe.js';
 import { bare } from '../spec/bare.js';
+import { LateDuplex } from '../spec/late.js';
 import type { TerminalSize } from '../spec/spec.js';
 import type { TerminalDevice } from './device.js';
 import { isTerminalSize, LARGEST_SIZE } from './size.js';
@@ -69,7 +69,7 @@ interface Pending {
  * for await (const chunk of child.terminal) process.stdout.write(chunk);
  * await child.wait();
  */
-export class Terminal extends Duplex {
+export class Terminal extends LateDuplex {
   readonly #device: TerminalDevice;
   /** Where pieces go that are captured, and not for a reader. */
   readonly #sink: ((piece: Buffer) => void) | undefined;

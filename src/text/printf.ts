@@ -1,6 +1,5 @@
 import { Buffer } from 'node:buffer';
-// By file: its CommonJS form assigns to a variable that it never declares, which an ES module, and so a bundle, does not allow.
-import { sprintf } from 'printj/printj.mjs';
+import { dependency, whyNotLoaded } from '../native/dependencies.js';
 import { decimal } from './bytes.js';
 import { Wrong } from './reading.js';
 
@@ -41,7 +40,7 @@ export function printf(template: string, values: readonly unknown[]): string | W
         value: values.at(taken++),
       };
       if (taken > values.length) return '';
-      const problem = misfit(conversion);
+      const problem = misfit(conversion) ?? missing();
       if (problem === undefined) return convert(conversion as Conversion);
       problems.push(problem);
       return '';
@@ -105,7 +104,18 @@ function isCharacter(value: unknown): boolean {
   return typeof value === 'number' && Number.isInteger(value) && value > 0 && value < 0x80;
 }
 
+/** Why nothing can be formatted, if so. */
+function missing(): string | undefined {
+  try {
+    dependency('printj');
+    return undefined;
+  } catch (cause) {
+    return whyNotLoaded('printj', cause);
+  }
+}
+
 function convert({ flags, width, precision, letter, value }: Conversion): string {
+  const { sprintf } = dependency('printj');
   // A negative width from the values is a flag to C, and a negative precision is none.
   const [sides, columns] = [width < 0 ? `${flags}-` : flags, width === 0 ? '' : String(Math.abs(width))];
   const digits = precision === undefined || precision < 0 ? undefined : precision;

@@ -126,20 +126,6 @@ test('an import opens these files of the package and of its dependencies', async
     .flatMap((file) => readFileSync(path(file), 'utf8').split('\n'))
     .map((line) => /^openat\(AT_FDCWD, "([^"]+\.(?:js|mjs|cjs|node))", .* = \d+$/.exec(line)?.[1] ?? '')
     .filter((file) => file.startsWith(`${checkout}/`) || file.includes('/node_modules/'))
-    .map((file) =>
-      file
-        .replace(/^.*\/node_modules\//, '')
-        .replace(`${checkout}/`, '')
-        .replace(/-[A-Z0-9]{8}\.js$/, '-….js'),
-    );
-  expect(opened.sort()).toEqual([
-    'dist/chunk-….js',
-    'dist/chunk-….js',
-    'dist/chunk-….js',
-    'dist/index.js',
-    'printj/printj.mjs',
-    'signal-exit/dist/mjs/index.js',
-    'signal-exit/dist/mjs/signals.js',
-    'src/native/build/Release/vircommand.node',
-  ]);
+    .map((file) => file.replace(/^.*\/node_modules\//, '').replace(`${checkout}/`, ''));
+  expect(opened.sort()).toEqual(['dist/index.js', 'dist/vircommand.js', 'src/native/build/Release/vircommand.node']);
 });

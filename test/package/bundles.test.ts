@@ -116,6 +116,25 @@ describe.for(kinds)('a bundle %s', ([, options]) => {
   });
 });
 
+test("a bundle without the packages that are loaded later, since its bundler does not know the condition 'module', says what helps", () => {
+  const program = `
+    import { Command } from 'vircommand';
+    const problem = (run) => run().catch((error) => error.name + ': ' + error.message);
+    problem(() => new Command('true').run()).then(async (first) => {
+      const second = await problem(() => new Command('echo').argFormat('%d', 1).run());
+      console.log(JSON.stringify([first, second]));
+    });`;
+  const { file } = bundle({ format: 'cjs', conditions: ['none'], outExtension: { '.js': '.cjs' } }, program);
+  const [first, second] = run(file, '') as [string, string];
+  const why = (name: string) =>
+    `its package ${name} cannot be loaded: Cannot find module '${name}'; install vircommand beside the bundle, or have the bundler follow the condition 'module' of a package's exports`;
+  expect(first).toContain(`UnsupportedError: Cannot start \`true\`: ${why('signal-exit')}.`);
+  expect(second).toContain(`UsageError: Mistake in \`echo\`: argFormat('%d', 1): ${why('printj')}.`);
+  mkdirSync(path('deployed/node_modules'));
+  symlinkSync(root, path('deployed/node_modules/vircommand'));
+  expect(run(file, '')).toEqual([{}, {}].map(() => expect.anything() as unknown));
+});
+
 describe('to import the library', () => {
   const importIt = `import(${JSON.stringify(`${root}/dist/index.js`)})`;
 

@@ -1,9 +1,8 @@
-import { createRequire as requireFrom } from 'node:module';
 import type * as Package from 'execa';
 import type { Subject } from '../../errors/command-error.js';
-import { LaunchError } from '../../errors/launch-error.js';
-import { UnsupportedError } from '../../errors/unsupported-error.js';
-import { isBundled, packages } from '../../native/place.js';
+import { notLoaded } from '../../native/dependencies.js';
+import { isBundled, requireBeside } from '../../native/place.js';
+import { loadBuiltin } from '../../spec/late.js';
 
 export type Execa = typeof Package.execa;
 
@@ -22,18 +21,14 @@ export async function loadExeca(subject: Subject): Promise<Execa> {
   } catch (cause) {
     // The next launch tries again.
     loading = undefined;
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'EMFILE' || code === 'ENFILE')
-      throw new LaunchError(subject, { step: 'pipe', errno: code, syscall: 'open', cause });
-    const why = `its package execa cannot be loaded: ${message}`;
-    throw new UnsupportedError(subject, { feature: 'launch', engine: 'portable', why });
+    throw notLoaded(subject, 'portable', 'execa', cause);
   }
 }
 
 /** File by file: `import()` opens all of them at once, and a process with few descriptors has not so many. */
 async function importInstalled(): Promise<typeof Package> {
   try {
-    return requireFrom(`${packages.at(0) ?? ''}/package.json`)('execa') as typeof Package;
+    return requireBeside()('execa') as typeof Package;
   } catch (error) {
     // Somebody else is importing it at this very moment, and `require()` does not wait for that.
     if ((error as NodeJS.ErrnoException).code?.startsWith('ERR_REQUIRE_') === true) return import('execa');
@@ -48,7 +43,7 @@ async function importInstalled(): Promise<typeof Package> {
 async function importBundled(): Promise<typeof Package> {
   const scope = globalThis as { require?: unknown };
   if (Object.hasOwn(scope, 'require')) return import('execa');
-  scope.require = requireFrom(process.execPath);
+  scope.require = loadBuiltin;
   try {
     return await import('execa');
   } finally {

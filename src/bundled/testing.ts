@@ -1,0 +1,4 @@
+// The entry `vircommand/testing` for a bundler: see index.ts.
+import './dependencies.js';
+
+export * from '../testing.js';
