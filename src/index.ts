@@ -89,7 +89,7 @@ export type { Argument, ByteText } from './text/bytes.js';
 export type { CapabilityName } from './text/capabilities.js';
 export type { SignalName } from './text/signals.js';
 export type { PrintOptions } from './text/quote.js';
-export type { AdoptedEvent, ErrorEvent, ExitEvent, LaunchEvent } from './events/events.js';
+export type { AdoptedEvent, CommandEvents, ErrorEvent, ExitEvent, LaunchEvent } from './events/events.js';
 export type {
   CommandSpec,
   DescriptorSpec,

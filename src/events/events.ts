@@ -9,6 +9,7 @@ import { type CommandSpec, type LaunchMode, printable } from '../spec/spec.js';
 import { readable, toBytes } from '../text/bytes.js';
 import { inBackticks, quoted } from '../text/shown.js';
 import type { SignalName } from '../text/signals.js';
+import type { StepName } from '../text/step-names.js';
 
 /** Published on `vircommand:launch` when a program has started. */
 export interface LaunchEvent {
@@ -16,6 +17,11 @@ export interface LaunchEvent {
   readonly spec: CommandSpec;
   readonly pid: number;
   readonly engine: string;
+  readonly mode: LaunchMode;
+  /** The steps of its plan, in their order. */
+  readonly steps: readonly StepName[];
+  /** How long the launch took, from the call to the program, in milliseconds. */
+  readonly durationMs: number;
 }
 
 /** Published on `vircommand:exit` when a program has ended. */
@@ -45,6 +51,14 @@ export interface AdoptedEvent {
   readonly signal: SignalName | null;
   readonly coreDumped: boolean;
   readonly resourceUsage: ResourceUsage;
+}
+
+/** What is published on each channel. */
+export interface CommandEvents {
+  readonly 'vircommand:launch': LaunchEvent;
+  readonly 'vircommand:exit': ExitEvent;
+  readonly 'vircommand:error': ErrorEvent;
+  readonly 'vircommand:adopted': AdoptedEvent;
 }
 
 const launches = channel('vircommand:launch');
@@ -80,12 +94,12 @@ const nodeEnd = channel('tracing:child_process.spawn:end');
 const nodeError = channel('tracing:child_process.spawn:error');
 
 /** Tells of a launch, on the channel and, under `NODE_DEBUG=vircommand`, as a line on standard error. */
-export function publishLaunch(event: LaunchEvent, mode: LaunchMode): void {
+export function publishLaunch(event: LaunchEvent): void {
   if (launches.hasSubscribers) launches.publish(withHiddenSpec(event));
-  if (debug.enabled) debug('process %d: %s', event.pid, launchSentence(event, mode));
+  if (debug.enabled) debug('process %d: %s', event.pid, launchSentence(event));
 }
 
-function launchSentence({ command, spec, engine }: LaunchEvent, mode: LaunchMode): string {
+function launchSentence({ command, spec, engine, mode }: LaunchEvent): string {
   const name = inBackticks(command);
   if (mode === 'exec') return `${name} takes the place of this process.`;
   const file = spec.pidFile === undefined ? '' : `, with the pidfile ${quoted(readable(spec.pidFile))}`;

@@ -102,11 +102,16 @@ function framedSync<T>(said: Said, work: (launch: Launch, onLaunch: (pid: number
 // ---------------------------------------------------------------- telling
 
 /** Tells that a program was launched. What was sent to it is wiped here. */
-export function tellOfLaunch({ spec, subject, engine, mode, sendBuffers }: Launch, pid: number): void {
+export function tellOfLaunch(launch: Launch, pid: number): void {
+  const { spec, subject, engine, mode, sendBuffers, plan, clock, startedAt } = launch;
   // exec() has a child rehearse the launch, and needs them once more.
   if (mode !== 'exec') for (const buffer of sendBuffers.values()) buffer.wipe();
   if (engine.name !== 'dry-run') noteRoot(spec, pid);
-  if (isHeard.launch()) publishLaunch({ command: subject.command, spec, pid, engine: engine.name }, mode);
+  if (isHeard.launch()) {
+    const steps = plan.steps.map(({ step }) => step);
+    const durationMs = clock.now() - startedAt;
+    publishLaunch({ command: subject.command, spec, pid, engine: engine.name, mode, steps, durationMs });
+  }
   if (engine.name === 'native') publishAsNode(spec, pid);
 }
 

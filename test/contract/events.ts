@@ -43,7 +43,18 @@ export function eventContract(engine: EngineUnderTest): void {
         pid: result.pid,
         engine: engine.name,
         command: "sh -c 'echo out; echo err >&2' sh '***'",
+        mode: 'run',
       });
+      // The same as plan() tells, and a part of the time that the run took.
+      expect(launch.steps).toEqual(
+        new Command('sh')
+          .outputBuffer()
+          .plan()
+          .steps.map(({ step }) => step),
+      );
+      expect(launch.steps.at(-1)).toBe('execve');
+      expect(launch.durationMs).toBeGreaterThan(0);
+      expect(launch.durationMs).toBeLessThanOrEqual(result.durationMs);
       expect(exit).toMatchObject({ command: launch.command, unclaimed: { stderr: 'err\n' } });
       expect(exit.result).toBe(result);
       expect(Object.keys(exit.unclaimed)).toEqual(['stderr']);
