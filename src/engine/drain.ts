@@ -91,6 +91,7 @@ export const NO_RESOURCES: LaunchResources = Object.freeze(
     deadline: Infinity,
     abortSignal: undefined,
     onStart: undefined,
+    onPending: undefined,
   }),
 );
 

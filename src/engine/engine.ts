@@ -30,6 +30,18 @@ export interface LaunchResources {
   readonly abortSignal: AbortSignal | undefined;
   /** Is told of the child as soon as there is one: long before its program runs, if a hook takes its time. */
   readonly onStart: ((process: EngineProcess) => void) | undefined;
+  /** Is told of a launch that goes on beside this thread, at the call. Without it, this thread launches. */
+  readonly onPending: ((pending: PendingLaunch) => void) | undefined;
+}
+
+/** A launch that goes on beside this thread. Who asks for its pid, or signals it, holds this thread until there is a child. */
+export interface PendingLaunch {
+  /** 0 where there is none after all. */
+  readonly pid: number;
+  /** Sends a signal to the program, unless it is a daemon. False: there is nobody to be signalled. */
+  signal(signal: SignalName): boolean;
+  /** Resolves when the child is in care, a daemon runs, or the launch has failed. Never rejects. */
+  readonly settled: Promise<void>;
 }
 
 /** A child's end, all of its output read. */

@@ -10,6 +10,7 @@
         'addon/addon.c', 'addon/addon-launch.c', 'addon/addon-watch.c', 'addon/addon-pidfile.c', 'addon/addon-process.c',
         'addon/addon-descriptors.c', 'addon/addon-terminal.c',
         'process/owned.c', 'process/launch.c', 'process/exec.c', 'process/watch.c', 'process/pidlock.c',
+        'launcher/launcher.c', 'launcher/thread.c',
         'host/accounts.c', 'host/processes.c', 'host/descriptors.c', 'host/terminal.c',
         'child/child.c', 'child/decode.c',
       ],

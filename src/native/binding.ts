@@ -112,6 +112,14 @@ export interface Binding {
    * that are no plan.
    */
   launch(plan: Buffer, size: number, result: Int32Array): void;
+  /**
+   * The same by a thread that is made for this launch, while this one goes on. The descriptors of the plan are those of its moves, and stay open until
+   * it calls back, once, with the values of {@link places.launch}. Returns 1; or 0, and nothing has begun: there is no room for a thread
+   * just now, or it is refused here.
+   */
+  launchBeside(plan: Buffer, size: number, onLaunched: LaunchedCallback): number;
+  /** Waits until all that {@link launchBeside} has begun is done, and has called back. */
+  settle(): void;
   /** Ends a child that {@link watch} could not take, and reaps it, now or at a later launch. Closes its pidfd. */
   undo(pidfd: number): void;
   /**
@@ -194,6 +202,9 @@ export interface Binding {
   /** Returns all processes that `/proc` shows, a row of {@link places.row} each, or a negative errno. */
   processes(): Float64Array | number;
 }
+
+/** What {@link Binding.launchBeside} calls back, with the values of {@link places.launch} in their order. */
+export type LaunchedCallback = (...result: number[]) => void;
 
 /** A pidfile that is held: its number, and by what the file can be known again. */
 export type TakenPidFile = readonly [errno: 0, detail: 0, id: number, dev: bigint, ino: bigint];

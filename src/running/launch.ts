@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { disown, own, prepareToOwn } from '../ending/owned-children.js';
 import { launchesAreForbidden } from '../engine/dry-run.js';
-import type { Engine, EngineProcess, LaunchResources } from '../engine/engine.js';
+import type { Engine, EngineProcess, LaunchResources, PendingLaunch } from '../engine/engine.js';
 import { selectEngine } from '../engine/select.js';
 import { type Subject, subjectOf } from '../errors/command-error.js';
 import { LaunchError } from '../errors/launch-error.js';
@@ -98,6 +98,7 @@ export class Launch implements LaunchResources, FlowPlan {
   readonly deadline: number;
   /** Is told of the child as soon as there is one, which is long before its program runs where a hook takes its time. */
   whenBorn: ((child: EngineProcess) => void) | undefined;
+  readonly onPending: ((pending: PendingLaunch) => void) | undefined;
 
   /** Decides all that comes before the engine. @throws {LaunchError} {UnsupportedError} {UsageError} */
   constructor(spec: CommandSpec, mode: LaunchMode, attachments: Attachments, engine: Engine, joints?: Joints) {
@@ -132,6 +133,8 @@ export class Launch implements LaunchResources, FlowPlan {
     this.abortSignal = abortSignal;
     this.abortsTree = attachments.abortsTree;
     this.whenBorn = undefined;
+    // The stages of a pipeline are all there at the call, and so before anything is told of any.
+    this.onPending = joints === undefined ? ownPending : undefined;
     this.clock = engine.clock;
     this.startedAt = this.clock.now();
     // A daemon's time is its hook's.
@@ -178,6 +181,14 @@ export class Launch implements LaunchResources, FlowPlan {
     }
     this.whenBorn?.(child);
   }
+}
+
+/** The end of this process waits for a launch that goes on beside it, so that none is lost, and ends its program. */
+function ownPending(this: Launch, pending: PendingLaunch): void {
+  own(pending, this.mode === 'daemon' ? undefined : this.spec.stopSequence);
+  void pending.settled.then(() => {
+    disown(pending);
+  });
 }
 
 /** The same for `runAsync()`, whose programs may run for long: the first and the last 4 KiB. */

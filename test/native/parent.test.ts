@@ -120,7 +120,8 @@ async function launchEverything(_: Library, asked: Asked) {
     while (process.listenerCount('SIGTERM') > 0) await new Promise((resolve) => setTimeout(resolve, 1));
   };
   const untouched = look();
-  await mine();
+  // Two at once, so that a thread launches, too.
+  await Promise.all([mine(), mine()]);
   await launch(1);
   await quiet();
   const before = look();

@@ -32,6 +32,7 @@ describe.for(['EPERM', 'ENOSYS'])('a sandbox that refuses a system call with %s'
       why,
       ends: await end(new Command('true')),
       isEnded: await end(new Command('sleep', '600').timeout(20)),
+      beside: await Promise.all([0, 1, 2].map(() => end(new Command('true')))),
       helper: await end(new Command('true').clearCaps()),
       hook: await end(new Command('true').preExecHook(() => 0)),
     };
@@ -62,6 +63,7 @@ describe.for(['EPERM', 'ENOSYS'])('a sandbox that refuses a system call with %s'
       why: 'the addon was loaded',
       ends: 0,
       isEnded: `ExitError: ${isEnded}`,
+      beside: [0, 0, 0],
       helper: expect.stringMatching(
         /^UnsupportedError: Cannot start `true`: the native engine cannot do clearCaps\(\), /,
       ) as string,
@@ -69,16 +71,20 @@ describe.for(['EPERM', 'ENOSYS'])('a sandbox that refuses a system call with %s'
     });
   });
 
-  test('pidfd_open, which no launch takes: everything runs', async () => {
-    expect(await inSandbox('pidfd_open')).toEqual({
-      engine: 'native',
-      why: 'the addon was loaded',
-      ends: 0,
-      isEnded: `ExitError: ${isEnded}`,
-      helper: 0,
-      hook: 0,
-    });
-  });
+  test.for(['pidfd_open', 'pidfd_getfd'])(
+    '%s, which only a launch beside this thread takes: everything runs',
+    async (call) => {
+      expect(await inSandbox(call)).toEqual({
+        engine: 'native',
+        why: 'the addon was loaded',
+        ends: 0,
+        isEnded: `ExitError: ${isEnded}`,
+        beside: [0, 0, 0],
+        helper: 0,
+        hook: 0,
+      });
+    },
+  );
 });
 
 describe('where /proc is not mounted', () => {

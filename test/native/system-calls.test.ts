@@ -157,6 +157,60 @@ describe('the child in shared memory', () => {
   });
 });
 
+describe('a launcher thread', () => {
+  const threadsIn = (traces: Traces): (readonly string[])[] =>
+    Array.from(traces.values()).filter(([first]) => first?.startsWith('close_range(') === true);
+
+  test('is made with all signals blocked, has a table of its own from its first call on, takes what the plan names and no more, sleeps for its child, and stays until that has ended', async ({
+    skip,
+  }) => {
+    const { traces } = await traced(skip, async ({ Command }) => {
+      const { openSync } = process.getBuiltinModule('node:fs');
+      for (let i = 0; i < 20; i += 1) openSync('/dev/null', 'r');
+      const sleeper = await new Command('sleep', '600').runAsync();
+      await new Command('/bin/true').outputBuffer().errorBuffer().run();
+      await sleeper.abort();
+      return null;
+    });
+    const makers = Array.from(traces.values());
+    const making = /^clone\(.*CLONE_VM\|CLONE_FILES\|CLONE_SIGHAND\|CLONE_THREAD\|CLONE_CHILD_CLEARTID[,|]/;
+    const maker = makers.find((lines) => lines.some((line) => making.test(line))) ?? [];
+    const at = maker.findIndex((line) => making.test(line));
+    expect(maker[at - 1]).toMatch(/^rt_sigprocmask\(SIG_SETMASK, ~\[\], .*, 8\)/);
+    expect(maker[at + 1]).toMatch(/^rt_sigprocmask\(SIG_SETMASK, \[\], NULL, 8\)/);
+    const [thread = [], ...others] = threadsIn(traces);
+    expect(others).toEqual([]);
+    expect(thread[0]).toMatch(/^close_range\(0, 4294967295, CLOSE_RANGE_UNSHARE\) = 0/);
+    expect(births(thread)).toEqual([expect.stringMatching(/CLONE_VM\|CLONE_PIDFD\|CLONE_VFORK\|SIGCHLD/)]);
+    // The socket, and three streams.
+    expect(thread.filter((line) => line.startsWith('pidfd_getfd('))).toHaveLength(4);
+    expect(thread.filter((line) => line.startsWith('rt_sigprocmask('))).toEqual([]);
+    expect(thread.slice(-2).join('\n')).toMatch(
+      /^ppoll\(\[\{fd=\d+, events=POLLIN\}\], 1, .*revents=POLLIN.*\nexit\(0\)/,
+    );
+  });
+
+  test('is not made where nothing runs beside, for runSync(), for a program that dies with its parent, nor for a descriptor of the caller', async ({
+    skip,
+  }) => {
+    const { traces } = await traced(skip, async ({ Command }) => {
+      const { openSync } = process.getBuiltinModule('node:fs');
+      await new Command('/bin/true').run();
+      const beside = async (launch: () => unknown) => {
+        const sleeper = await new Command('sleep', '600').dieWithParent().runAsync();
+        await launch();
+        await sleeper.abort();
+      };
+      await beside(() => new Command('/bin/true').runSync());
+      await beside(() => new Command('/bin/true').dieWithParent().run());
+      await beside(() => new Command('/bin/true').inputFd(openSync('/etc/passwd', 'r')).run());
+      return null;
+    });
+    expect(threadsIn(traces)).toEqual([]);
+    expect(childrenIn(traces)).toHaveLength(7);
+  });
+});
+
 describe('the child in the lane of the helper', () => {
   test('changes ids and capabilities only after it has executed the helper', async ({ skip }) => {
     needsRoot(skip);

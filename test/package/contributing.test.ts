@@ -16,8 +16,9 @@ describe('CONTRIBUTING.md', () => {
     const sources = readdirSync(`${root}/src`, { recursive: true, encoding: 'utf8' }).filter((file) =>
       /^(?!.*\bbuild\/).*\.(ts|c|h)$/.test(file),
     );
+    // A name of the kernel's alone is no knowledge of the step.
     const knows = (file: string): boolean =>
-      /no_new_privs|noNewPrivileges/i.test(readFileSync(`${root}/src/${file}`, 'utf8'));
+      /(?<!PR_SET_)no_new_privs|noNewPrivileges/i.test(readFileSync(`${root}/src/${file}`, 'utf8'));
     expect(table).toHaveLength(6);
     expect(new Set(sources.filter(knows).map((file) => `src/${file}`))).toEqual(new Set(table));
   });

@@ -23,7 +23,19 @@ async function daemon() {
   rmSync(file, { force: true });
 }
 
+// What runs beside a command, so that a thread launches that.
+let sleeper;
+async function twoAtOnce() {
+  sleeper = await new Command('sleep', '600').runAsync();
+  return printed(new Command('cat').inputBuffer(LONG));
+}
+
 const kinds = {
+  'two at once': () =>
+    twoAtOnce().finally(async () => {
+      await sleeper?.abort();
+      sleeper = undefined;
+    }),
   run: () => new Command('true').run(),
   'captured output': () => printed(new Command('cat').inputBuffer(LONG)),
   'a failed step': () =>

@@ -19,7 +19,16 @@ const markFd = openSync(mark, 'w');
 const plainDaemon = () =>
   new Command('sleep', '600').preserveFd(markFd).nice(1).limit('core', 0, 0).noNewPrivileges().daemonize();
 const daemon = () => plainDaemon().pidFile(pidFile);
+// What runs beside the command, so that a thread launches that: see docs/internals.md, "Beside this thread".
+let sleeper;
+async function putBeside() {
+  if (kind !== 'beside') return;
+  await sleeper?.abort();
+  sleeper = await new Command('sleep', '600').dieWithParent().runAsync();
+}
+
 const kinds = {
+  beside: () => new Command('cat').inputBuffer('hello').outputBuffer().run(),
   plain: () => new Command('true').run(),
   captured: () => new Command('cat').inputBuffer('hello').outputBuffer().errorBuffer().run(),
   piped: async () => {
@@ -126,8 +135,13 @@ const say = (value) => writeSync(1, `${JSON.stringify(value)}\n`);
 
 const nothing = openSync('/dev/null', 'w');
 const isCold = temperature === 'cold';
-if (!isCold) await launch();
-const before = await quiet();
+await putBeside();
+if (!isCold) {
+  await launch();
+  await putBeside();
+}
+// What runs beside has the handlers stay.
+const before = await (kind === 'beside' ? settle() : quiet());
 for (;;) {
   say('ready');
   if (wait() === 's') {
@@ -140,10 +154,12 @@ for (;;) {
   }
   say(await launch());
   wait();
+  await putBeside();
   // What a watcher needs is made at the first launch, and stays: with a fault before it, the first that goes well makes it.
   const after = await settle(before);
   const left = await leftovers();
   const again = await launch();
+  await putBeside();
   const end = isCold ? before : await settle(before);
   say({ before, after, left, again: again.name === 'none' ? 'ran' : again, end });
 }

@@ -31,6 +31,7 @@ static const struct {
     {"epoll_wait", SYS_epoll_wait},
 #endif
     {"memfd_create", SYS_memfd_create},
+    {"pidfd_getfd", 438},
     {"pidfd_open", 434},
     {"pidfd_send_signal", 424},
     {"prlimit64", SYS_prlimit64},

@@ -76,6 +76,7 @@ function isHonest({ name, errno, reason, message }: Outcome): boolean {
 const kinds: readonly (readonly [kind: string, least: number])[] = [
   ['run', 4],
   ['captured output', 6],
+  ['two at once', 14],
   ['a failed step', 2],
   ['runAsync', 4],
   ['runSync', 6],

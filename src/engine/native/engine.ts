@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { existsSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { LaunchError } from '../../errors/launch-error.js';
@@ -14,6 +15,7 @@ import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { planLaunch } from '../../plan/plan-launch.js';
 import { type Step, stepTable } from '../../plan/step-table.js';
 import { bare } from '../../spec/bare.js';
+import { isMainThread } from '../../spec/late.js';
 import { readable } from '../../text/bytes.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
@@ -28,7 +30,7 @@ import { execInPlace } from './exec.js';
 import { prepareWithHelper } from './helper-lane.js';
 import { noRunner, prepareWithHook } from './hook-lane.js';
 import { LANE_STEP, type PreparedChild, prepareInSharedMemory } from './prepared-child.js';
-import { daemonProcess, NativeProcess } from './process.js';
+import { daemonProcess, NativeProcess, PendingProcess } from './process.js';
 import { launchResult } from './scratch.js';
 import { DaemonPidFile } from './stale-pidfile.js';
 import { NativeSyncProcess } from './sync-process.js';
@@ -50,6 +52,8 @@ export class NativeEngine implements Engine {
   #memoryFileProblem: string | undefined;
   /** Whether there is a watcher, with the event loop and without. */
   readonly #isReady = [false, false];
+  /** The last launch of the event loop, as long as anybody keeps it. */
+  #last: WeakRef<{ readonly isReaped: boolean }> | undefined;
 
   constructor(native: Native) {
     this.#native = native;
@@ -177,7 +181,57 @@ export class NativeEngine implements Engine {
     resources: LaunchResources,
     here?: HeldDirectory,
   ): EngineProcess | Promise<EngineProcess> {
-    const started = this.#start(plan, files, resources, { waits: false, here });
+    const asked = this.#ask(plan, files, resources, { waits: false, here });
+    const pending = this.#goesBeside(asked, resources) ? this.#launchBeside(asked, resources) : undefined;
+    if (pending !== undefined) return pending.process;
+    const process = this.#takeIntoCare(this.#launchHere(asked), plan, resources, here);
+    if (!(process instanceof NativeProcess)) return process;
+    this.#last = new WeakRef(process);
+    return process.started;
+  }
+
+  /**
+   * Whether a thread of its own launches a program: where the one launched before still runs, so that this thread has more to do than to
+   * wait. It must have all that the launch needs, which are the descriptors of the moves, as long as they stay open here and are
+   * nobody else's. The kernel's parent of a program that dies with it is the thread that has made it, so that is this one. Into
+   * a control group a child is born, which takes no time. In a worker, the child would be taken for one of the main thread's.
+   */
+  #goesBeside({ plan: { lane, steps }, ends }: Asked, { onPending }: LaunchResources): boolean {
+    return (
+      this.#last?.deref()?.isReaped === false &&
+      onPending !== undefined &&
+      isMainThread() &&
+      lane === 'shared-memory' &&
+      ends.here === undefined &&
+      ends.controlling === undefined &&
+      !ends.moves.some(({ isShared }) => isShared === true) &&
+      !steps.some(({ step }) => step === 'pdeathsig' || step === 'cgroup')
+    );
+  }
+
+  /** Launches a child by a thread of its own, while this one goes on. Gives nothing where that cannot be, and nothing has begun. */
+  #launchBeside(asked: Asked, resources: LaunchResources): PendingProcess | undefined {
+    const { plan, ends, child } = asked;
+    const pending = new PendingProcess(this.#binding, plan);
+    const take = (): EngineProcess => this.#takeIntoCare(this.#startedOf(asked), plan, resources, undefined);
+    // Streams tell of themselves where the call was made, and not where the watcher was.
+    const takeThere = ends.callers.some((fd) => fd >= 0) ? AsyncResource.bind(take, 'vircommand') : take;
+    const hasBegun = this.#binding.launchBeside(child.encodedPlan, child.size, (...result) => {
+      launchResult.set(result);
+      pending.settle(takeThere);
+    });
+    if (hasBegun === 0) return undefined;
+    this.#last = new WeakRef(pending);
+    resources.onPending?.(pending);
+    return pending;
+  }
+
+  #takeIntoCare(
+    started: Started,
+    plan: LaunchPlan,
+    resources: LaunchResources,
+    here: HeldDirectory | undefined,
+  ): NativeProcess | EngineProcess {
     if (started.pidfd < 0 && started.report < 0) {
       const daemon = daemonProcess(started);
       this.#giveToStreams(started);
@@ -188,7 +242,7 @@ export class NativeEngine implements Engine {
     const process = new NativeProcess(this.#binding, started, started.plan, resources, pidFile, drain);
     this.#giveToStreams(started);
     resources.onStart?.(process);
-    return process.started;
+    return process;
   }
 
   /** Has a process of its own read a pipe to its end, and throw away what comes. False: there is none. */
@@ -215,40 +269,65 @@ export class NativeEngine implements Engine {
   }
 
   /** Starts the child. Throws if a step in shared memory failed; a failure in the helper comes later, as its report. */
-  #start(
-    asked: LaunchPlan,
-    files: OpenFds,
-    resources: LaunchResources,
-    { waits, here }: { waits: boolean; here: HeldDirectory | undefined },
-  ): Started {
+  #start(plan: LaunchPlan, files: OpenFds, resources: LaunchResources, how: HowToAsk): Started {
+    return this.#launchHere(this.#ask(plan, files, resources, how));
+  }
+
+  /** Makes all that a launch takes, and writes the plan down. */
+  #ask(asked: LaunchPlan, files: OpenFds, resources: LaunchResources, { waits, here }: HowToAsk): Asked {
     assertControlGroup(asked);
     this.#makeReady(asked, waits ? 1 : 0);
     const foreground = asked.spec.inheritTerminal === true ? Foreground.hold(this.#binding, asked.subject) : undefined;
     const plan = foreground === undefined ? withoutForeground(asked) : asked;
     let ends: Ends | undefined;
-    let child: PreparedChild | undefined;
     try {
       ends = this.#descriptors.makeEnds(plan, files, here?.fd, resources.sendBuffers, foreground?.fd);
-      const { ours, callers, terminal } = ends;
-      child = this.#prepare(plan, ends, resources, files);
-      this.#binding.launch(child.encodedPlan, child.size, launchResult);
-      const failed = launchResult[at.failed]!;
-      const step = launchResult[at.step]!;
-      const errno = launchResult[at.errno]!;
-      if (failed !== 0 && step === LANE_STEP)
-        throw new LaunchError(plan.subject, { step: 'execve', errno: errnoName(errno), path: child.file });
-      if (failed !== 0) throw failure(plan, { step, errno, detail: launchResult[at.detail]! });
-      const { report, handshake, hook } = child;
-      const pid = launchResult[at.pid]!;
-      const pidfd = launchResult[at.pidfd]!;
-      return { plan, pid, pidfd, report, ours, callers, handshake, hook, terminal, foreground };
+      return { plan, ends, child: this.#prepare(plan, ends, resources, files), foreground };
     } catch (error) {
-      this.#descriptors.close(ends?.ours, ends?.callers, child?.ours, terminalFds(ends));
+      this.#descriptors.close(ends?.ours, ends?.callers, ends?.theirs, terminalFds(ends));
       foreground?.end(true);
       throw error;
-    } finally {
-      this.#descriptors.close(ends?.theirs, child?.theirs);
     }
+  }
+
+  /** Launches a child while this thread sleeps. */
+  #launchHere(asked: Asked): Started {
+    const { ends, child } = asked;
+    try {
+      this.#binding.launch(child.encodedPlan, child.size, launchResult);
+    } catch (error) {
+      this.#close(asked);
+      this.#descriptors.close(ends.theirs, child.theirs);
+      throw error;
+    }
+    return this.#startedOf(asked);
+  }
+
+  /** What was started, by the {@link launchResult}. Throws if a step failed. In any case, the child's ends are closed. */
+  #startedOf(asked: Asked): Started {
+    const { plan, ends, child, foreground } = asked;
+    const { ours, callers, terminal } = ends;
+    const failed = launchResult[at.failed]!;
+    const step = launchResult[at.step]!;
+    const errno = launchResult[at.errno]!;
+    const pid = launchResult[at.pid]!;
+    const pidfd = launchResult[at.pidfd]!;
+    const detail = launchResult[at.detail]!;
+    this.#descriptors.close(ends.theirs, child.theirs);
+    if (failed !== 0) {
+      this.#close(asked);
+      if (step === LANE_STEP)
+        throw new LaunchError(plan.subject, { step: 'execve', errno: errnoName(errno), path: child.file });
+      throw failure(plan, { step, errno, detail });
+    }
+    const { report, handshake, hook } = child;
+    return { plan, pid, pidfd, report, ours, callers, handshake, hook, terminal, foreground };
+  }
+
+  /** Closes this process's ends of a launch that has failed. */
+  #close({ ends, child, foreground }: Asked): void {
+    this.#descriptors.close(ends.ours, ends.callers, child.ours, terminalFds(ends));
+    foreground?.end(true);
   }
 
   #prepare(plan: LaunchPlan, ends: Ends, resources: LaunchResources, files: OpenFds): PreparedChild {
@@ -282,6 +361,20 @@ export class NativeEngine implements Engine {
       throw new LaunchError(plan.subject, { step: 'pipe', errno: errnoName(errno), syscall: 'epoll_create1' });
     this.#isReady[waits] = true;
   }
+}
+
+/** Whether this thread waits for the program itself, and its directory where the child needs that. */
+interface HowToAsk {
+  readonly waits: boolean;
+  readonly here: HeldDirectory | undefined;
+}
+
+/** A launch for which all is made. */
+interface Asked {
+  readonly plan: LaunchPlan;
+  readonly ends: Ends;
+  readonly child: PreparedChild;
+  readonly foreground: Foreground | undefined;
 }
 
 /** Holds this process's directory for a launch. Where that cannot be, a launch that does not need it goes on without. */

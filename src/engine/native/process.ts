@@ -10,7 +10,7 @@ import { Terminal } from '../../terminal/terminal.js';
 import type { SignalName } from '../../text/signals.js';
 import type { StepName } from '../../text/step-names.js';
 import { drainPipe, inodeOf, mayLeaveLog } from '../drain.js';
-import type { EngineProcess, LaunchResources, ProcessEnd } from '../engine.js';
+import type { EngineProcess, LaunchResources, PendingLaunch, ProcessEnd } from '../engine.js';
 import { NativeHandshake } from './handshake.js';
 import type { DaemonPidFile } from './stale-pidfile.js';
 import { type Started, Watch } from './watch.js';
@@ -58,6 +58,56 @@ function terminalOf(
   const capture = captures.get(1);
   const device = new KernelDevice(binding, terminal.ours, terminal.programs);
   return new Terminal(device, size, capture === undefined ? undefined : (piece) => capture.write(piece));
+}
+
+/** A child that a thread of its own is about to make. */
+export class PendingProcess implements PendingLaunch {
+  /** Rejects where the launch has failed. */
+  readonly process: Promise<EngineProcess>;
+  readonly settled: Promise<void>;
+  readonly #binding: Binding;
+  readonly #isOurs: boolean;
+  #isSettled = false;
+  #process: EngineProcess | undefined;
+  #resolve = (_process: EngineProcess): void => undefined;
+  #reject = (_error: unknown): void => undefined;
+
+  constructor(binding: Binding, { mode }: LaunchPlan) {
+    this.#binding = binding;
+    this.#isOurs = mode !== 'daemon';
+    this.process = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    const settle = (): void => undefined;
+    this.settled = this.process.then(settle, settle);
+  }
+
+  /** The thread has told: takes what has become of the child into care. */
+  settle(take: () => EngineProcess): void {
+    this.#isSettled = true;
+    try {
+      this.#process = take();
+      this.#resolve(this.#process);
+    } catch (error) {
+      this.#reject(error);
+    }
+  }
+
+  /** Whether nothing of it runs any more that is looked after here. */
+  get isReaped(): boolean {
+    return this.#isSettled && (!this.#isOurs || this.#process?.isReaped !== false);
+  }
+
+  get pid(): number {
+    this.#binding.settle();
+    return this.#process?.pid ?? 0;
+  }
+
+  signal(name: SignalName): boolean {
+    this.#binding.settle();
+    return this.#isOurs && this.#process?.signal(name) === true;
+  }
 }
 
 const NOTHING_TO_REPORT = Promise.resolve(undefined);

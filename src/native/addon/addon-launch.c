@@ -1,11 +1,13 @@
 /* Launching, and exec in place. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "addon/addon.h"
 #include "process/exec.h"
 #include "process/launch.h"
+#include "process/watch.h"
 
 napi_value addon_probe(napi_env env, napi_callback_info info) {
   (void)info;
@@ -108,6 +110,16 @@ napi_value addon_close_all(napi_env env, napi_callback_info info) {
 
 /* ---------------------------------------------------------------- launching */
 
+static void fill_result(const struct launched *launched, int32_t result[LAUNCH_PLACES]) {
+  const bool has_child = launched->clone_errno == 0;
+  result[LAUNCH_PID] = launched->pid;
+  result[LAUNCH_PIDFD] = launched->pidfd;
+  result[LAUNCH_FAILED] = launched->report.failed || !has_child;
+  result[LAUNCH_STEP] = has_child ? launched->report.step : -1;
+  result[LAUNCH_ERRNO] = has_child ? launched->report.errno_ : launched->clone_errno;
+  result[LAUNCH_DETAIL] = launched->report.daemon_pid;
+}
+
 napi_value addon_launch(napi_env env, napi_callback_info info) {
   napi_value values[3];
   void *bytes;
@@ -127,15 +139,113 @@ napi_value addon_launch(napi_env env, napi_callback_info info) {
     owned_add(&environment->owned, launched.pidfd, OWNED_CHILD);
   }
   plan_free(plan);
-  const bool has_child = launched.clone_errno == 0;
-  result[LAUNCH_PID] = launched.pid;
-  result[LAUNCH_PIDFD] = launched.pidfd;
-  result[LAUNCH_FAILED] = launched.report.failed || !has_child;
-  result[LAUNCH_STEP] = has_child ? launched.report.step : -1;
-  result[LAUNCH_ERRNO] = has_child ? launched.report.errno_ : launched.clone_errno;
-  result[LAUNCH_DETAIL] = launched.report.daemon_pid;
+  fill_result(&launched, result);
   return NULL;
 }
+
+/* ---------------------------------------------------------------- launching beside this thread */
+
+/* The child is owned before anybody hears of it. Without memory for that, it is ended, and was never there. */
+static void take_child(struct environment *environment, struct launched *launched) {
+  if (launched->pidfd < 0 || owned_reserve(&environment->owned) == 0) {
+    owned_add(&environment->owned, launched->pidfd, OWNED_CHILD);
+    return;
+  }
+  if (launch_kill(launched->pidfd))
+    launch_reap(launched->pidfd);
+  else
+    launch_adopt(launched->pidfd);
+  *launched = (struct launched){.pidfd = -1, .clone_errno = ENOMEM};
+}
+
+static void on_launched(void *data, const struct launched *told) {
+  struct context *context = data;
+  struct environment *environment = context->environment;
+  napi_env env = environment->env;
+  napi_handle_scope scope;
+  struct launched launched = *told;
+  take_child(environment, &launched);
+  watcher_expect(environment->watcher, -1);
+  context->waits = environment->settles;
+  /* Where the environment ends, or this thread is being terminated, no JavaScript runs any more, and the end takes the child along. */
+  if (environment->launcher != NULL && enter(context, &scope)) {
+    int32_t result[LAUNCH_PLACES];
+    napi_value values[LAUNCH_PLACES];
+    fill_result(&launched, result);
+    for (size_t i = 0; i < LAUNCH_PLACES; i++) values[i] = number(env, result[i]);
+    call_back(context, LAUNCH_PLACES, values);
+    (void)napi_close_handle_scope(env, scope);
+  }
+  forget(context);
+}
+
+static void on_told(void *owner) {
+  struct environment *environment = owner;
+  launcher_take(environment->launcher, environment->stack, 0);
+}
+
+/* The launcher of an environment, made when the first launch asks for it. NULL: there is none, or none just now. */
+static struct launcher *launcher_of(struct environment *environment) {
+  if (environment->launcher != NULL || environment->has_no_launcher) return environment->launcher;
+  struct launcher *launcher = launcher_new(on_launched);
+  if (launcher == NULL) {
+    environment->has_no_launcher = errno != EMFILE && errno != ENFILE && errno != ENOMEM;
+    return NULL;
+  }
+  if (watcher_look(environment->watcher, launcher_fd(launcher), on_told) != 0) {
+    launcher_close(launcher, environment->stack);
+    return NULL;
+  }
+  return environment->launcher = launcher;
+}
+
+napi_value addon_launch_beside(napi_env env, napi_callback_info info) {
+  napi_value values[3];
+  void *bytes;
+  size_t size;
+  uint32_t used;
+  CHECK(env, arguments(env, info, 3, values));
+  CHECK(env, napi_get_buffer_info(env, values[0], &bytes, &size));
+  CHECK(env, napi_get_value_uint32(env, values[1], &used));
+  struct environment *environment = environment_of(env);
+  CHECK(env, environment->watcher != NULL ? napi_ok : napi_invalid_arg);
+  struct launcher *launcher = launcher_of(environment);
+  if (launcher == NULL) return number(env, 0);
+  struct plan *plan;
+  if (!read_plan(env, bytes, used < size ? used : size, &plan)) return NULL;
+  struct context *context = calloc(1, sizeof *context);
+  if (plan == NULL || context == NULL) goto refuse;
+  *context = (struct context){.environment = environment};
+  if (napi_create_reference(env, values[2], 1, &context->callback) != napi_ok) goto refuse;
+  if (launcher_start(launcher, plan, context)) {
+    watcher_expect(environment->watcher, 1);
+    return number(env, 1);
+  }
+  (void)napi_delete_reference(env, context->callback);
+
+refuse:
+  plan_free(plan);
+  free(context);
+  return number(env, 0);
+}
+
+napi_value addon_settle(napi_env env, napi_callback_info info) {
+  (void)info;
+  struct environment *environment = environment_of(env);
+  if (environment->launcher == NULL) return NULL;
+  environment->settles = true;
+  launcher_take(environment->launcher, environment->stack, 1);
+  environment->settles = false;
+  return NULL;
+}
+
+void end_launcher(struct environment *environment) {
+  struct launcher *launcher = environment->launcher;
+  environment->launcher = NULL;
+  if (launcher != NULL) launcher_close(launcher, environment->stack);
+}
+
+/* ---------------------------------------------------------------- and the rest of a launch */
 
 napi_value addon_undo(napi_env env, napi_callback_info info) {
   int32_t pidfd;

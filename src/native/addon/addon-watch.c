@@ -8,14 +8,6 @@
 /* The two kinds of watchers number their processes from here on, so that a number tells whose it is. */
 enum { FIRST_WATCHED = 0, FIRST_AWAITED = 0x40000000 };
 
-/* A process's way back into JavaScript. */
-struct context {
-  struct environment *environment;
-  napi_ref callback;
-  napi_ref input;
-  int waits; /* JavaScript waits for the event on this very stack */
-};
-
 static void free_bytes(napi_env env, void *bytes, void *hint) {
   (void)env;
   (void)hint;
@@ -70,7 +62,7 @@ static void on_turn_end(void *owner) {
   leave_scope(owner);
 }
 
-static void call_back(struct context *context, size_t argc, const napi_value *argv) {
+void call_back(struct context *context, size_t argc, const napi_value *argv) {
   napi_env env = context->environment->env;
   napi_value callback, receiver, result, exception;
   if (napi_get_reference_value(env, context->callback, &callback) != napi_ok || callback == NULL) return;
@@ -80,13 +72,12 @@ static void call_back(struct context *context, size_t argc, const napi_value *ar
   if (napi_get_and_clear_last_exception(env, &exception) == napi_ok) (void)napi_fatal_exception(env, exception);
 }
 
-/* Where handles can be made for an event, and JavaScript be called; the counterpart is leave(). */
-static int enter(struct context *context, napi_handle_scope *ret_scope) {
+int enter(struct context *context, napi_handle_scope *ret_scope) {
   if (!context->waits && !enter_scope(context->environment)) return 0;
   return napi_open_handle_scope(context->environment->env, ret_scope) == napi_ok;
 }
 
-static void forget(struct context *context) {
+void forget(struct context *context) {
   napi_env env = context->environment->env;
   (void)napi_delete_reference(env, context->callback);
   if (context->input != NULL) (void)napi_delete_reference(env, context->input);

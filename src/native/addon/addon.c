@@ -89,6 +89,7 @@ static void on_environment_end(napi_async_cleanup_hook_handle handle, void *data
   environment->cleanup = handle;
   release_pid_files(environment);
   close_polls(environment);
+  end_launcher(environment);
   owned_end(&environment->owned);
   close_watchers(environment, on_closed);
 }

@@ -12,6 +12,7 @@
 #include <sys/time.h>
 
 #include "child/plan.h"
+#include "launcher/launcher.h"
 #include "process/owned.h"
 
 /* All state of the addon. Each environment of Node has its own, so the addon can be loaded in several threads, and twice in one. */
@@ -23,6 +24,9 @@ struct environment {
   napi_handle_scope handles; /* the same */
   struct watcher *watcher;   /* turned by the event loop */
   struct watcher *waiter;    /* turned by runSync(), which holds the loop */
+  struct launcher *launcher; /* or NULL: every launch holds this thread */
+  bool has_no_launcher;      /* the kernel refuses it */
+  bool settles;              /* JavaScript waits for launches on this very stack */
   char *stack;               /* of children, while they share this memory */
   struct owned owned;        /* what it has made in the kernel */
   struct held *held;         /* the pidfiles that it holds */
@@ -116,6 +120,21 @@ napi_status float64_array(napi_env env, napi_value value, size_t least, double *
 /* Reads a plan from a copy of its bytes: another thread could write to them meanwhile. False: it has thrown. NULL: no memory. */
 bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_plan);
 
+/* ---------------------------------------------------------------- calling back */
+
+/* A way back into JavaScript. */
+struct context {
+  struct environment *environment;
+  napi_ref callback;
+  napi_ref input;
+  int waits; /* JavaScript waits for the event on this very stack */
+};
+
+/* Where handles can be made for an event, and JavaScript be called; the counterpart is napi_close_handle_scope(). */
+int enter(struct context *context, napi_handle_scope *ret_scope);
+void call_back(struct context *context, size_t argc, const napi_value *argv);
+void forget(struct context *context);
+
 /* ---------------------------------------------------------------- functions */
 
 /* Every function of the addon: its name in JavaScript, and in C. */
@@ -153,6 +172,8 @@ bool read_plan(napi_env env, const void *bytes, size_t size, struct plan **ret_p
   FUNCTION("pollFor", addon_poll_for)                      \
   FUNCTION("endPoll", addon_end_poll)                      \
   FUNCTION("launch", addon_launch)                         \
+  FUNCTION("launchBeside", addon_launch_beside)            \
+  FUNCTION("settle", addon_settle)                         \
   FUNCTION("undo", addon_undo)                             \
   FUNCTION("exec", addon_exec)                             \
   FUNCTION("shelter", addon_shelter)                       \
@@ -202,6 +223,9 @@ void leave_environment(struct environment *environment);
 
 /* Gives up all pidfiles that the environment holds. */
 void release_pid_files(struct environment *environment);
+
+/* Waits for the launches that have begun; their children are the environment's then, and nobody is told. */
+void end_launcher(struct environment *environment);
 
 /* Ends the children that the environment still keeps, and closes its watchers; calls back when that is done. */
 void close_watchers(struct environment *environment, void (*on_closed)(void *environment));

@@ -33,6 +33,9 @@
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER 0x5441 /* Linux 4.13 */
 #endif

@@ -137,7 +137,7 @@ void launch_adopt(int pidfd) {
   (void)pthread_mutex_unlock(&adopted_lock);
 }
 
-static void reap_adopted(void) {
+void launch_reap_adopted(void) {
   if (adopted == NULL || pthread_mutex_trylock(&adopted_lock) != 0) return;
   for (struct adopted **link = &adopted; *link != NULL;) {
     struct adopted *entry = *link;
@@ -156,26 +156,29 @@ static void reap_adopted(void) {
 
 /* ---------------------------------------------------------------- launching */
 
+void launch_conclude(int pid, int pidfd, const struct report *report, struct launched *ret_launched) {
+  struct launched launched = {.pid = pid, .pidfd = pidfd, .report = *report};
+  if (report->failed || report->daemon_pid != 0) {
+    /* The child has ended: it failed, or it was the one that forked the daemon. */
+    launch_reap(pidfd);
+    launched.pidfd = -1;
+    launched.pid = report->failed ? 0 : report->daemon_pid;
+  }
+  *ret_launched = launched;
+}
+
 void launch(const struct plan *plan, char *stack, struct launched *ret_launched) {
   struct launched launched = {.pidfd = -1};
   /* The child writes here while we sleep; the compiler must not think that it knows what stands in it. */
   volatile struct report *report = &launched.report;
   struct start start = {.plan = plan, .report = (struct report *)report};
 
-  reap_adopted();
+  launch_reap_adopted();
   const int pid = clone_child(&start, stack, &launched.pidfd);
-  if (pid < 0) {
-    launched.clone_errno = -pid;
-    launched.pidfd = -1;
-  } else if (report->failed || report->daemon_pid != 0) {
-    /* The child has ended: it failed, or it was the one that forked the daemon. */
-    launch_reap(launched.pidfd);
-    launched.pidfd = -1;
-    launched.pid = report->failed ? 0 : report->daemon_pid;
-  } else {
-    launched.pid = pid;
-  }
-  *ret_launched = launched;
+  if (pid >= 0)
+    launch_conclude(pid, launched.pidfd, (struct report *)report, ret_launched);
+  else
+    *ret_launched = (struct launched){.pidfd = -1, .clone_errno = -pid};
 }
 
 int launch_kill(int pidfd) {

@@ -18,6 +18,9 @@ enum { CHILD_STACK_SIZE = 64 * 1024 };
 /* Launches on a stack of CHILD_STACK_SIZE bytes, which can be used again afterwards. */
 void launch(const struct plan *plan, char *stack, struct launched *ret_launched);
 
+/* What has become of a child that was made: its report tells whether it runs its program. */
+void launch_conclude(int pid, int pidfd, const struct report *report, struct launched *ret_launched);
+
 /* Ends a child that nothing looks after. False: it has taken other ids, and is out of reach. */
 int launch_kill(int pidfd);
 
@@ -26,6 +29,9 @@ void launch_reap(int pidfd);
 
 /* Takes over the pidfd of a child that outlives the thread which looked after it; it is reaped by a later launch of any thread. */
 void launch_adopt(int pidfd);
+
+/* Reaps those of them that have ended. */
+void launch_reap_adopted(void);
 
 /* Whether the kernel and the processor know core scheduling. */
 int launch_has_core_scheduling(void);

@@ -80,7 +80,8 @@ struct watcher {
   uint32_t last_id;
   int has_loop;
   int epoll_fd;
-  int wake_fd; /* brings the loop back here without an event of a child */
+  void (*on_readable)(void *owner); /* see watcher_look() */
+  int wake_fd;                      /* brings the loop back here without an event of a child */
   char page
       [SMALL_READ]; /* where small reads go: most programs say little or nothing, and take no more memory than that */
   void (*on_closed)(void *context);
@@ -225,16 +226,19 @@ static int is_reading(const struct process *process) {
   return process->sources[ROLE_STDOUT].fd >= 0 || process->sources[ROLE_STDERR].fd >= 0;
 }
 
-static void keep(struct process *process, int is_kept) {
-  struct watcher *watcher = process->watcher;
-  if (process->is_kept == is_kept) return;
-  process->is_kept = is_kept;
-  watcher->kept += is_kept ? 1u : -1u;
+void watcher_expect(struct watcher *watcher, int more) {
+  watcher->kept += (unsigned)more;
   if (!watcher->has_loop) return;
   if (watcher->kept == 0)
     uv_unref((uv_handle_t *)&watcher->poll);
   else
     uv_ref((uv_handle_t *)&watcher->poll);
+}
+
+static void keep(struct process *process, int is_kept) {
+  if (process->is_kept == is_kept) return;
+  process->is_kept = is_kept;
+  watcher_expect(process->watcher, is_kept ? 1 : -1);
 }
 
 static void discard(struct process *process) {
@@ -328,12 +332,15 @@ static void on_source(struct source *source) {
 
 void watcher_turn(struct watcher *watcher, int timeout) {
   struct epoll_event ready[EVENTS];
+  int is_readable = 0;
   const int count = epoll_wait(watcher->epoll_fd, ready, EVENTS, timeout);
   for (int i = 0; i < count; i++) {
     struct source *source = ready[i].data.ptr;
     uint64_t ignored;
     if (source == NULL)
       (void)!read(watcher->wake_fd, &ignored, sizeof ignored);
+    else if (ready[i].data.ptr == watcher)
+      is_readable = 1;
     else if (source->fd >= 0)
       on_source(source); /* An earlier event of this turn may have closed it. */
   }
@@ -347,6 +354,13 @@ void watcher_turn(struct watcher *watcher, int timeout) {
     watcher->done = process->next;
     tell_end(process);
   }
+  if (is_readable) watcher->on_readable(watcher->owner);
+}
+
+int watcher_look(struct watcher *watcher, int fd, void (*on_readable)(void *owner)) {
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = watcher};
+  watcher->on_readable = on_readable;
+  return epoll_ctl(watcher->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? errno : 0;
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events) {

@@ -65,6 +65,15 @@ struct watch_events {
  */
 struct watcher *watcher_new(uv_loop_t *loop, const struct watch_events *events, void *owner, uint32_t first_id);
 
+/*
+ * Has the turns look at one descriptor more, and call back with the owner where it can be read, after all that there is to tell of
+ * processes. 0, or an errno.
+ */
+int watcher_look(struct watcher *watcher, int fd, void (*on_readable)(void *owner));
+
+/* Has the loop wait for so many things more, or fewer, that are not processes yet. */
+void watcher_expect(struct watcher *watcher, int more);
+
 /* Waits for events, for at most so many milliseconds (-1: as long as it takes), and handles them. */
 void watcher_turn(struct watcher *watcher, int timeout);
 
