@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { Command, type Lane } from 'vircommand';
 import { afterEach, describe, expect, test } from 'vitest';
-import { lanes, outputOf, parentWords, root, useNativeEngine } from '../helpers/native.js';
+import { lanes, needsRoot, outputOf, parentWords, root, useNativeEngine } from '../helpers/native.js';
 import { end, eventually, isRoot, STRANGER, useDirectory, writeProgram } from '../helpers/tools.js';
 
 useNativeEngine();
@@ -134,7 +134,8 @@ describe('what begins in the directory of this process is found there, though it
     expect([existsSync(path('app.old/pid')), existsSync(path('app/pid'))]).toEqual([false, false]);
   });
 
-  test.runIf(isRoot)('the pidfile of a daemon that fails as another user, which this process removes', async () => {
+  test('the pidfile of a daemon that fails as another user, which this process removes', async ({ skip }) => {
+    needsRoot(skip);
     makeBoth();
     chmodSync(path('app'), 0o755);
     writeProgram(path('app/service'), '#!/nowhere\n');
