@@ -12,9 +12,11 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { Command, engineInfo } from 'vircommand';
-import { isRunning } from '../helpers/tools.js';
+import { readProc } from '../helpers/native.js';
+import { plain, Sitting } from '../helpers/terminals.js';
+import { eventually, isRunning } from '../helpers/tools.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
@@ -74,6 +76,12 @@ function expectEnded(pid: number): void {
   expect(pid, 'there was one').toBeGreaterThan(1);
   expect(isRunning(pid)).toBe(false);
 }
+
+/** The processes whose command line is that one. */
+const pidsWith = (cmdline: string): number[] =>
+  readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => pid > 0 && readProc(`/proc/${pid}/cmdline`) === cmdline);
 
 /** Whether dnsmasq is installed. */
 const dnsmasq = ['/usr/sbin', '/usr/local/sbin', ...(process.env['PATH'] ?? '').split(':')].some((directory) => {
@@ -213,6 +221,46 @@ describe('an example', () => {
     skip(!existsSync('/usr/bin/qemu-system-x86_64'), 'qemu-system-x86_64 is not installed');
     expectMachine(expectSuccess(run('machine')));
   });
+
+  test('100 jobs run, 8 at once', () => {
+    expect(expectSuccess(run('jobs'))).toBe('All are done.\n');
+  });
+
+  test('the first job that fails is the error of all, and the others are ended', () => {
+    const { status, stderr } = run('jobs', { args: ['no-time'] });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/sleep: invalid time interval .no-time./);
+    expect(readdirSync(scratch)).toEqual([]);
+  });
+
+  const { why } = engineInfo();
+  test.for(['native', 'portable'])(
+    'Ctrl-C at a terminal ends the jobs that run, and leaves the terminal as it was (%s engine)',
+    async (engine, { skip }) => {
+      const before = process.env['VIRCOMMAND_ENGINE'];
+      process.env['VIRCOMMAND_ENGINE'] = 'native';
+      onTestFinished(() => {
+        if (before === undefined) delete process.env['VIRCOMMAND_ENGINE'];
+        else process.env['VIRCOMMAND_ENGINE'] = before;
+      });
+      if (engineInfo().engine !== 'native') skip(`the terminal here is one of the native engine: ${why}`);
+      // No other process of this machine sleeps for so long.
+      const mark = `600.${process.pid}${engine.length}`;
+      const jobs = (): number[] => pidsWith(`sleep\0${mark}\0`);
+      const shell = 'trap : INT; stty -g; VIRCOMMAND_ENGINE=$1 $2 $3 $4; echo "code $?"; stty -g; echo end';
+      const words = [engine, process.execPath, join(compiled, 'jobs.js'), mark];
+      const sitting = new Sitting(await new Command('sh', '-c', shell, 'sh', ...words).terminal().runAsync());
+      await eventually('8 run', () => jobs().length === 8);
+      sitting.type('\x03');
+      await sitting.until(/end\r\n/);
+      expect(jobs()).toEqual([]);
+      const [modes, ...lines] = plain(sitting.all).trimEnd().split('\n');
+      expect(lines.slice(-4)).toEqual(['Stopped.', 'code 130', modes, 'end']);
+      // The cursor was hidden, and is to be seen again.
+      expect(sitting.all.lastIndexOf('\x1b[?25h')).toBeGreaterThan(sitting.all.lastIndexOf('\x1b[?25l'));
+      expect(sitting.all).toContain('\x1b[?25l');
+    },
+  );
 
   test('a dry run records commands and answers them', () => {
     const stdout = expectSuccess(run('dry-run'));
