@@ -139,6 +139,8 @@ describe('what begins in the directory of this process is found there, though it
     makeBoth();
     chmodSync(path('app'), 0o755);
     writeProgram(path('app/service'), '#!/nowhere\n');
+    // The first launch of a process opens what stays open.
+    await new Command('true').run();
     const before = descriptors();
     const daemon = await new Command('./service')
       .pidFile('pid')
