@@ -1,5 +1,6 @@
 import { createRequire as requireFrom } from 'node:module';
 import type * as Net from 'node:net';
+import type * as Sea from 'node:sea';
 import type * as Streams from 'node:stream';
 import type * as Vm from 'node:vm';
 import type * as Threads from 'node:worker_threads';
@@ -33,6 +34,9 @@ function late<Class extends new (...values: never[]) => object>(real: () => Clas
 export const LateReadable = late(() => streams().Readable);
 export const LateWritable = late(() => streams().Writable);
 export const LateDuplex = late(() => streams().Duplex);
+
+/** Whether Node and the application are one file, which runs the application whenever it is executed. */
+export const isSingleExecutable = (): boolean => (loadBuiltin('node:sea') as typeof Sea).isSea();
 
 let isMain: boolean | undefined;
 

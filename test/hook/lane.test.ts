@@ -133,6 +133,6 @@ test('a library without its runner, as a bundle has it, refuses hooks, and nothi
     stdout: 'runs\n',
     refusal:
       'UnsupportedError: Cannot start `true`: the native engine cannot do preExecHook(), because the file dist/hook/runner.js is missing in the library: ' +
-      'a bundle finds it in an installed vircommand only, and a checkout is built by `npm run build`. Leave the call out, or use an engine that can: see docs/engines.md.',
+      'a bundle finds it beside itself or in an installed vircommand, and a checkout is built by `npm run build`. Leave the call out, or use an engine that can: see docs/engines.md.',
   });
 });

@@ -15,7 +15,7 @@ import type { LaunchPlan } from '../../plan/launch-plan.js';
 import { planLaunch } from '../../plan/plan-launch.js';
 import { type Step, stepTable } from '../../plan/step-table.js';
 import { bare } from '../../spec/bare.js';
-import { isMainThread } from '../../spec/late.js';
+import { isMainThread, isSingleExecutable } from '../../spec/late.js';
 import { readable } from '../../text/bytes.js';
 import { errnoName } from '../../text/errno.js';
 import type { StepName } from '../../text/step-names.js';
@@ -422,10 +422,13 @@ function assertControlGroup({ spec: { cgroup }, subject }: LaunchPlan): void {
 const SCARCITY: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
 
 /** Without /proc, Node calls itself what its starter has called it: a name that would lead to any file of the current directory. */
-const noNode = (): string | undefined =>
-  isAbsolute(process.execPath)
+function noNode(): string | undefined {
+  if (isSingleExecutable())
+    return 'this is a single-executable application, and Node itself is no file of its own: to launch it would run the application again';
+  return isAbsolute(process.execPath)
     ? undefined
     : `the file of Node itself is not known: process.execPath is '${process.execPath}', and /proc, which tells the file, is not mounted`;
+}
 
 /** Whether a file of the kernel is there. Where Node's permission model hides it, the kernel tells by its answer to the step. */
 function mayBeThere(path: string): boolean {
@@ -442,7 +445,7 @@ const refusals: Partial<Record<Step['step'], (binding: Binding) => string | unde
     binding.hasCoreScheduling()
       ? undefined
       : 'there is no core scheduling on this machine: it takes a kernel with CONFIG_SCHED_CORE, and a processor with several threads to a core',
-  hook: () => noRunner ?? noNode(),
+  hook: () => noNode() ?? noRunner,
   selinux: () => (mayBeThere('/sys/fs/selinux/enforce') ? undefined : 'SELinux is not enabled on this machine'),
   apparmor: () => (mayBeThere('/proc/self/attr/apparmor') ? undefined : 'AppArmor is not enabled on this machine'),
 });

@@ -26,7 +26,7 @@ const runner = packages.map((directory) => join(directory, 'dist/hook/runner.js'
 /** Why no hook can be run here, if none can. */
 export const noRunner =
   runner === undefined
-    ? 'the file dist/hook/runner.js is missing in the library: a bundle finds it in an installed vircommand only, and a checkout is built by `npm run build`'
+    ? 'the file dist/hook/runner.js is missing in the library: a bundle finds it beside itself or in an installed vircommand, and a checkout is built by `npm run build`'
     : undefined;
 
 /** Variables of this process that would have another Node do what was only meant for this one. */

@@ -5,6 +5,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { ProcessError } from '../../errors/process-error.js';
 import { bare } from '../../spec/bare.js';
+import { isSingleExecutable } from '../../spec/late.js';
 import type { Fifos } from '../fifo.js';
 import { O_PATH } from '../here.js';
 import type { Patience } from '../patience.js';
@@ -37,6 +38,12 @@ async function openReader(path: string | Buffer, flags: number, patience: Patien
   let opener: ChildProcess | undefined;
   try {
     assertRoom();
+    // There, another Node would be this application once more.
+    if (isSingleExecutable())
+      throw new ProcessError('A single-executable application cannot wait for the other side of a FIFO.', {
+        code: 'ENOSYS',
+        syscall: 'open',
+      });
     opener = startOpener(place === undefined ? resolve(path.toString()) : `/proc/self/fd/${PLACE}`, place);
     const answer = await patience.until(answerOf(opener));
     if (answer === undefined) return undefined;
